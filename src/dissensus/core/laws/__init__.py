@@ -1,0 +1,67 @@
+"""What group-relative RL does with a prompt, as a function of its solve rate.
+
+- `binomial`: one prompt whose solve rate p is known
+- `beta_binomial`, `beta_fit`: p uncertain, or spread over a population
+- `objective`: what a rule climbs, and its weight by difficulty
+- `group_size`: how much signal groups of G keep
+- `mass`: which prompts the gradient comes from
+- `estimates`: rates from logged rollouts, without bias
+
+A rule is its signature: the advantages it gives for every number of correct rollouts.
+"""
+
+from __future__ import annotations
+
+from dissensus.core.laws.beta_binomial import (
+    beta_all_correct_rate,
+    beta_all_wrong_rate,
+    beta_expected_contrast,
+    beta_unanimous_rate,
+)
+from dissensus.core.laws.beta_fit import BetaFit, fit_beta
+from dissensus.core.laws.binomial import (
+    all_correct_rate,
+    all_wrong_rate,
+    expected_contrast,
+    expected_push,
+    unanimous_rate,
+)
+from dissensus.core.laws.estimates import (
+    unbiased_all_correct_rate,
+    unbiased_all_wrong_rate,
+    unbiased_unanimous_rate,
+)
+from dissensus.core.laws.group_size import fidelity, group_size_law, required_group_size
+from dissensus.core.laws.mass import gradient_mass, mass_share
+from dissensus.core.laws.objective import (
+    difficulty_weight,
+    implied_objective,
+    large_group_objective,
+    objective_slope,
+)
+
+__all__ = [
+    "BetaFit",
+    "all_correct_rate",
+    "all_wrong_rate",
+    "beta_all_correct_rate",
+    "beta_all_wrong_rate",
+    "beta_expected_contrast",
+    "beta_unanimous_rate",
+    "difficulty_weight",
+    "expected_contrast",
+    "expected_push",
+    "fidelity",
+    "fit_beta",
+    "gradient_mass",
+    "group_size_law",
+    "implied_objective",
+    "large_group_objective",
+    "mass_share",
+    "objective_slope",
+    "required_group_size",
+    "unanimous_rate",
+    "unbiased_all_correct_rate",
+    "unbiased_all_wrong_rate",
+    "unbiased_unanimous_rate",
+]
