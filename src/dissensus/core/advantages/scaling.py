@@ -1,0 +1,28 @@
+"""The one division that several rules share."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from dissensus.core.groups import FloatArray, RewardGroups
+from dissensus.errors import InputError
+
+__all__ = ["divide_by_std"]
+
+
+def divide_by_std(groups: RewardGroups, std: ArrayLike, eps: float) -> FloatArray:
+    """Centred rewards over (std + eps), 0 in unanimous groups whatever eps is.
+
+    Args:
+        groups: P groups of N rollouts.
+        std: (P,) per group, or one number for the batch; NaN (too few rollouts) gives 0.
+        eps: Added to std, outside the root; ≥ 0.
+    """
+    if not eps >= 0:
+        raise InputError("The 'eps' parameter must be ≥ 0", got=eps)
+    denominator = np.broadcast_to(np.asarray(std, dtype=np.float64) + eps, (len(groups),))
+    # A centred reward is exactly 0 wherever the denominator can vanish: any positive number serves.
+    usable = np.where(denominator > 0, denominator, 1.0)
+    advantages: FloatArray = groups.centered / groups.expand(usable)
+    return advantages

@@ -1,0 +1,487 @@
+"""Rewards by group: the one way this project holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dissensus.errors import InputError
+
+__all__ = ["DEFAULT_TOL", "BoolArray", "FloatArray", "IntArray", "RewardGroups"]
+
+FloatArray: TypeAlias = NDArray[np.float64]
+IntArray: TypeAlias = NDArray[np.int64]
+BoolArray: TypeAlias = NDArray[np.bool_]
+
+DEFAULT_TOL = 1e-6
+"""Rewards closer than this are equal. Constant float32 rewards such as 0.1 do not have zero std."""
+
+
+class _Deviation(NamedTuple):
+    centered: FloatArray  # (N,)
+    squares: FloatArray  # (P,) their sum of squares
+
+
+class RewardGroups:
+    """Rewards of N rollouts in P groups: any order of rows, any group sizes, float64 inside.
+
+    A reward of NaN marks an unscored rollout: it belongs to its group, counts in `rollouts`, and is
+    left out of every statistic. Groups are numbered by first appearance. A one-rollout group is
+    unanimous, has std(ddof=0) = 0 and std(ddof=1) = NaN; a group without a scored rollout has size
+    0, NaN statistics, and is neither unanimous nor split.
+
+    Whether a rollout is *correct* is a declared property: a threshold on the reward or one flag per
+    rollout. Without a declaration, rewards that take two values are read as wrong and correct (also
+    a single value where that is 0, 1 or −1); anything else is unknown, and `correct` is None.
+
+    Build with `from_flat` or `from_dense`. All arrays are read-only.
+
+    Attributes:
+        rewards: (N,) float64, in input order.
+        tol: Rewards of a group are equal when max − min ≤ tol.
+        ids: (P,) group ids, in order of first appearance.
+        rollouts: (P,) rows of each group, unscored ones included.
+
+    Example:
+        >>> groups = RewardGroups.from_flat([1, 0, 1, 1], ["a", "a", "b", "b"])
+        >>> groups.mean.tolist(), groups.std().tolist(), groups.is_unanimous().tolist()
+        ([0.5, 1.0], [0.5, 0.0], [False, True])
+        >>> groups.correct.tolist()
+        [1, 2]
+
+    Source: arXiv:2607.00152, section 2, for the words; unanimity by range is this project's.
+    """
+
+    def __init__(
+        self,
+        rewards: FloatArray,
+        ids: NDArray[Any],
+        rollouts: IntArray,
+        *,
+        index: IntArray | None,
+        correct: float | BoolArray | None,
+        tol: float,
+    ) -> None:
+        # `index` is the group of each row; None says that the rows of a group stand together, and
+        # that the groups stand in order: then no index is needed, and everything is faster.
+        self.rewards, self.ids, self.rollouts = _frozen(rewards), _frozen(ids), _frozen(rollouts)
+        self.tol = tol
+        self._declared, self._scattered_index = correct, index
+
+    @classmethod
+    def from_flat(
+        cls,
+        rewards: ArrayLike,
+        group_ids: ArrayLike | Sequence[int] | Sequence[str],
+        *,
+        correct: float | ArrayLike | None = None,
+        tol: float = DEFAULT_TOL,
+    ) -> RewardGroups:
+        """Group N rewards by their group id.
+
+        Args:
+            rewards: (N,) numbers or booleans; NaN or None marks an unscored rollout.
+            group_ids: (N,) all integers or all strings, in any order.
+            correct: Threshold (correct when reward ≥ correct − tol), or (N,) booleans, or None.
+            tol: Rewards closer than this are equal; in reward units.
+
+        Raises:
+            InputError: Empty input, lengths that differ, infinite rewards, ids of mixed types,
+                or a tolerance below zero.
+        """
+        values = _as_rewards(rewards, ndim=1)
+        ids = _as_ids(group_ids)
+        if len(values) != len(ids):
+            raise InputError(
+                "rewards and group_ids must have one entry per rollout",
+                where="RewardGroups.from_flat",
+                got=(len(values), len(ids)),
+            )
+        names, rollouts, index = _factorize(ids)
+        declared = _as_correct(correct, len(values))
+        return cls(values, names, rollouts, index=index, correct=declared, tol=_as_tol(tol))
+
+    @classmethod
+    def from_dense(
+        cls,
+        rewards_P_G: ArrayLike,
+        *,
+        ids: ArrayLike | None = None,
+        correct: float | ArrayLike | None = None,
+        tol: float = DEFAULT_TOL,
+    ) -> RewardGroups:
+        """Group a (P, G) table of rewards: one row a group; ids default to 0 … P−1.
+
+        Raises:
+            InputError: As `from_flat`; also ids that repeat or do not match the rows.
+
+        Example:
+            >>> RewardGroups.from_dense([[1, 0, 0, 0]]).std().round(4).tolist()
+            [0.433]
+        """
+        table = _as_rewards(rewards_P_G, ndim=2)
+        n_groups, size = table.shape
+        names = np.arange(n_groups) if ids is None else _as_ids(ids)
+        if len(names) != n_groups or len(np.unique(names)) != n_groups:
+            raise InputError(
+                f"ids must name each of the {n_groups} groups once",
+                where="RewardGroups.from_dense",
+                got=names[:8].tolist(),
+            )
+        flags = correct if correct is None or np.ndim(correct) == 0 else np.ravel(correct)
+        declared = _as_correct(flags, table.size)
+        rollouts = np.full(n_groups, size, dtype=np.int64)
+        return cls(table.ravel(), names, rollouts, index=None, correct=declared, tol=_as_tol(tol))
+
+    def __len__(self) -> int:
+        """Number of groups, P."""
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        sizes = sorted({int(self.rollouts.min()), int(self.rollouts.max())})
+        span = "…".join(map(str, sizes))
+        return f"RewardGroups({len(self)} groups of {span}, {self.n_rollouts} rollouts)"
+
+    @property
+    def n_rollouts(self) -> int:
+        """Number of rollouts, N, unscored ones included."""
+        return len(self.rewards)
+
+    # ---- per rollout, in input order -------------------------------------------------------------
+
+    @cached_property
+    def index(self) -> IntArray:
+        """(N,) position in `ids` of each rollout's group."""
+        if self._scattered_index is not None:
+            return _frozen(self._scattered_index)
+        return _frozen(np.repeat(np.arange(len(self)), self.rollouts))
+
+    @cached_property
+    def is_scored(self) -> BoolArray:
+        """(N,) False where the reward is NaN."""
+        return _frozen(~np.isnan(self.rewards))
+
+    @cached_property
+    def is_correct(self) -> BoolArray | None:
+        """(N,) whether each rollout is correct (False where unscored), or None where unknown."""
+        if isinstance(self._declared, np.ndarray):
+            return _frozen(self._declared & self.is_scored)
+        threshold = self._threshold()
+        if threshold is None:
+            return None
+        flags: BoolArray = self.rewards >= threshold - self.tol
+        return _frozen(flags)
+
+    @cached_property
+    def centered(self) -> FloatArray:
+        """(N,) reward − group mean; exactly 0 in unanimous groups and for unscored rollouts."""
+        return _frozen(self._deviation.centered)
+
+    # ---- per group -------------------------------------------------------------------------------
+
+    @cached_property
+    def size(self) -> IntArray:
+        """(P,) scored rollouts of each group."""
+        if self._all_scored:
+            return self.rollouts
+        return _frozen(self._sum(self.is_scored).astype(np.int64))
+
+    @cached_property
+    def mean(self) -> FloatArray:
+        """(P,) mean reward over scored rollouts; NaN for a group without any."""
+        values = self.rewards if self._all_scored else np.nan_to_num(self.rewards)
+        return _frozen(_divide(self._sum(values), self.size))
+
+    def std(self, ddof: int = 0) -> FloatArray:
+        """(P,) standard deviation of the rewards, σ for ddof 0.
+
+            sqrt( Σ (r − mean)² / (size − ddof) )
+
+        Exactly 0 for unanimous groups; NaN where size ≤ ddof.
+        """
+        return np.sqrt(_divide(self._deviation.squares, self.size - ddof))
+
+    @cached_property
+    def min(self) -> FloatArray:
+        """(P,) smallest reward; NaN for a group without a scored rollout."""
+        return _frozen(self._extreme(np.minimum, np.inf))
+
+    @cached_property
+    def max(self) -> FloatArray:
+        """(P,) largest reward; NaN for a group without a scored rollout."""
+        return _frozen(self._extreme(np.maximum, -np.inf))
+
+    @property
+    def range(self) -> FloatArray:
+        """(P,) max − min."""
+        return self.max - self.min
+
+    @cached_property
+    def correct(self) -> IntArray | None:
+        """(P,) number of correct rollouts, k, or None where correctness is unknown."""
+        if self.is_correct is None:
+            return None
+        return _frozen(self._sum(self.is_correct).astype(np.int64))
+
+    def is_unanimous(self, tol: float | None = None) -> BoolArray:
+        """(P,) whether all rewards of a group are equal: max − min ≤ tol (default: self.tol)."""
+        limit = self.tol if tol is None else _as_tol(tol)
+        return self.range <= limit  # NaN, from a group without scored rollouts, compares False
+
+    @property
+    def is_all_correct(self) -> BoolArray | None:
+        """(P,) unanimous, and every scored rollout correct; None where correctness is unknown."""
+        return None if self.correct is None else self.is_unanimous() & (self.correct == self.size)
+
+    @property
+    def is_all_wrong(self) -> BoolArray | None:
+        """(P,) unanimous, and no scored rollout correct; None where correctness is unknown."""
+        return None if self.correct is None else self.is_unanimous() & (self.correct == 0)
+
+    # ---- between the two -------------------------------------------------------------------------
+
+    def expand(self, per_group: ArrayLike) -> NDArray[Any]:
+        """(P,) → (N,): each rollout gets its group's value, in input order."""
+        values = np.asarray(per_group)
+        if values.shape != (len(self),):
+            raise InputError(
+                f"expand needs one value per group, shape ({len(self)},)", got=values.shape
+            )
+        if self._scattered_index is None:
+            return np.repeat(values, self.rollouts)
+        return np.asarray(values[self._scattered_index])
+
+    def sum_by_group(self, per_rollout: ArrayLike) -> FloatArray:
+        """(N,) → (P,): sum over all rows of each group, unscored ones included."""
+        values = np.asarray(per_rollout, dtype=np.float64)
+        if values.shape != (self.n_rollouts,):
+            raise InputError(
+                f"sum_by_group needs one value per rollout, shape ({self.n_rollouts},)",
+                got=values.shape,
+            )
+        return self._sum(values)
+
+    def mean_by_group(self, per_rollout: ArrayLike) -> FloatArray:
+        """(N,) → (P,): mean over scored rollouts; NaN for a group without any."""
+        values = np.asarray(per_rollout, dtype=np.float64)
+        if not self._all_scored:
+            values = np.where(self.is_scored, values, 0.0)
+        return _divide(self.sum_by_group(values), self.size)
+
+    # ---- private ---------------------------------------------------------------------------------
+
+    @cached_property
+    def _all_scored(self) -> bool:
+        # Infinities were refused, so only a NaN (or an overflow, hence the second look) spoils the
+        # sum; one pass without a temporary.
+        with np.errstate(over="ignore"):
+            return bool(np.isfinite(self.rewards.sum())) or not np.isnan(self.rewards).any()
+
+    @cached_property
+    def _starts(self) -> IntArray:
+        starts: IntArray = np.cumsum(self.rollouts) - self.rollouts
+        return starts
+
+    def _sum(self, per_rollout: NDArray[Any]) -> FloatArray:
+        if self._scattered_index is None:
+            return np.add.reduceat(per_rollout, self._starts, dtype=np.float64)
+        total = np.bincount(self._scattered_index, weights=per_rollout, minlength=len(self))
+        return np.asarray(total, dtype=np.float64)
+
+    def _extreme(self, ufunc: np.ufunc, identity: float) -> FloatArray:
+        values = self.rewards
+        if not self._all_scored:
+            values = np.where(self.is_scored, values, identity)
+        if self._scattered_index is None:
+            out = ufunc.reduceat(values, self._starts)
+        else:
+            out = np.full(len(self), identity)
+            ufunc.at(out, self._scattered_index, values)
+        if not self._all_scored:
+            out[self.size == 0] = np.nan
+        return np.asarray(out)
+
+    @cached_property
+    def _deviation(self) -> _Deviation:
+        centered = self.rewards - self.expand(self.mean)
+        if not self._all_scored:
+            np.nan_to_num(centered, copy=False)
+        squares = self._sum(np.square(centered))
+        # A mean of equal numbers can miss them by a rounding error, which nobody may divide by.
+        residue = self.is_unanimous() & (squares > 0)
+        if residue.any():
+            centered[self.expand(residue)] = 0.0
+            squares[residue] = 0.0
+        return _Deviation(centered, squares)
+
+    def _threshold(self) -> float | None:
+        """Smallest reward that counts as correct, declared or read from two-valued rewards."""
+        if isinstance(self._declared, float):
+            return self._declared
+        low, high = np.nanmin(self.min), np.nanmax(self.max)
+        if np.isnan(low):
+            return None
+        if high - low <= self.tol:
+            if min(abs(low), abs(low - 1), abs(low + 1)) > self.tol:
+                return None
+            return 1.0 if low <= self.tol else float(low)
+        scored = self.rewards if self._all_scored else self.rewards[self.is_scored]
+        two_valued = np.all((scored - low <= self.tol) | (high - scored <= self.tol))
+        return float(high) if two_valued else None
+
+
+def _frozen(array: NDArray[Any]) -> NDArray[Any]:
+    array.setflags(write=False)
+    return array
+
+
+def _divide(total: NDArray[Any], count: NDArray[Any]) -> FloatArray:
+    """Quotient total / count, NaN where count ≤ 0."""
+    out = np.full(len(total), np.nan)
+    np.divide(total, count, out=out, where=count > 0)
+    return out
+
+
+def _as_tol(tol: float) -> float:
+    if not 0 <= tol < np.inf:
+        raise InputError("The 'tol' parameter must be a finite number ≥ 0", got=tol)
+    return float(tol)
+
+
+def _as_rewards(rewards: ArrayLike, *, ndim: int) -> FloatArray:
+    try:
+        values = np.ascontiguousarray(rewards, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            "rewards must be numbers", where="RewardGroups", hint="use NaN for an unscored rollout"
+        ) from error
+    if np.ndim(rewards) != ndim or values.size == 0:
+        raise InputError(
+            f"rewards must be a non-empty {ndim}-D array",
+            where="RewardGroups",
+            got=np.shape(rewards),
+        )
+    # The sum is finite only if every term is: the costly search runs only when it is not.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if not np.isfinite(values.sum()) and np.isinf(values).any():
+            row = int(np.flatnonzero(np.isinf(values.ravel()))[0])
+            raise InputError(
+                "rewards must be finite or NaN",
+                where=f"RewardGroups, row {row}",
+                got=float(values.ravel()[row]),
+                hint="clip the reward, or give NaN for a rollout without a score",
+            )
+    return values.copy() if values is rewards else values
+
+
+def _as_ids(group_ids: Any) -> NDArray[Any]:
+    if not isinstance(group_ids, np.ndarray):
+        group_ids = list(group_ids)
+        kinds = {bool if isinstance(i, (bool, np.bool_)) else _id_kind(i) for i in group_ids}
+        if len(kinds) > 1 or kinds - {int, str}:
+            raise InputError(
+                "group ids must be all integers or all strings",
+                where="RewardGroups",
+                got=sorted(kind.__name__ for kind in kinds),
+            )
+        group_ids = np.array(group_ids, dtype=object if kinds == {str} else None)
+    ids: NDArray[Any] = group_ids
+    if ids.ndim != 1:
+        raise InputError("group ids must be one-dimensional", where="RewardGroups", got=ids.shape)
+    if ids.dtype == object:
+        return _object_ids(ids)
+    if ids.dtype.kind not in "iuU":
+        raise InputError(
+            "group ids must be integers or strings", where="RewardGroups", got=str(ids.dtype)
+        )
+    return ids
+
+
+def _id_kind(value: Any) -> type:
+    if isinstance(value, (int, np.integer)):
+        return int
+    return str if isinstance(value, str) else type(value)
+
+
+def _object_ids(ids: NDArray[Any]) -> NDArray[Any]:
+    kinds = {_id_kind(i) for i in ids.tolist()}
+    if len(kinds) > 1 or kinds - {int, str}:
+        raise InputError(
+            "group ids must be all integers or all strings",
+            where="RewardGroups",
+            got=sorted(kind.__name__ for kind in kinds),
+        )
+    return ids.astype(np.int64) if kinds == {int} else ids
+
+
+def _as_correct(correct: Any, n_rollouts: int) -> float | BoolArray | None:
+    if correct is None:
+        return None
+    if np.ndim(correct) == 0 and not isinstance(correct, (bool, np.bool_)):
+        if not np.isfinite(correct):
+            raise InputError("The 'correct' threshold must be finite", got=correct)
+        return float(correct)
+    flags = np.asarray(correct)
+    if flags.shape != (n_rollouts,) or flags.dtype != np.bool_:
+        raise InputError(
+            f"The 'correct' parameter must be a threshold or {n_rollouts} booleans",
+            where="RewardGroups",
+            got=(flags.shape, str(flags.dtype)),
+        )
+    return flags
+
+
+def _factorize(ids: NDArray[Any]) -> tuple[NDArray[Any], IntArray, IntArray | None]:
+    """Names by first appearance, rows of each, and each row's group (None: rows stand in order)."""
+    starts_run = np.ones(len(ids), dtype=bool)
+    np.not_equal(ids[1:], ids[:-1], out=starts_run[1:])
+    heads = np.flatnonzero(starts_run)
+    if _all_different(ids[heads]):
+        return ids[heads], np.diff(heads, append=len(ids)), None
+    index, first = _codes_of_objects(ids) if ids.dtype == object else _codes(ids)
+    return ids[first], np.bincount(index, minlength=len(first)), index
+
+
+def _all_different(names: NDArray[Any]) -> bool:
+    if names.dtype == object:
+        return len(set(names.tolist())) == len(names)
+    if _is_narrow(names):
+        return bool(np.bincount((names - names.min()).astype(np.int64)).max() == 1)
+    return len(np.unique(names)) == len(names)
+
+
+def _is_narrow(ids: NDArray[Any]) -> bool:
+    """Whether a table as wide as the range of the ids is no larger than a few copies of them."""
+    return ids.dtype.kind in "iu" and int(ids.max()) - int(ids.min()) < 4 * len(ids) + 1024
+
+
+def _codes_of_objects(ids: NDArray[Any]) -> tuple[IntArray, IntArray]:
+    # Hashing beats sorting for strings: dict keeps the order of first appearance.
+    position: dict[Any, int] = {}
+    listed = ids.tolist()
+    codes = np.fromiter(
+        (position.setdefault(name, len(position)) for name in listed), np.int64, len(listed)
+    )
+    return codes, np.unique(codes, return_index=True)[1]
+
+
+def _codes(ids: NDArray[Any]) -> tuple[IntArray, IntArray]:
+    """Number of each row's group and first row of each group, by first appearance."""
+    if _is_narrow(ids):  # no sort: a table as wide as the range holds the first rows
+        slot = (ids - ids.min()).astype(np.int64)
+        first_of = np.full(int(slot.max()) + 1, len(ids), dtype=np.int64)
+        first_of[slot[::-1]] = np.arange(len(ids) - 1, -1, -1)
+        present = np.flatnonzero(first_of < len(ids))
+        first = np.sort(first_of[present])
+        rank = np.empty(len(first_of), dtype=np.int64)
+        rank[slot[first]] = np.arange(len(first))
+        return rank[slot], first
+    _, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
+    by_appearance = np.argsort(first)
+    rank = np.empty_like(by_appearance)
+    rank[by_appearance] = np.arange(len(rank))
+    return rank[inverse.ravel()], first[by_appearance]
