@@ -23,6 +23,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
 from dissensus.core.groups import FloatArray
@@ -33,6 +34,7 @@ __all__ = [
     "log_beta_binomial",
     "log_binomial",
     "log_factorial_rest",
+    "unique_rows",
 ]
 
 Values: TypeAlias = FloatArray | float
@@ -42,6 +44,21 @@ CHUNK = 1 << 20
 
 _SERIES_FROM = 16.0
 _HALF_LOG_2PI = 0.5 * np.log(2.0 * np.pi)
+
+
+def unique_rows(first: FloatArray, *rest: FloatArray) -> tuple[FloatArray, NDArray[np.intp]]:
+    """Distinct rows of one or two columns of numbers, (rows, columns), and where each one went.
+
+    Example:
+        >>> unique_rows(np.array([2.0, 1.0, 2.0]))[1].tolist()
+        [1, 0, 1]
+    """
+    if not rest:
+        values, inverse = np.unique(first, return_inverse=True)
+        return values[:, None], inverse.ravel()
+    # Complex numbers sort by both parts: ten times faster than np.unique(axis=0).
+    pairs, inverse = np.unique(first + 1j * rest[0], return_inverse=True)
+    return np.stack([pairs.real, pairs.imag], axis=1), inverse.ravel()
 
 
 def log_factorial_rest(x: Values) -> FloatArray:
@@ -59,10 +76,12 @@ def log_factorial_rest(x: Values) -> FloatArray:
     series = inverse * (
         1 / 12 - square * (1 / 360 - square * (1 / 1260 - square * (1 / 1680 - square / 1188)))
     )
-    above = _HALF_LOG_2PI + 0.5 * np.log(large) + series
-    small = np.minimum(x, _SERIES_FROM)
-    below = special.gammaln(small + 1.0) - special.xlogy(small, small) + small
-    return np.asarray(np.where(x >= _SERIES_FROM, above, below), dtype=np.float64)
+    out = np.asarray(_HALF_LOG_2PI + 0.5 * np.log(large) + series)
+    below = x < _SERIES_FROM
+    if below.any():
+        small = x[below]
+        out[below] = special.gammaln(small + 1.0) - special.xlogy(small, small) + small
+    return out
 
 
 def _divergence(
@@ -130,9 +149,7 @@ def average_over_counts(
     """
     shape = parameters[0].shape
     # Solve rates repeat (k of 64 takes 65 values), and each one costs G+1 exponentials.
-    table, inverse = np.unique(
-        np.stack([np.ravel(x) for x in parameters], axis=1), axis=0, return_inverse=True
-    )
+    table, inverse = unique_rows(*parameters)
     group_size = len(values) - 1
     counts = np.arange(group_size + 1, dtype=np.float64)[None, :]
     rows = max(1, CHUNK // (group_size + 1))
@@ -142,4 +159,4 @@ def average_over_counts(
         log_weights = log_probability(counts, float(group_size), *columns)
         with np.errstate(under="ignore"):
             out[start : start + rows] = np.exp(log_weights) @ values
-    return out[inverse.ravel()].reshape(shape)
+    return out[inverse].reshape(shape)

@@ -51,10 +51,8 @@ def fidelity(p: ArrayLike, group_size: ArrayLike) -> FloatArray:
     inside = (rate > 0) & (size > 1)
     out = np.zeros(rate.shape)
     if inside.any():
-        pairs, inverse = np.unique(
-            np.stack([rate[inside], size[inside]], axis=1), axis=0, return_inverse=True
-        )
-        out[inside] = _fidelity(pairs[:, 0], pairs[:, 1])[inverse.ravel()]
+        pairs, inverse = _kernels.unique_rows(rate[inside], size[inside])
+        out[inside] = _fidelity(pairs[:, 0], pairs[:, 1])[inverse]
     return out[()]
 
 
