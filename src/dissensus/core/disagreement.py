@@ -97,8 +97,7 @@ def disagreement_metrics(
     | key | formula |
     |---|---|
     | unanimous_frac | groups with max − min ≤ tol / scored groups |
-    | all_wrong_frac | unanimous groups with k = 0 / scored groups |
-    | all_correct_frac | unanimous groups with k = size / scored groups |
+    | all_wrong_frac | unanimous groups with k = 0 / scored groups; likewise `all_correct_frac` |
     | silent_frac | groups whose advantages are all 0 / groups |
     | group_std_mean | mean over groups of the population std |
     | effective_rollout_frac | trained rollouts in non-silent groups / R |
@@ -120,14 +119,14 @@ def disagreement_metrics(
             "rollouts_generated must count at least the rollouts of the groups",
             got=(generated, total),
         )
-    scored = summary.size > 0
     metrics = {}
-    if scored.any():
-        metrics["unanimous_frac"] = float(summary.is_unanimous[scored].mean())
+    n_scored = int(np.count_nonzero(summary.size))
+    if n_scored:  # a group without a scored rollout is neither unanimous, nor has it a std
+        metrics["unanimous_frac"] = int(np.count_nonzero(summary.is_unanimous)) / n_scored
         if summary.is_all_wrong is not None and summary.is_all_correct is not None:
-            metrics["all_wrong_frac"] = float(summary.is_all_wrong[scored].mean())
-            metrics["all_correct_frac"] = float(summary.is_all_correct[scored].mean())
-        metrics["group_std_mean"] = float(summary.std[scored].mean())
+            metrics["all_wrong_frac"] = int(np.count_nonzero(summary.is_all_wrong)) / n_scored
+            metrics["all_correct_frac"] = int(np.count_nonzero(summary.is_all_correct)) / n_scored
+        metrics["group_std_mean"] = float(np.nansum(summary.std)) / n_scored
     if summary.is_silent is not None and summary.contrast is not None:
         used = summary.rollouts if trained is None else np.asarray(trained)
         metrics["silent_frac"] = float(summary.is_silent.mean())

@@ -215,10 +215,10 @@ class RewardGroups:
         """(P,) largest reward; NaN for a group without a scored rollout."""
         return _frozen(self._extreme(np.maximum, -np.inf))
 
-    @property
+    @cached_property
     def range(self) -> FloatArray:
         """(P,) max − min."""
-        return self.max - self.min
+        return _frozen(self.max - self.min)
 
     @cached_property
     def correct(self) -> IntArray | None:
@@ -322,14 +322,14 @@ class RewardGroups:
         """Smallest reward that counts as correct, declared or read from two-valued rewards."""
         if isinstance(self._declared, float):
             return self._declared
-        low, high = np.nanmin(self.min), np.nanmax(self.max)
-        if np.isnan(low):
+        scored = self.rewards if self._all_scored else self.rewards[self.is_scored]
+        if not len(scored):
             return None
+        low, high = scored.min(), scored.max()
         if high - low <= self.tol:
             if min(abs(low), abs(low - 1), abs(low + 1)) > self.tol:
                 return None
             return 1.0 if low <= self.tol else float(low)
-        scored = self.rewards if self._all_scored else self.rewards[self.is_scored]
         two_valued = np.all((scored - low <= self.tol) | (high - scored <= self.tol))
         return float(high) if two_valued else None
 
@@ -381,7 +381,7 @@ def _as_rewards(rewards: ArrayLike, *, ndim: int) -> FloatArray:
 def _as_ids(group_ids: Any) -> NDArray[Any]:
     if not isinstance(group_ids, np.ndarray):
         group_ids = list(group_ids)
-        kinds = {bool if isinstance(i, (bool, np.bool_)) else _id_kind(i) for i in group_ids}
+        kinds = _kinds(group_ids)
         if len(kinds) > 1 or kinds - {int, str}:
             raise InputError(
                 "group ids must be all integers or all strings",
@@ -401,14 +401,16 @@ def _as_ids(group_ids: Any) -> NDArray[Any]:
     return ids
 
 
-def _id_kind(value: Any) -> type:
-    if isinstance(value, (int, np.integer)):
-        return int
-    return str if isinstance(value, str) else type(value)
+def _kinds(ids: list[Any]) -> set[type]:
+    """Types of the ids, with numpy's own counted as Python's; booleans are no integers here."""
+    return {
+        int if issubclass(kind, np.integer) else str if issubclass(kind, str) else kind
+        for kind in set(map(type, ids))
+    }
 
 
 def _object_ids(ids: NDArray[Any]) -> NDArray[Any]:
-    kinds = {_id_kind(i) for i in ids.tolist()}
+    kinds = _kinds(ids.tolist())
     if len(kinds) > 1 or kinds - {int, str}:
         raise InputError(
             "group ids must be all integers or all strings",
