@@ -1,0 +1,53 @@
+# Everything runs in .venv, which `setup` makes. Python >= 3.11 is all that must be there.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+# Address of an index with CPU builds of torch; empty: whatever pip is configured to offer.
+TORCH_INDEX ?=
+STAMP  := $(VENV)/.installed
+
+.PHONY: setup demo test test-all lint format bench clean help
+
+help:
+	@echo "make demo      train the bundled small model by GRPO, watch it, and write a report"
+	@echo "make test      lint, types, layers and every fast test"
+	@echo "make test-all  the slow tests too"
+	@echo "make bench     every figure of docs/numbers.md, measured on this machine"
+	@echo "make setup     prepare .venv only"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is older than 3.11; name a newer one: make setup PYTHON=python3.12"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (a few minutes the first time)"
+	@$(BIN)/python -m pip install -q -U pip 2>&1 | grep -v '^WARNING: Location' || true
+	@$(BIN)/python -m pip install -q $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -c constraints.txt torch
+	@$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP)
+	@$(BIN)/dissensus train
+
+lint: $(STAMP)
+	@$(BIN)/ruff format --check src tests benchmarks
+	@$(BIN)/ruff check src tests benchmarks
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(STAMP)
+	@$(BIN)/ruff format src tests benchmarks
+	@$(BIN)/ruff check --fix src tests benchmarks
+
+test: lint
+	@$(BIN)/python -m pytest -q
+
+test-all: lint
+	@$(BIN)/python -m pytest -q -m "slow or not slow"
+
+bench: $(STAMP)
+	@$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

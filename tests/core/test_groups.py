@@ -1,0 +1,219 @@
+"""RewardGroups against pandas, hand-computed values and its own symmetries."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from dissensus import RewardGroups
+from dissensus.errors import InputError
+
+REWARDS = st.sampled_from([0.0, 1.0, -1.0, 0.1, 0.3, 0.7, 2.5, float("nan")])
+
+
+@st.composite
+def ragged(draw):
+    """Rewards and ids in any order, groups of any size, unscored rollouts among them."""
+    size = draw(st.integers(1, 60))
+    rewards = draw(hnp.arrays(np.float64, size, elements=REWARDS))
+    ids = draw(hnp.arrays(np.int64, size, elements=st.integers(-3, 9)))
+    return rewards, ids
+
+
+@given(ragged())
+def test_statistics_equal_pandas_for_any_order_and_size(data):
+    rewards, ids = data
+    groups = RewardGroups.from_flat(rewards, ids)
+    grouped = pd.Series(rewards).groupby(ids, sort=False)
+    assert groups.ids.tolist() == list(grouped.groups) or sorted(groups.ids) == sorted(
+        grouped.groups
+    )
+    for ours, theirs in [
+        (groups.mean, grouped.mean()),
+        (groups.std(ddof=0), grouped.std(ddof=0)),
+        (groups.std(ddof=1), grouped.std(ddof=1)),
+        (groups.min, grouped.min()),
+        (groups.max, grouped.max()),
+        (groups.size, grouped.count()),
+        (groups.rollouts, grouped.size()),
+    ]:
+        np.testing.assert_allclose(ours, theirs.loc[groups.ids], atol=1e-9)
+
+
+@given(ragged(), st.randoms(use_true_random=False))
+def test_order_of_rows_changes_nothing_but_the_order(data, random):
+    rewards, ids = data
+    order = np.array(random.sample(range(len(ids)), len(ids)))
+    before = RewardGroups.from_flat(rewards, ids)
+    after = RewardGroups.from_flat(rewards[order], ids[order])
+    np.testing.assert_allclose(after.centered, before.centered[order], atol=1e-12)
+    by_id = dict(zip(before.ids.tolist(), before.std().tolist(), strict=True))
+    np.testing.assert_allclose(after.std(), [by_id[i] for i in after.ids.tolist()], atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.int32, np.uint8, np.dtype("U3"), object])
+def test_every_kind_of_id_gives_the_same_groups(kind):
+    ids = np.array(["7", "3", "7", "9", "3", "7"])
+    ids = ids.astype(kind) if kind is not object else ids.astype(object)
+    groups = RewardGroups.from_flat([1, 0, 0, 1, 1, 1], ids)
+    assert [str(i) for i in groups.ids] == ["7", "3", "9"]  # first appearance
+    assert groups.rollouts.tolist() == [3, 2, 1]
+    np.testing.assert_allclose(groups.mean, [2 / 3, 1 / 2, 1.0])
+
+
+def test_ids_far_apart_group_as_well_as_narrow_ones():
+    far = np.array([10**15, -(10**15), 10**15, 5])
+    groups = RewardGroups.from_flat([1, 0, 0, 1], far)
+    assert groups.ids.tolist() == [10**15, -(10**15), 5]
+    assert groups.mean.tolist() == [0.5, 0.0, 1.0]
+
+
+@pytest.mark.parametrize("value", [0.1, 0.3, 0.7, 0.95])
+def test_constant_float32_rewards_are_unanimous_although_their_std_is_not_zero(value):
+    rewards = np.full(8, value, dtype=np.float32)
+    rewards[::2] = np.nextafter(rewards[::2], 1)  # the residue that frameworks amplify
+    groups = RewardGroups.from_flat(rewards, np.zeros(8, dtype=int))
+    assert groups.is_unanimous().all()
+    assert not groups.is_unanimous(tol=0.0).any()
+
+
+def test_constant_groups_have_no_rounding_residue():
+    groups = RewardGroups.from_dense(np.full((1, 7), 0.1))
+    assert groups.centered.tolist() == [0.0] * 7
+    assert groups.std().tolist() == [0.0]
+
+
+def test_unscored_rollouts_belong_but_do_not_count():
+    groups = RewardGroups.from_flat([1.0, np.nan, 0.0, np.nan], ["a", "a", "a", "b"])
+    assert groups.rollouts.tolist() == [3, 1]
+    assert groups.size.tolist() == [2, 0]
+    assert groups.mean[0] == 0.5
+    assert np.isnan(groups.mean[1])
+    assert groups.is_unanimous().tolist() == [False, False]
+    assert groups.centered.tolist() == [0.5, 0.0, -0.5, 0.0]
+
+
+def test_one_rollout_is_unanimous_and_has_no_sample_std():
+    groups = RewardGroups.from_flat([0.4], ["only"])
+    assert groups.is_unanimous().tolist() == [True]
+    assert groups.std(ddof=0).tolist() == [0.0]
+    assert np.isnan(groups.std(ddof=1)).all()
+
+
+@pytest.mark.parametrize(
+    ("rewards", "expected"),
+    [
+        ([0, 1, 1, 0], [1, 1]),
+        ([-1, 1, -1, -1], [1, 0]),
+        ([0, 10, 10, 10], [1, 2]),
+        ([0, 0, 0, 0], [0, 0]),
+        ([1, 1, 1, 1], [2, 2]),
+        ([-1, -1, -1, -1], [0, 0]),
+        ([0.35, 0.35, 0.35, 0.35], None),
+        ([0.0, 0.5, 1.0, 1.0], None),
+        ([np.nan, np.nan, np.nan, np.nan], None),
+    ],
+)
+def test_two_valued_rewards_declare_themselves_and_others_stay_unknown(rewards, expected):
+    groups = RewardGroups.from_flat(rewards, [0, 0, 1, 1])
+    assert (None if groups.correct is None else groups.correct.tolist()) == expected
+    if expected is None:
+        assert groups.is_correct is groups.is_all_wrong is groups.is_all_correct is None
+
+
+def test_declared_correctness_wins_over_two_values():
+    by_threshold = RewardGroups.from_flat([0.2, 0.7, 0.9, 0.1], [0, 0, 1, 1], correct=0.7)
+    assert by_threshold.correct.tolist() == [1, 1]
+    float32_threshold = RewardGroups.from_flat(np.float32([0.7]), [0], correct=0.7)
+    assert float32_threshold.correct.tolist() == [1]
+    flags = np.array([True, True, False, True])
+    by_flag = RewardGroups.from_flat([0, 0, 1, np.nan], [0, 0, 1, 1], correct=flags)
+    assert by_flag.correct.tolist() == [2, 0]  # the unscored rollout counts for nothing
+
+
+def test_all_wrong_and_all_correct_split_the_unanimous_groups():
+    groups = RewardGroups.from_flat([0, 0.1, 0, 0, 1, 1], [0, 0, 1, 1, 2, 2], correct=0.5)
+    assert groups.is_all_wrong.tolist() == [False, True, False]  # the first disagrees on format
+    assert groups.is_all_correct.tolist() == [False, False, True]
+    assert groups.is_unanimous().tolist() == [False, True, True]
+
+
+@given(ragged())
+def test_sums_and_expansion_are_inverse_to_each_other(data):
+    rewards, ids = data
+    groups = RewardGroups.from_flat(rewards, ids)
+    per_group = np.arange(len(groups), dtype=float) + 1
+    np.testing.assert_allclose(
+        groups.sum_by_group(groups.expand(per_group)), per_group * groups.rollouts
+    )
+    assert groups.expand(np.arange(len(groups))).tolist() == groups.index.tolist()
+    assert groups.ids[groups.index].tolist() == ids.tolist()
+
+
+@given(ragged(), ragged())
+def test_merging_two_batches_of_different_groups_keeps_both(first, second):
+    (rewards_a, ids_a), (rewards_b, ids_b) = first, second
+    merged = RewardGroups.from_flat(
+        np.concatenate([rewards_a, rewards_b]), np.concatenate([ids_a, ids_b + 100])
+    )
+    one, other = RewardGroups.from_flat(rewards_a, ids_a), RewardGroups.from_flat(rewards_b, ids_b)
+    np.testing.assert_allclose(merged.std(), np.concatenate([one.std(), other.std()]), atol=1e-12)
+
+
+def test_arrays_are_read_only_and_the_callers_stay_writable():
+    rewards, ids = np.array([0.0, 1.0]), np.array([1, 1])
+    groups = RewardGroups.from_flat(rewards, ids)
+    with pytest.raises(ValueError, match="read-only"):
+        groups.rewards[0] = 5
+    rewards[0] = 9.0
+    ids[0] = 9
+    assert groups.rewards.tolist() == [0.0, 1.0]
+    assert groups.ids.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("rewards", "ids", "options", "message"),
+    [
+        ([], [], {}, "non-empty"),
+        ([1.0], [1, 2], {}, "one entry per rollout"),
+        ([1.0, np.inf], [1, 1], {}, "finite or NaN"),
+        ([1.0, -np.inf], [1, 1], {}, "row 1"),
+        ([[1.0, 0.0]], [1], {}, "1-D"),
+        (["a", "b"], [1, 1], {}, "must be numbers"),
+        ([1.0, 0.0], [1, "1"], {}, "all integers or all strings"),
+        ([1.0, 0.0], [1.5, 2.5], {}, "integers or"),
+        ([1.0, 0.0], np.array([1.5, 2.5]), {}, "integers or"),
+        ([1.0, 0.0], [None, None], {}, "integers or"),
+        ([1.0, 0.0], [True, False], {}, "integers or"),
+        ([1.0, 0.0], np.array([[1], [1]]), {}, "one-dimensional"),
+        ([1.0, 0.0], [1, 1], {"tol": -1.0}, "tol"),
+        ([1.0, 0.0], [1, 1], {"tol": float("nan")}, "tol"),
+        ([1.0, 0.0], [1, 1], {"correct": float("nan")}, "threshold"),
+        ([1.0, 0.0], [1, 1], {"correct": np.array([1.0, 0.0])}, "booleans"),
+        ([1.0, 0.0], [1, 1], {"correct": np.array([True])}, "booleans"),
+    ],
+)
+def test_bad_input_is_one_clear_line(rewards, ids, options, message):
+    with pytest.raises(InputError, match=message) as caught:
+        RewardGroups.from_flat(rewards, ids, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_dense_equals_flat():
+    table = np.array([[1.0, 0.0, np.nan], [0.2, 0.2, 0.2]])
+    dense = RewardGroups.from_dense(table, ids=["x", "y"])
+    flat = RewardGroups.from_flat(table.ravel(), ["x"] * 3 + ["y"] * 3)
+    assert dense.ids.tolist() == flat.ids.tolist()
+    np.testing.assert_array_equal(dense.centered, flat.centered)
+    np.testing.assert_array_equal(dense.size, flat.size)
+    with pytest.raises(InputError, match="each of the 2 groups once"):
+        RewardGroups.from_dense(table, ids=["x", "x"])
+
+
+def test_huge_rewards_neither_overflow_nor_count_as_infinite():
+    groups = RewardGroups.from_flat([1e308, 1e308, -1e308], [0, 1, 2])
+    assert groups.mean.tolist() == [1e308, 1e308, -1e308]
