@@ -38,7 +38,7 @@ def beta_all_correct_rate(a: ArrayLike, b: ArrayLike, group_size: ArrayLike) -> 
         group_size: G, whole and ≥ 1; all three broadcast.
 
     Returns:
-        Probability, broadcast shape. Error: 2e-13.
+        Probability, broadcast shape. Error: 1e-12.
 
     Raises:
         InputError: a or b not finite or ≤ 0, G not a whole number ≥ 1, or shapes that do not
@@ -94,7 +94,7 @@ def beta_expected_contrast(signature: SignatureLike, a: ArrayLike, b: ArrayLike)
         b: Second parameter, finite and > 0; broadcasts against a.
 
     Returns:
-        E[W], broadcast shape, in units of the advantage. Error: 1e-12 of E[|W|].
+        E[W], broadcast shape, in units of the advantage. Error: 1e-12 of E[|W|]; 1e-13 for GRPO.
 
     Raises:
         InputError: a or b not finite or ≤ 0, a broken signature, shapes that do not broadcast.
