@@ -1,0 +1,100 @@
+"""Roll-ups: sums per step and per prompt of every part of `groups`, so that curves open at once.
+
+A roll-up is a cache: it can be deleted at any time, a reader then takes the part itself, and the
+next compaction writes it again. A change of its columns gets a new version in the file name, and
+files of other versions are ignored.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dissensus.runs import store
+from dissensus.runs.arrow import encode
+from dissensus.runs.schema import SCHEMAS
+from dissensus.runs.store import Segment
+from dissensus.runs.views import PROMPT_SUMS, STEP_SUMS
+
+__all__ = ["KINDS", "ROLLUP_VERSION", "find", "last_step", "rollup_path", "update"]
+
+ROLLUP_VERSION = 1
+KINDS: dict[str, str] = {"steps": STEP_SUMS, "by_prompt": PROMPT_SUMS}
+"""Kind of roll-up → the SQL that makes it from rows of groups."""
+
+_NAME = re.compile(r"part-\d+-\d+\.v(\d+)\.parquet")
+
+
+def rollup_path(run_dir: Path, kind: str, part: Segment) -> Path:
+    """Where the roll-up of a part of `groups` is put."""
+    name = f"{part.path.stem}.v{ROLLUP_VERSION}.parquet"
+    return run_dir / "rollups" / kind / f"attempt={part.attempt}" / name
+
+
+def find(run_dir: Path, kind: str, segment: Segment) -> Path | None:
+    """The roll-up of a segment, where there is a readable one."""
+    if not segment.is_part:
+        return None
+    path = rollup_path(run_dir, kind, segment)
+    try:
+        pq.read_metadata(path)
+    except (OSError, pa.ArrowException):
+        return None
+    return path
+
+
+def last_step(path: Path) -> int:
+    """Highest step in a roll-up per prompt, from the statistics in the file."""
+    metadata = pq.read_metadata(path)
+    index = metadata.schema.to_arrow_schema().get_field_index("last_step")
+    groups = [metadata.row_group(i).column(index) for i in range(metadata.num_row_groups)]
+    return max((int(group.statistics.max) for group in groups), default=-1)
+
+
+def update(run_dir: Path) -> int:
+    """Write the roll-ups that are missing, delete those whose part is gone; returns how many new.
+
+    Raises:
+        OSError: The disk is full, or the folder cannot be written.
+    """
+    parts = [s for s in store.list_live(run_dir, "groups") if s.is_part]
+    wanted = {rollup_path(run_dir, kind, part): (kind, part) for kind in KINDS for part in parts}
+    missing = {path: made for path, made in wanted.items() if find(run_dir, *made) is None}
+    if missing:
+        connection = _connect()
+        for path, (kind, part) in missing.items():
+            table = _sums(connection, kind, part.path)
+            store.commit_bytes(path, encode(table))
+        connection.close()
+    for path in (run_dir / "rollups").glob("*/*/part-*.parquet"):
+        match = _NAME.fullmatch(path.name)
+        if match and int(match.group(1)) == ROLLUP_VERSION and path not in wanted:
+            path.unlink(missing_ok=True)
+    return len(missing)
+
+
+def _connect() -> Any:
+    import duckdb
+
+    # One thread: this runs beside the training process, which wants the cores.
+    return duckdb.connect(":memory:", config={"threads": 1})
+
+
+def _sums(connection: Any, kind: str, path: Path) -> pa.Table:
+    empty = SCHEMAS["groups"].empty_table()
+    rows = pa.concat_tables(
+        [empty, pq.ParquetFile(path).read(columns=_needed(path))],
+        promote_options="default",
+    )
+    connection.register("part_rows", rows)
+    table = connection.sql(KINDS[kind].format(source="part_rows")).to_arrow_table()
+    connection.unregister("part_rows")
+    return table
+
+
+def _needed(path: Path) -> list[str]:
+    return [name for name in pq.read_schema(path).names if name in SCHEMAS["groups"].names]

@@ -1,0 +1,436 @@
+"""Run: reads a run, also while it is being written."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dissensus.errors import InputError, RunError
+from dissensus.runs import attempts, rollups, store
+from dissensus.runs.attempts import Attempt
+from dissensus.runs.schema import SCHEMAS, TABLES
+from dissensus.runs.store import Segment
+from dissensus.runs.views import derived_views, prompts_from_sums, steps_from_sums
+
+__all__ = ["Run"]
+
+_TRIES = 8
+_CONFIG = {"python_enable_replacements": False}  # names in a query are views, never our variables
+_COLUMNS = {table: [*schema.names, "attempt", "rank"] for table, schema in SCHEMAS.items()}
+_VIEW_TABLES = {
+    **{table: table for table in TABLES},
+    "steps": "groups",
+    "by_prompt": "groups",
+}
+
+Value = TypeVar("Value")
+
+
+class Run:
+    """A run on disk. Every method reads what is there now: call again to follow a live run.
+
+    All tables hold live rows only: rows of an attempt that a later attempt has superseded do not
+    count. They come as Arrow tables (`.to_pandas()`, `polars.from_arrow(…)`).
+
+    Args:
+        path: Folder of the run.
+        on_unreadable: "raise", or "skip" to go on without files that cannot be read; they are then
+            listed in `unreadable`.
+
+    Raises:
+        RunError: The folder is absent or not a run, or one of its files cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> from dissensus.runs import Recorder
+        >>> folder = tempfile.mkdtemp()
+        >>> with Recorder(folder) as recorder:
+        ...     _ = recorder.record(
+        ...         step=0, group_ids=[1, 1], prompt_ids=[5, 5], rewards=[1.0, 0.0]
+        ...     )
+        >>> Run(folder).groups(columns=["prompt_id", "size", "std"]).to_pylist()
+        [{'prompt_id': '5', 'size': 2, 'std': 0.5}]
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, on_unreadable: str = "raise") -> None:
+        if on_unreadable not in ("raise", "skip"):
+            raise InputError('on_unreadable must be "raise" or "skip"', got=on_unreadable)
+        self.path = Path(path).absolute()
+        self.unreadable: tuple[str, ...] = ()
+        self._skips = on_unreadable == "skip"
+        self._connection: Any = None
+        attempts.read_info(self.path)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    # ---- about the run -----------------------------------------------------------------------
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """run.json, and from the last heartbeats: state, step, dropped (summed over ranks)."""
+        beats = attempts.read_heartbeats(self.path)
+        dropped: dict[str, int] = {}
+        for beat in beats.values():
+            for name, number in beat.get("dropped", {}).items():
+                dropped[name] = dropped.get(name, 0) + int(number)
+        step = beats.get(0, {}).get("step")
+        return {
+            **attempts.read_info(self.path),
+            "state": self.state,
+            "step": step,
+            "dropped": dropped,
+        }
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """Every start of the training process, in order."""
+        return attempts.read_attempts(self.path)
+
+    @property
+    def state(self) -> str:
+        """ "running", "finished" or "died"."""
+        return attempts.run_state(self.path)
+
+    # ---- tables ------------------------------------------------------------------------------
+
+    def groups(self, columns: Sequence[str] | None = None, split: str | None = None) -> pa.Table:
+        """One row per group, in the order of recording.
+
+        Args:
+            columns: Names to read; None: all.
+            split: Only this split.
+        """
+        where = [] if split is None else [f"split = {_quote(split)}"]
+        return self._select("groups", columns, where)
+
+    def rollouts(
+        self,
+        step: int | None = None,
+        generation: int | None = None,
+        group_id: int | str | None = None,
+        columns: Sequence[str] | None = None,
+        split: str | None = None,
+    ) -> pa.Table:
+        """One row per rollout, ordered by generation and row.
+
+        Args:
+            step: Only this optimiser step.
+            generation: Only this generation.
+            group_id: Only this group.
+            columns: Names to read; None: all. Leave out `completion` where text is not needed.
+            split: Only this split.
+        """
+        where = []
+        if step is not None:
+            where.append(f"step = {int(step)}")
+        if generation is not None:
+            where.append(f"generation = {int(generation)}")
+        if group_id is not None:
+            where.append(f"group_id = {_quote(str(group_id))}")
+        if split is not None:
+            where.append(f"split = {_quote(split)}")
+        wanted = self._generations(where) if step is not None or group_id is not None else None
+        if generation is not None:
+            wanted = {int(generation)}
+        return self._select("rollouts", columns, where, order="generation, row", wanted=wanted)
+
+    def prompts(self) -> pa.Table:
+        """One row per prompt: prompt_id, prompt, reference, and where it was first seen."""
+        return self._retrying(lambda: self._query("FROM prompts ORDER BY generation", ["prompts"]))
+
+    def scalars(self, name: str | None = None, split: str | None = None) -> pa.Table:
+        """One row per scalar: step, split, name, value, time_s."""
+        where = [] if name is None else [f"name = {_quote(name)}"]
+        where += [] if split is None else [f"split = {_quote(split)}"]
+        return self._select("scalars", None, where, order="segment")
+
+    def steps(self, split: str | None = None) -> pa.Table:
+        """One row per step and split: counts, fractions and means over its groups.
+
+        Compacted parts come from their roll-ups, the rest from `groups`.
+        """
+        return self._rolled_up("steps", steps_from_sums, split)
+
+    def by_prompt(self, split: str | None = None) -> pa.Table:
+        """One row per prompt and split: how often it was drawn, solved, unanimous."""
+        return self._rolled_up("by_prompt", prompts_from_sums, split)
+
+    def sql(self, query: str) -> pa.Table:
+        """Run a DuckDB query over the views groups, rollouts, prompts, scalars, steps, by_prompt.
+
+        Example:
+            >>> import tempfile
+            >>> from dissensus.runs import Recorder
+            >>> folder = tempfile.mkdtemp()
+            >>> Recorder(folder).close()
+            >>> Run(folder).sql("SELECT count(*) AS n FROM groups").to_pylist()
+            [{'n': 0}]
+
+        Raises:
+            InputError: DuckDB refuses the query.
+        """
+        words = set(re.findall(r"\w+", query.lower()))
+        names = [name for name in _VIEW_TABLES if name in words]
+        if "attempts" in words:
+            names.append("attempts")
+        return self._retrying(lambda: self._query(query, names))
+
+    # ---- private: queries --------------------------------------------------------------------
+
+    def _select(
+        self,
+        table: str,
+        columns: Sequence[str] | None,
+        where: Sequence[str],
+        *,
+        order: str | None = None,
+        wanted: set[int] | None = None,
+    ) -> pa.Table:
+        picked = _check_columns(table, columns)
+
+        def read() -> pa.Table:
+            source = self._rows(table, wanted=wanted)
+            condition = f" WHERE {' AND '.join(where)}" if where else ""
+            # Files are listed by generation, so only rows of several ranks need sorting.
+            ordering = f" ORDER BY {order}" if order else ""
+            return self._execute(f"SELECT {picked} FROM ({source}){condition}{ordering}")
+
+        return self._retrying(read)
+
+    def _generations(self, where: Sequence[str]) -> set[int] | None:
+        """Generations that can hold the rows, looked up in groups, which is small."""
+        known = self._select("groups", ["generation", "step", "group_id", "split"], [])
+        if not known.num_rows:
+            return None
+        connection = self._cursor()
+        connection.register("known", known)
+        found = connection.execute(
+            f"SELECT DISTINCT generation FROM known WHERE {' AND '.join(where)}"  # noqa: S608
+        ).fetchall()
+        newest = connection.execute("SELECT max(generation) FROM known").fetchone()[0]
+        # Rollouts come to disk before their groups: keep what is newer than all known groups.
+        return {row[0] for row in found} | {-1 - newest}
+
+    def _rolled_up(self, kind: str, merge: Callable[[str], str], split: str | None) -> pa.Table:
+        def read() -> pa.Table:
+            ends = attempts.end_steps(self.attempts)
+            cached: dict[Path, int | None] = {}
+            direct = []
+            for segment in self._segments("groups", ends):
+                path, end = rollups.find(self.path, kind, segment), ends[segment.attempt]
+                if path is None or not _is_usable(kind, path, end):
+                    direct.append(segment)
+                else:
+                    cached[path] = end
+            rows = _scan("groups", direct, ends)
+            pieces = [rollups.KINDS[kind].format(source=f"({rows})")]
+            for end in set(cached.values()):
+                files = [path for path, its_end in cached.items() if its_end == end]
+                keep = f" WHERE step < {end}" if end is not None and kind == "steps" else ""
+                pieces.append(f"SELECT * FROM {_read_parquet(files)}{keep}")
+            condition = "" if split is None else f" WHERE split = {_quote(split)}"
+            merged = merge(" UNION ALL BY NAME ".join(f"({piece})" for piece in pieces))
+            return self._execute(f"SELECT * FROM ({merged}){condition}")
+
+        return self._retrying(read)
+
+    def _query(self, query: str, names: Iterable[str]) -> pa.Table:
+        """Run a query over temporary views, made anew: the files change while a run is live."""
+        connection = self._cursor()
+        tables = {_VIEW_TABLES[name] for name in names if name in _VIEW_TABLES}
+        for table in sorted(tables):
+            name = "prompt_sightings" if table == "prompts" else table
+            self._create_view(connection, name, self._rows(table))
+        views = derived_views(lambda table: "prompt_sightings" if table == "prompts" else table)
+        for name in names:
+            if name in views:
+                self._create_view(connection, name, views[name])
+        if "attempts" in names:
+            connection.register("attempts", self._attempt_table())
+        return self._execute(query, connection)
+
+    @staticmethod
+    def _create_view(connection: Any, name: str, sql: str) -> None:
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {sql}")
+
+    def _attempt_table(self) -> pa.Table:
+        known = self.attempts
+        ends = attempts.end_steps(known)
+        return pa.table(
+            {
+                "attempt": pa.array([a.attempt for a in known], pa.int64()),
+                "start_step": pa.array([a.start_step for a in known], pa.int64()),
+                "first_generation": pa.array([a.first_generation for a in known], pa.int64()),
+                "started_s": pa.array([a.started_s for a in known], pa.float64()),
+                "end_step": pa.array([ends[a.attempt] for a in known], pa.int64()),
+            }
+        )
+
+    def _rows(self, table: str, *, wanted: set[int] | None = None) -> str:
+        ends = attempts.end_steps(self.attempts)
+        segments = self._segments(table, ends)
+        if wanted is not None:
+            segments = [s for s in segments if _holds_any(s, wanted)]
+        return _scan(table, segments, ends)
+
+    def _segments(self, table: str, ends: dict[int, int | None]) -> list[Segment]:
+        """Segments that count, without attempts that are superseded completely."""
+        starts = {a.attempt: a.start_step for a in self.attempts}
+        found = []
+        for segment in store.list_live(self.path, table):
+            end = ends.get(segment.attempt, 0)
+            is_superseded = end is not None and end <= starts.get(segment.attempt, 0)
+            if not is_superseded and str(segment.path) not in self.unreadable:
+                found.append(segment)
+        return found
+
+    # ---- private: DuckDB ---------------------------------------------------------------------
+
+    def _cursor(self) -> Any:
+        import duckdb
+
+        if self._connection is None:
+            self._connection = duckdb.connect(":memory:", config=_CONFIG)
+        return self._connection.cursor()
+
+    def _execute(self, query: str, connection: Any = None) -> pa.Table:
+        cursor = connection if connection is not None else self._cursor()
+        relation = cursor.sql(query)
+        if relation is None:
+            raise InputError("the query must give rows", where="Run.sql", got=query)
+        return relation.to_arrow_table()
+
+    def _retrying(self, read: Callable[[], Value]) -> Value:
+        """Read; list again where compaction has removed a file, leave out or name a broken one."""
+        import duckdb
+
+        for last in (False,) * (_TRIES - 1) + (True,):
+            try:
+                return read()
+            except duckdb.Error as error:
+                # A file that is gone was compacted between listing and reading.
+                is_gone = "no files found" in str(error).lower() or _is_about_missing_file(error)
+                if is_gone and not last:
+                    continue
+                if isinstance(
+                    error,
+                    (
+                        duckdb.IOException,
+                        duckdb.InvalidInputException,
+                        duckdb.SerializationException,
+                        duckdb.InternalException,
+                    ),
+                ):
+                    if self._leave_out_broken(error):
+                        continue
+                raise InputError(
+                    "DuckDB refuses the query", got=str(error).splitlines()[0]
+                ) from error
+        raise AssertionError("unreachable")
+
+    def _leave_out_broken(self, error: Exception) -> bool:
+        broken = [
+            str(segment.path)
+            for table in TABLES
+            for segment in store.list_live(self.path, table)
+            if str(segment.path) not in self.unreadable and not _is_sound(segment.path)
+        ]
+        if not broken:
+            return False
+        if not self._skips:
+            raise RunError(
+                "the file cannot be read",
+                where=broken[0],
+                got=str(error).splitlines()[0],
+                hint='Run(path, on_unreadable="skip") goes on without it',
+            ) from error
+        self.unreadable = (*self.unreadable, *broken)
+        return True
+
+
+def _scan(table: str, segments: Sequence[Segment], ends: dict[int, int | None]) -> str:
+    """SQL for the live rows of some segments: the columns of this version, nulls where missing."""
+    names = ", ".join(f'"{name}"' for name in _COLUMNS[table])
+    types = {field.name: _duckdb_type(field.type) for field in SCHEMAS[table]}
+    types |= {"attempt": "BIGINT", "rank": "BIGINT"}
+    nulls = ", ".join(f'NULL::{types[name]} AS "{name}"' for name in _COLUMNS[table])
+    empty = f"SELECT {nulls} WHERE false"
+    if not segments:
+        return empty
+    files = _read_parquet(
+        [s.path for s in segments],
+        extra=(", hive_partitioning=true, hive_types={'attempt': BIGINT, 'rank': BIGINT}"),
+    )
+    limits = [
+        f"attempt = {attempt}" + ("" if ends[attempt] is None else f" AND step < {ends[attempt]}")
+        for attempt in sorted({s.attempt for s in segments})
+    ]
+    where = (
+        ""
+        if all(ends[s.attempt] is None for s in segments)
+        else (" WHERE " + " OR ".join(f"({limit})" for limit in limits))
+    )
+    return f"SELECT {names} FROM ({empty} UNION ALL BY NAME SELECT * FROM {files}){where}"
+
+
+def _read_parquet(paths: Sequence[Path], extra: str = "") -> str:
+    files = ", ".join(_quote(str(path)) for path in paths)
+    return f"read_parquet([{files}], union_by_name=true{extra})"
+
+
+def _duckdb_type(kind: pa.DataType) -> str:
+    if pa.types.is_map(kind):
+        return "MAP(VARCHAR, DOUBLE)"
+    names = {pa.int64(): "BIGINT", pa.float64(): "DOUBLE", pa.bool_(): "BOOLEAN"}
+    return names.get(kind, "VARCHAR")
+
+
+def _holds_any(segment: Segment, wanted: set[int]) -> bool:
+    """Whether a segment can hold one of the numbers; −1 − n stands for all above n."""
+    return any(
+        segment.first <= number <= segment.last or (number < 0 and segment.last > -1 - number)
+        for number in wanted
+    )
+
+
+def _is_usable(kind: str, path: Path, end: int | None) -> bool:
+    # Steps are cut where the attempt is; sums over steps are right only if none of them is cut.
+    return end is None or kind == "steps" or rollups.last_step(path) < end
+
+
+def _is_about_missing_file(error: Exception) -> bool:
+    text = str(error)
+    return any(not Path(name).exists() for name in re.findall(r'"([^"]+\.parquet)"', text))
+
+
+def _is_sound(path: Path) -> bool:
+    try:
+        pq.ParquetFile(path).read()
+    except FileNotFoundError:
+        return True
+    except (OSError, pa.ArrowException):
+        return False
+    return True
+
+
+def _check_columns(table: str, columns: Sequence[str] | None) -> str:
+    names = _COLUMNS[table] if columns is None else list(columns)
+    unknown = [name for name in names if name not in _COLUMNS[table]]
+    if unknown or not names:
+        raise InputError(
+            f"there is no such column in {table}",
+            got=unknown,
+            hint=f"columns are {', '.join(_COLUMNS[table])}",
+        )
+    return ", ".join(f'"{name}"' for name in names)
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
