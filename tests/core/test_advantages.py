@@ -105,6 +105,40 @@ def test_reinforce_pp_baseline_whitens_by_token():
     assert got[2] != 0  # a unanimous group is not silent under this rule
 
 
+VERL_REWARDS = [1, 0, 0, 1, 1, 1, 1, 1, 0, 0, 1, 0]
+VERL_LENGTHS = np.array([2, 5, 1, 3, 4, 4, 2, 6, 1, 3, 5, 2])
+
+
+@pytest.mark.parametrize(
+    ("estimator", "split_1", "silent", "split_2"),
+    [
+        (
+            advantages.get("reinforce_pp_baseline"),
+            [1.1409646, -1.3724646, -1.3724646, 1.1409646],
+            [-0.11575] * 4,
+            [-0.7441073, -0.7441073, 1.7693219, -0.7441073],
+        ),
+        (
+            advantages.get("grpo", ddof=1, eps=1e-6),
+            [0.8660239, -0.8660239, -0.8660239, 0.8660239],
+            [0.0] * 4,
+            [-0.499999, -0.499999, 1.499997, -0.499999],
+        ),
+        (
+            advantages.get("rloo"),
+            [0.6666667, -0.6666667, -0.6666667, 0.6666667],
+            [0.0] * 4,
+            [-0.3333333, -0.3333333, 1.0, -0.3333333],
+        ),
+    ],
+)
+def test_what_the_functions_of_verl_0_9_1_gave(estimator, split_1, silent, split_2):
+    # Printed by verl's own compute_{reinforce_plus_plus_baseline,grpo,rloo}_outcome_advantage.
+    groups = RewardGroups.from_flat(VERL_REWARDS, np.repeat([0, 1, 2], 4))
+    ours = estimator(groups, Context(lengths=VERL_LENGTHS))
+    np.testing.assert_allclose(ours, split_1 + silent + split_2, atol=1e-7)
+
+
 def test_reinforce_pp_baseline_says_that_it_needs_lengths():
     with pytest.raises(MissingContextError, match="lengths"):
         advantages.get("reinforce_pp_baseline")(RewardGroups.from_dense([[1, 0]]))
