@@ -114,10 +114,10 @@ def scalar_table(segment: int, rows: Sequence[tuple[int, str, str, float, float]
 
 
 def to_text(texts: Sequence[Any]) -> Any:
-    """Text column; what UTF-8 cannot hold (lone surrogates) becomes "?", objects their str().
+    r"""Text column; what UTF-8 cannot hold (lone surrogates) becomes "?", objects their str().
 
     Example:
-        >>> to_text(["a", None, "\\ud800b", 7]).to_pylist()
+        >>> to_text(["a", None, "\ud800b", 7]).to_pylist()
         ['a', None, '?b', '7']
     """
     try:

@@ -215,30 +215,27 @@ def read_attempts(run_dir: Path) -> list[Attempt]:
         RunError: A file of an attempt is unreadable: which rows count cannot be known then.
     """
     folder = run_dir / "attempts"
-    found = []
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if _ATTEMPT.fullmatch(path.name):
-            found.append(_parse_attempt(path))
-    return sorted(found)
+    paths = folder.iterdir() if folder.is_dir() else ()
+    return sorted(_parse_attempt(path) for path in paths if _ATTEMPT.fullmatch(path.name))
 
 
 def _parse_attempt(path: Path) -> Attempt:
     value = store.read_json(path)
     head = ("attempt", "start_step", "first_generation")
     try:
-        numbers = [int(value.pop(name)) for name in head]
+        number, step, first = (int(value.pop(name)) for name in head)
         started_s = float(value.pop("started_s", 0.0))
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"the file must hold {', '.join(head)}", where=str(path)) from error
-    return Attempt(*numbers, started_s, value)
+    return Attempt(number, step, first, started_s, value)
 
 
 def end_steps(attempts: Iterable[Attempt]) -> dict[int, int | None]:
     """Attempt → the step from which its rows do not count, or None where all of them do.
 
     Example:
-        >>> starts = [Attempt(1, 0, 0, 0.0, {}), Attempt(2, 50, 60, 0.0, {}), Attempt(3, 20, 70, 0.0, {})]
-        >>> end_steps(starts)
+        >>> starts = {1: 0, 2: 50, 3: 20}
+        >>> end_steps(Attempt(number, step, 0, 0.0, {}) for number, step in starts.items())
         {1: 20, 2: 20, 3: None}
     """
     ends: dict[int, int | None] = {}
@@ -262,7 +259,7 @@ def read_heartbeats(run_dir: Path) -> dict[int, dict[str, Any]]:
 
 
 def run_state(run_dir: Path, *, now_s: float | None = None) -> str:
-    """ "running", "finished" or "died".
+    """One of "running", "finished", "died".
 
     On the machine that writes the run the process itself is asked; elsewhere a heartbeat older than
     two minutes means died.

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dissensus.runs import attempts, rollups, store
+from dissensus.runs.scan import is_sound
 from dissensus.runs.schema import SCHEMAS, TABLES
 from dissensus.runs.store import Segment
 
@@ -118,14 +119,16 @@ def compact_range(
             for s in store.list_live(run_dir, table)
             if (s.attempt, s.rank) == (attempt, rank) and first <= s.first and s.last <= last
         ]
-        runs, unreadable = _readable_runs(inside)
-        for run in runs:
-            if len(run) < 2:
-                continue
-            path = store.part_path(run_dir, table, attempt, rank, run[0].first, run[-1].last)
-            _write_part(path, _schema_of(table, run), run, breathe)
-            total = _add(total, Compacted(1, len(run), 0, ()))
-        total = _add(total, Compacted(0, 0, 0, unreadable))
+        broken: set[Path] = {s.path for s in inside if not _has_footer(s.path)}
+        try:
+            done = _write_parts(table, inside, broken, breathe)
+        except (OSError, pa.ArrowException):
+            found = {s.path for s in inside if not is_sound(s.path)}
+            if found <= broken:
+                raise  # not what was read, but the disk
+            broken = found
+            done = _write_parts(table, inside, broken, breathe)
+        total = _add(total, done._replace(unreadable=tuple(sorted(map(str, broken)))))
     if "groups" in tables:
         rollups.update(run_dir)
     return total
@@ -182,20 +185,25 @@ def _stretches(first: int, end: int, size: int) -> Iterator[tuple[int, int]]:
         yield start, start + size - 1
 
 
-def _readable_runs(segments: list[Segment]) -> tuple[list[list[Segment]], tuple[str, ...]]:
-    """Neighbours that can be read: a part must not cover, and so hide, a file that cannot."""
+def _write_parts(
+    table: str, segments: list[Segment], broken: set[Path], breathe: Callable[[], None]
+) -> Compacted:
+    """One part per run of neighbours: a part must not cover, and so hide, a broken file."""
     runs: list[list[Segment]] = [[]]
-    unreadable = []
     for segment in segments:
-        if _is_readable(segment.path):
-            runs[-1].append(segment)
-        else:
-            unreadable.append(str(segment.path))
+        if segment.path in broken:
             runs.append([])
-    return runs, tuple(unreadable)
+        else:
+            runs[-1].append(segment)
+    several = [run for run in runs if len(run) > 1]
+    for run in several:
+        span = (run[0].first, run[-1].last)
+        path = run[0].path.with_name(store.part_name(span))
+        _write_part(path, _schema_of(table, run), run, breathe)
+    return Compacted(len(several), sum(map(len, several)), 0, ())
 
 
-def _is_readable(path: Path) -> bool:
+def _has_footer(path: Path) -> bool:
     try:
         pq.read_metadata(path)
     except (OSError, pa.ArrowException):

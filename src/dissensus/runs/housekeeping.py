@@ -9,10 +9,10 @@ from typing import Any
 
 from dissensus.errors import InputError
 from dissensus.runs import attempts, compaction, store
+from dissensus.runs.arrow import encode
 from dissensus.runs.attempts import Attempt
 from dissensus.runs.records import Record
 from dissensus.runs.schema import SCHEMAS, TABLES
-from dissensus.runs.arrow import encode
 from dissensus.runs.sink import Sink, Written
 from dissensus.runs.views import VIEWS_SQL
 from dissensus.runs.writer import Scalar, yield_interpreter
@@ -49,9 +49,9 @@ class Housekeeping:
         self._generations = self._rollouts = 0
         self._step: int | None = None
         self._last_beat = -BEAT_S
-        self._compacted_to = attempt.first_generation - 1
-        self._scalars_compacted_to = attempt.first_generation - 1
-        self._last_written = self._last_segment = attempt.first_generation - 1
+        before = attempt.first_generation - 1
+        self._written = {"generations": before, "scalars": before}
+        self._compacted = dict(self._written)
         self._sweep_at: float | None = None
         if sink.rank == 0:
             write_run_files(run_dir)
@@ -67,22 +67,21 @@ class Housekeeping:
         self._generations += 1
         self._rollouts += record.n_local
         self._step = record.step
-        self._last_written = max(self._last_written, record.generation)
+        self._written["generations"] = max(self._written["generations"], record.generation)
         return written
 
     def write_scalars(self, segment: int, values: list[Scalar]) -> None:
         """Put scalars on disk as one file."""
         self._sink.write_scalars(segment, values)
-        self._last_segment = segment
+        self._written["scalars"] = segment
 
     def tick(self, is_idle: bool) -> None:
         """Heartbeat and compaction, when they are due."""
         now = time.monotonic()
         if now - self._last_beat >= BEAT_S:
             self.beat("running")
-        written = self._last_written - self._compacted_to
-        segments = self._last_segment - self._scalars_compacted_to
-        if self._every and max(written, segments) >= self._every:
+        waiting = max(self._written[counter] - done for counter, done in self._compacted.items())
+        if self._every and waiting >= self._every:
             self._compact()
         elif is_idle and self._sweep_at is not None and now >= self._sweep_at:
             self._sweep()
@@ -93,9 +92,10 @@ class Housekeeping:
         Raises:
             InputError: It belongs to an earlier attempt, or was compacted.
         """
-        if generation <= self._compacted_to:
+        done = self._compacted["generations"]
+        if generation <= done:
             raise InputError(
-                f"generations up to {self._compacted_to} can no longer be replaced",
+                f"generations up to {done} can no longer be replaced",
                 where="record(generation=…)",
                 got=generation,
             )
@@ -138,33 +138,26 @@ class Housekeeping:
 
     def _compact(self) -> None:
         with compaction.compacting(self._run_dir, wait=False) as is_ours:
-            if not is_ours:
-                return
-            self._compacted_to = self._compact_to(
-                self._last_written, self._compacted_to, compaction.GENERATION_TABLES
-            )
-            self._scalars_compacted_to = self._compact_to(
-                self._last_segment, self._scalars_compacted_to, ("scalars",)
-            )
-        self._sweep_at = time.monotonic() + compaction.GRACE_S
+            if is_ours:
+                self._sweep_at = time.monotonic() + compaction.GRACE_S
+                self._compact_tables("generations", compaction.GENERATION_TABLES)
+                self._compact_tables("scalars", ("scalars",))
 
-    def _compact_to(self, written: int, done: int, tables: Sequence[str]) -> int:
-        attempt, rank = self._attempt.attempt, self._sink.rank
-        while written - done >= self._every:
-            # Before the part is there: from now on its generations must not be recorded again.
-            if tables == compaction.GENERATION_TABLES:
-                self._compacted_to = done + self._every
+    def _compact_tables(self, counter: str, tables: Sequence[str]) -> None:
+        while self._written[counter] - self._compacted[counter] >= self._every:
+            first = self._compacted[counter] + 1
+            # Counted before it is done: from now on these numbers must not be recorded again, and a
+            # stretch that cannot be compacted is left to the command instead of tried for ever.
+            self._compacted[counter] += self._every
             compaction.compact_range(
                 self._run_dir,
-                attempt,
-                rank,
-                done + 1,
-                done + self._every,
+                self._attempt.attempt,
+                self._sink.rank,
+                first,
+                first + self._every - 1,
                 tables=tables,
                 breathe=yield_interpreter,
             )
-            done += self._every
-        return done
 
     def _sweep(self) -> None:
         if self._sweep_at is not None:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from numpy.typing import ArrayLike
 
@@ -93,8 +93,9 @@ class Recorder:
         compact_every: int = 500,
         strict: bool = False,
     ) -> None:
-        _check_arguments(start_step, correct, tol, rank, world_size, attempt)
-        # Absolute now: a training script may change its folder, a symbolic link may not be followed.
+        _check_numbers(start_step, correct, tol)
+        _check_ranks(rank, world_size, attempt)
+        # Absolute now, because a training script may change its folder.
         self.run_dir = Path(run_dir).absolute()
         self.rank, self.world_size, self.strict = rank, world_size, strict
         self._pid = os.getpid()
@@ -136,7 +137,7 @@ class Recorder:
         tol: float,
         attempt: int | None,
     ) -> Attempt:
-        if self.rank != 0 and attempt is not None:
+        if self.rank and attempt is not None:
             return attempts.await_attempt(self.run_dir, attempt, timeout_s=60.0)
         details = {
             "metadata": dict(metadata or {}),
@@ -309,7 +310,7 @@ class Recorder:
             log.warning("dissensus: the end of the run could not be written (%s)", error)
         _open.discard(self)
 
-    def __enter__(self) -> Recorder:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -327,7 +328,7 @@ class Recorder:
 
     @property
     def dropped(self) -> dict[str, int]:
-        """What was not recorded: texts, rollouts, generations, scalars, invalid calls, …"""
+        """What was not recorded: texts, rollouts, generations, scalars, invalid calls."""
         return dict(self._dropped)
 
     @property
@@ -382,14 +383,7 @@ def _finite(value: Any) -> float:
     return number if math.isfinite(number) else math.nan
 
 
-def _check_arguments(
-    start_step: int,
-    correct: float | None,
-    tol: float,
-    rank: int,
-    world_size: int,
-    attempt: int | None,
-) -> None:
+def _check_numbers(start_step: int, correct: float | None, tol: float) -> None:
     where = "Recorder"
     if int(start_step) != start_step or start_step < 0:
         raise InputError("start_step must be an integer ≥ 0", where=where, got=start_step)
@@ -397,6 +391,10 @@ def _check_arguments(
         raise InputError("correct must be a finite threshold", where=where, got=correct)
     if not 0 <= tol < math.inf:
         raise InputError("tol must be a finite number ≥ 0", where=where, got=tol)
+
+
+def _check_ranks(rank: int, world_size: int, attempt: int | None) -> None:
+    where = "Recorder"
     if not 0 <= rank < world_size:
         raise InputError("rank must lie in 0 … world_size − 1", where=where, got=(rank, world_size))
     if rank and attempt is None:

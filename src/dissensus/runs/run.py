@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dissensus.errors import InputError, RunError
 from dissensus.runs import attempts, rollups, store
 from dissensus.runs.attempts import Attempt
-from dissensus.runs.schema import SCHEMAS, TABLES
+from dissensus.runs.scan import check_columns, holds_any, is_sound, quote, read_parquet, scan
+from dissensus.runs.schema import TABLES
 from dissensus.runs.store import Segment
 from dissensus.runs.views import derived_views, prompts_from_sums, steps_from_sums
 
@@ -22,7 +22,6 @@ __all__ = ["Run"]
 
 _TRIES = 8
 _CONFIG = {"python_enable_replacements": False}  # names in a query are views, never our variables
-_COLUMNS = {table: [*schema.names, "attempt", "rank"] for table, schema in SCHEMAS.items()}
 _VIEW_TABLES = {
     **{table: table for table in TABLES},
     "steps": "groups",
@@ -95,7 +94,7 @@ class Run:
 
     @property
     def state(self) -> str:
-        """ "running", "finished" or "died"."""
+        """One of "running", "finished", "died"."""
         return attempts.run_state(self.path)
 
     # ---- tables ------------------------------------------------------------------------------
@@ -107,7 +106,7 @@ class Run:
             columns: Names to read; None: all.
             split: Only this split.
         """
-        where = [] if split is None else [f"split = {_quote(split)}"]
+        where = [] if split is None else [f"split = {quote(split)}"]
         return self._select("groups", columns, where)
 
     def rollouts(
@@ -133,9 +132,9 @@ class Run:
         if generation is not None:
             where.append(f"generation = {int(generation)}")
         if group_id is not None:
-            where.append(f"group_id = {_quote(str(group_id))}")
+            where.append(f"group_id = {quote(str(group_id))}")
         if split is not None:
-            where.append(f"split = {_quote(split)}")
+            where.append(f"split = {quote(split)}")
         wanted = self._generations(where) if step is not None or group_id is not None else None
         if generation is not None:
             wanted = {int(generation)}
@@ -147,8 +146,8 @@ class Run:
 
     def scalars(self, name: str | None = None, split: str | None = None) -> pa.Table:
         """One row per scalar: step, split, name, value, time_s."""
-        where = [] if name is None else [f"name = {_quote(name)}"]
-        where += [] if split is None else [f"split = {_quote(split)}"]
+        where = [] if name is None else [f"name = {quote(name)}"]
+        where += [] if split is None else [f"split = {quote(split)}"]
         return self._select("scalars", None, where, order="segment")
 
     def steps(self, split: str | None = None) -> pa.Table:
@@ -193,14 +192,18 @@ class Run:
         order: str | None = None,
         wanted: set[int] | None = None,
     ) -> pa.Table:
-        picked = _check_columns(table, columns)
+        picked = check_columns(table, columns)
 
         def read() -> pa.Table:
-            source = self._rows(table, wanted=wanted)
-            condition = f" WHERE {' AND '.join(where)}" if where else ""
-            # Files are listed by generation, so only rows of several ranks need sorting.
-            ordering = f" ORDER BY {order}" if order else ""
-            return self._execute(f"SELECT {picked} FROM ({source}){condition}{ordering}")
+            ends = attempts.end_steps(self.attempts)
+            segments = self._segments(table, ends, wanted)
+            query = f"SELECT {picked} FROM ({scan(table, segments, ends)})"  # noqa: S608
+            if where:
+                query += f" WHERE {' AND '.join(where)}"
+            # Files come in the order of their numbers, so only rows of several ranks need sorting.
+            if order and len({segment.rank for segment in segments}) > 1:
+                query += f" ORDER BY {order}"
+            return self._execute(query)
 
         return self._retrying(read)
 
@@ -229,15 +232,15 @@ class Run:
                     direct.append(segment)
                 else:
                     cached[path] = end
-            rows = _scan("groups", direct, ends)
+            rows = scan("groups", direct, ends)
             pieces = [rollups.KINDS[kind].format(source=f"({rows})")]
             for end in set(cached.values()):
                 files = [path for path, its_end in cached.items() if its_end == end]
                 keep = f" WHERE step < {end}" if end is not None and kind == "steps" else ""
-                pieces.append(f"SELECT * FROM {_read_parquet(files)}{keep}")
-            condition = "" if split is None else f" WHERE split = {_quote(split)}"
+                pieces.append(f"SELECT * FROM {read_parquet(files)}{keep}")  # noqa: S608
+            condition = "" if split is None else f" WHERE split = {quote(split)}"
             merged = merge(" UNION ALL BY NAME ".join(f"({piece})" for piece in pieces))
-            return self._execute(f"SELECT * FROM ({merged}){condition}")
+            return self._execute(f"SELECT * FROM ({merged}){condition}")  # noqa: S608
 
         return self._retrying(read)
 
@@ -247,7 +250,9 @@ class Run:
         tables = {_VIEW_TABLES[name] for name in names if name in _VIEW_TABLES}
         for table in sorted(tables):
             name = "prompt_sightings" if table == "prompts" else table
-            self._create_view(connection, name, self._rows(table))
+            ends = attempts.end_steps(self.attempts)
+            rows = scan(table, self._segments(table, ends), ends)
+            self._create_view(connection, name, rows)
         views = derived_views(lambda table: "prompt_sightings" if table == "prompts" else table)
         for name in names:
             if name in views:
@@ -273,23 +278,17 @@ class Run:
             }
         )
 
-    def _rows(self, table: str, *, wanted: set[int] | None = None) -> str:
-        ends = attempts.end_steps(self.attempts)
-        segments = self._segments(table, ends)
-        if wanted is not None:
-            segments = [s for s in segments if _holds_any(s, wanted)]
-        return _scan(table, segments, ends)
-
-    def _segments(self, table: str, ends: dict[int, int | None]) -> list[Segment]:
-        """Segments that count, without attempts that are superseded completely."""
-        starts = {a.attempt: a.start_step for a in self.attempts}
-        found = []
-        for segment in store.list_live(self.path, table):
-            end = ends.get(segment.attempt, 0)
-            is_superseded = end is not None and end <= starts.get(segment.attempt, 0)
-            if not is_superseded and str(segment.path) not in self.unreadable:
-                found.append(segment)
-        return found
+    def _segments(
+        self, table: str, ends: dict[int, int | None], wanted: set[int] | None = None
+    ) -> list[Segment]:
+        """Segments that can hold live rows."""
+        return [
+            segment
+            for segment in store.list_live(self.path, table)
+            if segment.attempt in ends
+            and str(segment.path) not in self.unreadable
+            and (wanted is None or holds_any(segment, wanted))
+        ]
 
     # ---- private: DuckDB ---------------------------------------------------------------------
 
@@ -311,36 +310,29 @@ class Run:
         """Read; list again where compaction has removed a file, leave out or name a broken one."""
         import duckdb
 
-        for last in (False,) * (_TRIES - 1) + (True,):
+        file_errors = (
+            duckdb.IOException,
+            duckdb.InvalidInputException,
+            duckdb.SerializationException,
+            duckdb.InternalException,
+        )
+        for _ in range(_TRIES):
             try:
                 return read()
-            except duckdb.Error as error:
+            except file_errors as error:
                 # A file that is gone was compacted between listing and reading.
-                is_gone = "no files found" in str(error).lower() or _is_about_missing_file(error)
-                if is_gone and not last:
-                    continue
-                if isinstance(
-                    error,
-                    (
-                        duckdb.IOException,
-                        duckdb.InvalidInputException,
-                        duckdb.SerializationException,
-                        duckdb.InternalException,
-                    ),
-                ):
-                    if self._leave_out_broken(error):
-                        continue
-                raise InputError(
-                    "DuckDB refuses the query", got=str(error).splitlines()[0]
-                ) from error
-        raise AssertionError("unreachable")
+                if not _is_about_missing_file(error) and not self._leave_out_broken(error):
+                    raise _refused(error) from error
+            except duckdb.Error as error:
+                raise _refused(error) from error
+        raise RunError(f"files kept disappearing in {_TRIES} readings", where=str(self.path))
 
     def _leave_out_broken(self, error: Exception) -> bool:
         broken = [
             str(segment.path)
             for table in TABLES
             for segment in store.list_live(self.path, table)
-            if str(segment.path) not in self.unreadable and not _is_sound(segment.path)
+            if str(segment.path) not in self.unreadable and not is_sound(segment.path)
         ]
         if not broken:
             return False
@@ -355,51 +347,6 @@ class Run:
         return True
 
 
-def _scan(table: str, segments: Sequence[Segment], ends: dict[int, int | None]) -> str:
-    """SQL for the live rows of some segments: the columns of this version, nulls where missing."""
-    names = ", ".join(f'"{name}"' for name in _COLUMNS[table])
-    types = {field.name: _duckdb_type(field.type) for field in SCHEMAS[table]}
-    types |= {"attempt": "BIGINT", "rank": "BIGINT"}
-    nulls = ", ".join(f'NULL::{types[name]} AS "{name}"' for name in _COLUMNS[table])
-    empty = f"SELECT {nulls} WHERE false"
-    if not segments:
-        return empty
-    files = _read_parquet(
-        [s.path for s in segments],
-        extra=(", hive_partitioning=true, hive_types={'attempt': BIGINT, 'rank': BIGINT}"),
-    )
-    limits = [
-        f"attempt = {attempt}" + ("" if ends[attempt] is None else f" AND step < {ends[attempt]}")
-        for attempt in sorted({s.attempt for s in segments})
-    ]
-    where = (
-        ""
-        if all(ends[s.attempt] is None for s in segments)
-        else (" WHERE " + " OR ".join(f"({limit})" for limit in limits))
-    )
-    return f"SELECT {names} FROM ({empty} UNION ALL BY NAME SELECT * FROM {files}){where}"
-
-
-def _read_parquet(paths: Sequence[Path], extra: str = "") -> str:
-    files = ", ".join(_quote(str(path)) for path in paths)
-    return f"read_parquet([{files}], union_by_name=true{extra})"
-
-
-def _duckdb_type(kind: pa.DataType) -> str:
-    if pa.types.is_map(kind):
-        return "MAP(VARCHAR, DOUBLE)"
-    names = {pa.int64(): "BIGINT", pa.float64(): "DOUBLE", pa.bool_(): "BOOLEAN"}
-    return names.get(kind, "VARCHAR")
-
-
-def _holds_any(segment: Segment, wanted: set[int]) -> bool:
-    """Whether a segment can hold one of the numbers; −1 − n stands for all above n."""
-    return any(
-        segment.first <= number <= segment.last or (number < 0 and segment.last > -1 - number)
-        for number in wanted
-    )
-
-
 def _is_usable(kind: str, path: Path, end: int | None) -> bool:
     # Steps are cut where the attempt is; sums over steps are right only if none of them is cut.
     return end is None or kind == "steps" or rollups.last_step(path) < end
@@ -410,27 +357,5 @@ def _is_about_missing_file(error: Exception) -> bool:
     return any(not Path(name).exists() for name in re.findall(r'"([^"]+\.parquet)"', text))
 
 
-def _is_sound(path: Path) -> bool:
-    try:
-        pq.ParquetFile(path).read()
-    except FileNotFoundError:
-        return True
-    except (OSError, pa.ArrowException):
-        return False
-    return True
-
-
-def _check_columns(table: str, columns: Sequence[str] | None) -> str:
-    names = _COLUMNS[table] if columns is None else list(columns)
-    unknown = [name for name in names if name not in _COLUMNS[table]]
-    if unknown or not names:
-        raise InputError(
-            f"there is no such column in {table}",
-            got=unknown,
-            hint=f"columns are {', '.join(_COLUMNS[table])}",
-        )
-    return ", ".join(f'"{name}"' for name in names)
-
-
-def _quote(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+def _refused(error: Exception) -> InputError:
+    return InputError("DuckDB refuses the query", got=str(error).splitlines()[0])

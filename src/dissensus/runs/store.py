@@ -26,9 +26,10 @@ __all__ = [
     "list_segments",
     "live_only",
     "next_generation",
-    "part_path",
+    "part_name",
     "read_json",
     "segment_path",
+    "sync_file",
     "temporary_files",
 ]
 
@@ -54,9 +55,9 @@ def segment_path(run_dir: Path, table: str, attempt: int, rank: int, generation:
     return _folder(run_dir, table, attempt, rank) / f"generation-{generation:09d}.parquet"
 
 
-def part_path(run_dir: Path, table: str, attempt: int, rank: int, first: int, last: int) -> Path:
-    """Where compaction puts the rows of the generations first … last."""
-    return _folder(run_dir, table, attempt, rank) / f"part-{first:09d}-{last:09d}.parquet"
+def part_name(span: tuple[int, int]) -> str:
+    """Name of the file where compaction puts the generations of `span`, both ends included."""
+    return f"part-{span[0]:09d}-{span[1]:09d}.parquet"
 
 
 def _folder(run_dir: Path, table: str, attempt: int, rank: int) -> Path:
@@ -165,7 +166,7 @@ def committing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        os.replace(temporary, path)
+        temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -188,7 +189,7 @@ def commit_bytes(path: Path, data: bytes | memoryview, *, sync: bool = True) -> 
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         try:
             rest = memoryview(data)
-            while len(rest):
+            while rest:
                 rest = rest[os.write(descriptor, rest) :]
             if sync:
                 os.fsync(descriptor)
