@@ -1,0 +1,93 @@
+"""`dissensus report`: what a run did, for a person, a program, or a browser."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dissensus.cli.output import make_console, print_json
+
+if TYPE_CHECKING:
+    from dissensus.runs import Run
+    from dissensus.views.snapshot import Snapshot
+    from dissensus.views.summary import RunSummary
+
+__all__ = ["print_summary", "report", "write_page"]
+
+_TERMINAL_PROMPTS = 5
+
+
+def report(
+    source: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a recorded run.")],
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write one self-contained page.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document and nothing else.")
+    ] = False,
+) -> None:
+    """Summarise a run: what its rollouts taught, and why the rest did not."""
+    single_threaded_algebra()
+    from dissensus.runs import Run
+    from dissensus.views.snapshot import Snapshot
+    from dissensus.views.summary import summarise_run
+
+    snapshot = Snapshot(Run(source))
+    summary = summarise_run(snapshot)
+    if html is not None:
+        write_page(snapshot, summary, html)
+    if as_json:
+        print_json(summary.to_json() | ({} if html is None else {"html": str(html)}))
+        return
+    print_summary(snapshot, summary)
+    if html is not None:
+        typer.echo(f"\nReport: {html}")
+
+
+def print_summary(snapshot: Snapshot, summary: RunSummary) -> None:
+    """Print a run's summary and the prompts that cost most without ever splitting.
+
+    Args:
+        snapshot: The run.
+        summary: Its summary.
+    """
+    from dissensus.views.prompts import extreme_prompts
+    from dissensus.views.tables import prompts_table, summary_view
+
+    console = make_console()
+    console.print(summary_view(summary, width=console.width))
+    lists = (
+        (summary.never_solved, "Never solved, most expensive first", False),
+        (summary.always_solved, "Always solved, most expensive first", True),
+    )
+    for prompts, title, solved in lists:
+        if prompts is not None and prompts.prompts:
+            found = extreme_prompts(snapshot, solved=solved, limit=_TERMINAL_PROMPTS)
+            console.print()
+            console.print(prompts_table(title, found, width=console.width))
+
+
+def write_page(run: Run | Snapshot, summary: RunSummary | None, path: Path) -> None:
+    """Write a run's HTML report, all of it or nothing.
+
+    Args:
+        run: The run, or a snapshot of it.
+        summary: Its summary, where it is at hand.
+        path: File to write; an existing one is replaced.
+    """
+    from dissensus.runs.store import commit_bytes
+    from dissensus.views.html import report_page
+
+    commit_bytes(path, report_page(run, summary).encode("utf-8"))
+
+
+def single_threaded_algebra() -> None:
+    """Keep linear algebra on one thread; must be called before numpy is imported.
+
+    The matrices here are tiny. OpenBLAS on several threads makes fitting them up to ten times
+    slower on a busy machine, because its threads spin while they wait for each other.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

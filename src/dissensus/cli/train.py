@@ -1,0 +1,214 @@
+"""`dissensus train`: the lab's small language model, trained through TRL and recorded."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dissensus.cli.output import make_console, print_json
+from dissensus.cli.report import print_summary, write_page
+from dissensus.errors import InputError
+
+if TYPE_CHECKING:
+    from dissensus.lab.training import TrainEvent, TrainResult, TrainSettings
+
+__all__ = ["Silent", "parse_estimator", "train"]
+
+REPORT_NAME = "report.html"
+
+
+class Silent(StrEnum):
+    """What happens to groups with zero advantage."""
+
+    keep = "keep"
+    mask = "mask"
+    resample = "resample"
+
+
+def train(
+    *,
+    estimator: Annotated[
+        str | None,
+        typer.Option(
+            "--estimator",
+            metavar="NAME",
+            help='Advantage estimator, for example dr_grpo or "grpo(ddof=1, eps=1e-4)"; '
+            "default: TRL's own. See: dissensus estimators.",
+        ),
+    ] = None,
+    silent: Annotated[
+        Silent, typer.Option("--silent", help="What happens to groups with zero advantage.")
+    ] = Silent.keep,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Optimiser steps.")] = None,
+    group_size: Annotated[
+        int | None, typer.Option("--group-size", min=2, help="Rollouts per prompt.")
+    ] = None,
+    prompts: Annotated[
+        int | None, typer.Option("--prompts", min=1, help="Prompts per step.")
+    ] = None,
+    train_prompts: Annotated[
+        int | None, typer.Option("--train-prompts", min=1, help="Prompts in the training set.")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--learning-rate", min=0.0, help="Of AdamW.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of prompts and sampling.")] = 0,
+    run: Annotated[
+        Path | None,
+        typer.Option("--run", metavar="DIR", help="Folder of the run; default: under runs/."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document and nothing else.")
+    ] = False,
+) -> None:
+    """Train the bundled small language model by GRPO, record it, and report.
+
+    Ctrl-C stops after what is recorded so far: the run stays whole, the summary is printed, and the
+    exit code is 130.
+    """
+    name, parameters = (None, {}) if estimator is None else parse_estimator(estimator)
+    settings = _settings(
+        run=run,
+        steps=steps,
+        group_size=group_size,
+        prompts_per_step=prompts,
+        train_prompts=train_prompts,
+        learning_rate=learning_rate,
+        seed=seed,
+        estimator=name,
+        estimator_parameters=parameters,
+        silent=silent.value,
+    )
+    result = _run(settings, quiet=as_json or not sys.stdout.isatty())
+    _finish(result, as_json=as_json)
+    if result.interrupted:
+        from dissensus.cli.app import INTERRUPTED
+
+        raise typer.Exit(INTERRUPTED)
+
+
+def parse_estimator(text: str) -> tuple[str, dict[str, Any]]:
+    """Read an estimator as it is written: a name, optionally with parameters.
+
+    Args:
+        text: For example ``"dr_grpo"`` or ``"grpo(ddof=1, eps=1e-4)"``.
+
+    Returns:
+        Its name and parameters; the estimator exists and takes them.
+
+    Raises:
+        InputError: The text cannot be read, or there is no such estimator or parameter.
+
+    Example:
+        >>> parse_estimator("grpo(ddof=1, eps=1e-4)")
+        ('grpo', {'ddof': 1, 'eps': 0.0001})
+    """
+    from dissensus.core import advantages
+
+    read = _read_call(text)
+    if read is None:
+        raise InputError(
+            "an estimator is a name, or a name with parameters",
+            where="--estimator",
+            got=text,
+            hint="for example grpo(ddof=1, eps=1e-4)",
+        )
+    name, parameters = read
+    advantages.get(name, **parameters)
+    return name, parameters
+
+
+def _read_call(text: str) -> tuple[str, dict[str, Any]] | None:
+    try:
+        node = ast.parse(text.strip(), mode="eval").body
+        if isinstance(node, ast.Name):
+            return node.id, {}
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.args:
+            values = {str(each.arg): ast.literal_eval(each.value) for each in node.keywords}
+            return node.func.id, values
+    except (ValueError, SyntaxError):
+        pass
+    return None
+
+
+def _settings(**given: Any) -> TrainSettings:
+    from dissensus.lab.training import TrainSettings
+
+    return TrainSettings(**{name: value for name, value in given.items() if value is not None})
+
+
+def _run(settings: TrainSettings, *, quiet: bool) -> TrainResult:
+    from dissensus.lab.training import train as run_training
+
+    if quiet:
+        # A framework that prints must not get between the caller and the one JSON document.
+        with contextlib.redirect_stdout(sys.stderr):
+            return run_training(settings)
+    with _live_view(settings) as on_event:
+        return run_training(settings, on_event)
+
+
+@contextlib.contextmanager
+def _live_view(settings: TrainSettings) -> Iterator[Callable[[TrainEvent], None]]:
+    from rich.live import Live
+
+    from dissensus.views.live import TrainProgress, TrainState
+
+    console = make_console()
+    progress = TrainProgress(_title(settings), settings.steps)
+    with Live(progress, console=console, refresh_per_second=2, transient=True) as live:
+
+        def on_event(event: TrainEvent) -> None:
+            progress.add(
+                TrainState(
+                    step=event.step,
+                    reward=event.reward,
+                    heldout=event.heldout if event.heldout_is_new else None,
+                    heldout_standard_error=event.heldout_standard_error,
+                    metrics=event.metrics,
+                    elapsed_s=event.elapsed_s,
+                    remaining_s=event.remaining_s,
+                )
+            )
+            live.refresh()
+
+        yield on_event
+
+
+def _title(settings: TrainSettings) -> str:
+    return (
+        f"{settings.estimator or 'grpo as TRL computes it'}, silent groups: {settings.silent}, "
+        f"{settings.prompts_per_step} prompts × {settings.group_size} rollouts a step, "
+        f"seed {settings.seed}"
+    )
+
+
+def _finish(result: TrainResult, *, as_json: bool) -> None:
+    from dissensus.runs import Run
+    from dissensus.views.format import duration, fraction, points
+    from dissensus.views.snapshot import Snapshot
+    from dissensus.views.summary import summarise_run
+
+    snapshot = Snapshot(Run(result.run))
+    summary = summarise_run(snapshot)
+    page = Path(result.run) / REPORT_NAME
+    write_page(snapshot, summary, page)
+    if as_json:
+        print_json(result.to_json() | {"report": str(page)})
+        return
+    print_summary(snapshot, summary)
+    change = points(result.heldout_after - result.heldout_before)
+    stopped = ", stopped by Ctrl-C" if result.interrupted else ""
+    typer.echo(
+        f"\nTrained {result.steps} steps in {duration(result.seconds)}{stopped}. "
+        f"Held-out solve rate {fraction(result.heldout_before)} before, {fraction(result.heldout_after)} after "
+        f"({change})."
+    )
+    typer.echo(f"Run:    {result.run}\nReport: {page}\nAgain:  dissensus report {result.run}")

@@ -1,0 +1,162 @@
+"""How outcomes are spread, over the course of a run: k of G, solve rates, held-out accuracy."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from dissensus.views.queries import IS_TRAIN, Source, ordered_buckets, rows
+
+__all__ = [
+    "HeatMap",
+    "HeldoutPoint",
+    "heldout_curve",
+    "outcomes_over_time",
+    "solve_rates_over_time",
+]
+
+_COLUMNS = 40
+_PROMPT_COLUMNS = 12
+_RATE_LABELS = ["0 %", *(f"{10 * i}–{10 * i + 10} %" for i in range(10)), "100 %"]
+
+
+class HeatMap(NamedTuple):
+    """Shares by outcome and time.
+
+    Attributes:
+        steps: (T,) middle step of each stretch of generations.
+        labels: (K,) outcome of each row, worst first.
+        shares: (K, T) share of the groups (or prompts) of that stretch; columns sum to 1.
+        counted: (T,) groups (or prompts) behind each column.
+        left_out_frac: Share of groups with another group size than the one shown.
+    """
+
+    steps: list[float]
+    labels: list[str]
+    shares: list[list[float]]
+    counted: list[int]
+    left_out_frac: float
+
+
+class HeldoutPoint(NamedTuple):
+    """One evaluation of one split; rates are `None` where correctness is unknown.
+
+    Attributes:
+        split: Name of the split.
+        step: Training step it was done at.
+        solve_rate: Correct / scored rollouts.
+        standard_error: Of the solve rate, over prompts (ddof 1 over their rates, / sqrt(P)).
+        reward_mean: Mean reward.
+        prompts: Distinct prompts.
+        rollouts: Rollouts.
+    """
+
+    split: str
+    step: int
+    solve_rate: float | None
+    standard_error: float | None
+    reward_mean: float | None
+    prompts: int
+    rollouts: int
+
+
+def outcomes_over_time(source: Source) -> HeatMap | None:
+    """Share of groups with k correct rollouts, for the most frequent group size.
+
+    Returns:
+        `None` where the correctness of any group is unknown.
+    """
+    found = rows(
+        source,
+        f"""SELECT bucket, size, correct, count(*) AS groups, (min(step) + max(step)) / 2 AS middle
+        FROM {ordered_buckets(_COLUMNS)} WHERE size > 0 GROUP BY bucket, size, correct""",  # noqa: S608
+    )
+    if not found or any(row["correct"] is None for row in found):
+        return None
+    by_size: dict[int, int] = {}
+    for row in found:
+        by_size[row["size"]] = by_size.get(row["size"], 0) + row["groups"]
+    group_size = max(by_size, key=lambda size: (by_size[size], size))
+    kept = [row for row in found if row["size"] == group_size]
+    cells = {(row["bucket"], int(row["correct"])): int(row["groups"]) for row in kept}
+    return _heat_map(
+        {row["bucket"]: float(row["middle"]) for row in kept},
+        [str(k) for k in range(group_size + 1)],
+        cells,
+        1.0 - by_size[group_size] / sum(by_size.values()),
+    )
+
+
+def solve_rates_over_time(source: Source) -> HeatMap | None:
+    """Share of prompts by their pooled solve rate within each of a few stretches of the run.
+
+    All rollouts of a prompt in the stretch are pooled; never and always solved have own rows.
+
+    Returns:
+        `None` where the correctness of any group is unknown.
+    """
+    found = rows(
+        source,
+        f"""WITH pooled AS (
+            SELECT bucket, prompt_id, sum(correct) AS k, sum(size) AS n,
+                bool_and(correct IS NOT NULL) AS known, min(step) AS first, max(step) AS last
+            FROM {ordered_buckets(_PROMPT_COLUMNS)} WHERE size > 0 GROUP BY bucket, prompt_id
+        )
+        SELECT bucket,
+            CASE WHEN k = 0 THEN 0 WHEN k = n THEN 11 ELSE 1 + (10 * k) // n END AS level,
+            count(*) AS prompts, bool_and(known) AS known, min(first) AS first, max(last) AS last
+        FROM pooled GROUP BY bucket, level""",  # noqa: S608
+    )
+    if not found or not all(row["known"] for row in found):
+        return None
+    ends: dict[int, tuple[int, int]] = {}
+    for row in found:
+        first, last = ends.get(row["bucket"], (row["first"], row["last"]))
+        ends[row["bucket"]] = (min(first, row["first"]), max(last, row["last"]))
+    cells = {(row["bucket"], int(row["level"])): int(row["prompts"]) for row in found}
+    middles = {bucket: (first + last) / 2 for bucket, (first, last) in ends.items()}
+    return _heat_map(middles, _RATE_LABELS, cells, 0.0)
+
+
+def heldout_curve(source: Source) -> list[HeldoutPoint]:
+    """Every evaluation of every split, by split and step."""
+    found = rows(
+        source,
+        f"""WITH per_prompt AS (
+            SELECT split, step, prompt_id, sum(rollouts) AS rollouts, sum(size) AS size,
+                sum(correct) AS correct, bool_and(correct IS NOT NULL OR size = 0) AS known,
+                sum(mean * size) FILTER (size > 0) AS reward
+            FROM groups WHERE NOT {IS_TRAIN} GROUP BY split, step, prompt_id
+        )
+        SELECT split, step, bool_and(known) AS known, count(*) AS prompts,
+            sum(rollouts) AS rollouts, sum(reward) / nullif(sum(size), 0) AS reward_mean,
+            sum(correct) / nullif(sum(size), 0) AS solve_rate,
+            stddev_samp(correct / nullif(size, 0)) / sqrt(count(*)) AS error
+        FROM per_prompt GROUP BY split, step ORDER BY split, step""",  # noqa: S608
+    )
+    return [
+        HeldoutPoint(
+            split=str(row["split"]),
+            step=int(row["step"]),
+            solve_rate=row["solve_rate"] if row["known"] else None,
+            standard_error=row["error"] if row["known"] else None,
+            reward_mean=row["reward_mean"],
+            prompts=int(row["prompts"]),
+            rollouts=int(row["rollouts"]),
+        )
+        for row in found
+    ]
+
+
+def _heat_map(
+    middles: dict[int, float],
+    labels: list[str],
+    cells: dict[tuple[int, int], int],
+    left_out_frac: float,
+) -> HeatMap:
+    buckets = sorted(middles)
+    counted = [sum(cells.get((b, k), 0) for k in range(len(labels))) for b in buckets]
+    shares = [
+        [cells.get((b, k), 0) / total for b, total in zip(buckets, counted, strict=True)]
+        for k in range(len(labels))
+    ]
+    return HeatMap([middles[b] for b in buckets], labels, shares, counted, left_out_frac)

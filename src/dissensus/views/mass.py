@@ -1,0 +1,102 @@
+"""Where the gradient's weight goes: the sum of |W| by difficulty of the prompt.
+
+For a group with rewards of population standard deviation σ the update is W·Δs, with W = σ under
+GRPO and σ² under Dr. GRPO (up to a constant that cancels in shares); under the estimator in use W
+is what was recorded. |W| says how strongly a rule *weighs* a group, not how long its update is:
+that also depends on Δs.
+
+The difficulty of a group's prompt is its solve rate in its *other* groups of the whole run (leave
+one out). A group's own outcome would be on both axes otherwise, and every silent group would look
+extreme. Groups of prompts visited once have no such estimate and are left out.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from dissensus.views.queries import IS_TRAIN, Source, rows
+
+__all__ = ["DifficultyMass", "mass_by_difficulty"]
+
+_BINS = 10
+
+
+class DifficultyMass(NamedTuple):
+    """Shares by difficulty; bin i holds solve rates in [i/10, (i+1)/10), the last one includes 1.
+
+    Attributes:
+        rollouts: Share of the generated rollouts per bin, for comparison.
+        used: Share of Σ n·|W| per bin under the estimator in use; `None` where not recorded.
+        grpo: The same with W = σ.
+        dr_grpo: The same with W = σ².
+        groups: Groups counted.
+        left_out_frac: Share of the groups whose prompt had no other group.
+        other_rollouts: Mean number of rollouts a difficulty was estimated from.
+    """
+
+    rollouts: list[float]
+    used: list[float] | None
+    grpo: list[float]
+    dr_grpo: list[float]
+    groups: int
+    left_out_frac: float
+    other_rollouts: float
+
+
+def mass_by_difficulty(source: Source) -> DifficultyMass | None:
+    """Split the weight of all training groups by the leave-one-out solve rate of their prompt.
+
+    Each group counts with its trained rollouts n, as in a trainer that averages over rollouts.
+
+    Returns:
+        `None` where correctness is unknown or no prompt was visited twice.
+    """
+    found = rows(
+        source,
+        f"""WITH scored AS (
+            SELECT prompt_id, correct, size, rollouts, contrast,
+                coalesce(trained, rollouts) AS trained,
+                CASE WHEN unanimous THEN 0 ELSE std END AS sigma
+            FROM groups WHERE {IS_TRAIN} AND size > 0
+        ), totals AS (
+            SELECT prompt_id, sum(correct) AS correct, sum(size) AS size,
+                bool_and(correct IS NOT NULL) AS known
+            FROM scored GROUP BY prompt_id
+        ), others AS (
+            SELECT s.*, t.known, t.size - s.size AS others,
+                least({_BINS - 1}, ({_BINS} * (t.correct - s.correct))
+                    // nullif(t.size - s.size, 0)) AS bin
+            FROM scored AS s JOIN totals AS t USING (prompt_id)
+        )
+        SELECT bin, bool_and(known) AS known, count(*) AS groups, sum(rollouts) AS rollouts,
+            count(*) FILTER (contrast IS NULL AND trained > 0) AS unrecorded, avg(others) AS others,
+            sum(trained * abs(contrast)) AS used, sum(trained * sigma) AS grpo,
+            sum(trained * sigma * sigma) AS dr_grpo
+        FROM others GROUP BY bin ORDER BY bin""",  # noqa: S608 — no outside text
+    )
+    binned = {int(row["bin"]): row for row in found if row["bin"] is not None}
+    if not binned or not all(row["known"] for row in found):
+        return None
+    groups = sum(row["groups"] for row in binned.values())
+    everything = sum(row["groups"] for row in found)
+    columns = {
+        name: _shares([float(binned[b][name] or 0.0) if b in binned else 0.0 for b in range(_BINS)])
+        for name in ("rollouts", "used", "grpo", "dr_grpo")
+    }
+    is_recorded = all(row["unrecorded"] == 0 for row in binned.values())
+    return DifficultyMass(
+        rollouts=columns["rollouts"],
+        used=columns["used"] if is_recorded else None,
+        grpo=columns["grpo"],
+        dr_grpo=columns["dr_grpo"],
+        groups=int(groups),
+        left_out_frac=1.0 - groups / everything,
+        other_rollouts=float(
+            sum(row["others"] * row["groups"] for row in binned.values()) / groups
+        ),
+    )
+
+
+def _shares(values: list[float]) -> list[float]:
+    total = sum(values)
+    return [value / total if total else 0.0 for value in values]

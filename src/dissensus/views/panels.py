@@ -1,0 +1,280 @@
+"""What a report shows about a run, in order: each figure with how to read it, in one sentence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from dissensus.views import figures
+from dissensus.views.distributions import (
+    HeatMap,
+    HeldoutPoint,
+    heldout_curve,
+    outcomes_over_time,
+    solve_rates_over_time,
+)
+from dissensus.views.forecast import Forecast
+from dissensus.views.format import count, fraction, number
+from dissensus.views.mass import DifficultyMass, mass_by_difficulty
+from dissensus.views.queries import Source
+from dissensus.views.style import Theme
+from dissensus.views.summary import RunSummary
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+__all__ = ["Panel", "run_panels"]
+
+_UNKNOWN_CORRECT = (
+    "Not shown: it needs to know which rollouts are correct. Rewards of this run take more than "
+    "two values and no threshold was declared (Recorder(correct=…))."
+)
+_TABLE_ROWS = 24
+
+
+class Panel(NamedTuple):
+    """One figure of a report.
+
+    Attributes:
+        name: Identifier in the page.
+        title: Heading.
+        reading: How to read it, in one sentence.
+        note: What the numbers are exactly; may be empty.
+        figure: The figure, or `None` where it cannot be drawn.
+        absent: Why there is no figure; empty where there is one.
+        label: What the figure shows, in words, for who cannot see it.
+        header: Column names of the table of its numbers.
+        rows: That table.
+    """
+
+    name: str
+    title: str
+    reading: str
+    note: str
+    figure: Figure | None
+    absent: str
+    label: str
+    header: list[str]
+    rows: list[list[str]]
+
+
+def run_panels(source: Source, summary: RunSummary, *, theme: Theme = "light") -> list[Panel]:
+    """Make every figure of a run.
+
+    Args:
+        source: The run.
+        summary: Its summary.
+        theme: Colours of the figures.
+    """
+    return [
+        _progress(summary, heldout_curve(source), theme),
+        _unanimous(summary, theme),
+        _outcomes(outcomes_over_time(source), theme),
+        _rates(solve_rates_over_time(source), theme),
+        _mass(mass_by_difficulty(source), summary, theme),
+    ]
+
+
+def _progress(summary: RunSummary, heldout: list[HeldoutPoint], theme: Theme) -> Panel:
+    timeline = summary.timeline
+    is_drawn = bool(timeline or heldout)
+    ends = [p for p in heldout if p.solve_rate is not None]
+    label = f"Training reward over {count(summary.steps)} steps"
+    if ends:
+        label += (
+            f"; held-out solve rate from {fraction(ends[0].solve_rate)} "
+            f"to {fraction(ends[-1].solve_rate)}"
+        )
+    splits = sorted({p.split for p in heldout})
+    note = "Each training point is the mean over a stretch of generations."
+    if heldout:
+        note += (
+            " Bars on the held-out points are ± one standard error over prompts; they say nothing"
+            " about other seeds."
+        )
+    else:
+        note += " No held-out evaluation was recorded in this run."
+    return Panel(
+        name="progress",
+        title="Reward and held-out accuracy",
+        reading=(
+            "Training reward tells how the sampled prompts go; only the held-out points tell "
+            "whether the model got better on prompts it was not trained on."
+        ),
+        note=note,
+        figure=figures.progress_figure(timeline, heldout, theme=theme) if is_drawn else None,
+        absent="" if is_drawn else "Not shown: nothing has been recorded yet.",
+        label=label,
+        header=["step", "reward or solve rate", "where"],
+        rows=[
+            *(
+                [number(p.step), number(p.measures.reward_mean), "training reward"]
+                for p in timeline
+            ),
+            *(
+                [
+                    count(p.step),
+                    fraction(p.solve_rate) if p.solve_rate is not None else number(p.reward_mean),
+                    f"held-out split {splits.index(p.split) + 1}, {count(p.rollouts)} rollouts",
+                ]
+                for p in heldout
+            ),
+        ],
+    )
+
+
+def _unanimous(summary: RunSummary, theme: Theme) -> Panel:
+    forecast, timeline = summary.forecast, summary.timeline
+    reading = (
+        "The filled area is the share of groups that taught nothing under a mean-centred rule, by "
+        "cause; where the dashed line follows its top edge, the closed form predicted it."
+    )
+    if forecast is None:
+        return Panel(
+            name="unanimous",
+            title="Unanimous groups by cause, measured and predicted",
+            reading="The line is the share of groups whose rollouts all got the same reward.",
+            note="No split by cause and no prediction: correctness is unknown.",
+            figure=figures.unanimous_figure(timeline, None, theme=theme) if timeline else None,
+            absent="" if timeline else "Not shown: no training group has been recorded yet.",
+            label=f"Unanimous share, {fraction(summary.train.unanimous)} over the run",
+            header=["step", "unanimous"],
+            rows=[[number(p.step), fraction(p.measures.unanimous)] for p in timeline],
+        )
+    return Panel(
+        name="unanimous",
+        title="Unanimous groups by cause, measured and predicted",
+        reading=reading,
+        note=_forecast_note(forecast),
+        figure=figures.unanimous_figure(timeline, forecast, theme=theme),
+        absent="",
+        label=(
+            f"Unanimous share {fraction(summary.train.unanimous)} over the run: all-wrong "
+            f"{fraction(summary.train.all_wrong)}, all-correct "
+            f"{fraction(summary.train.all_correct)}; predicted {fraction(forecast.predicted)}"
+        ),
+        header=["step", "all-wrong", "all-correct", "predicted, both", "naive"],
+        rows=[
+            [
+                number(p.step),
+                fraction(p.all_wrong),
+                fraction(p.all_correct),
+                fraction(p.predicted),
+                fraction(p.plug_in),
+            ]
+            for p in forecast.points
+        ],
+    )
+
+
+def _forecast_note(forecast: Forecast) -> str:
+    note = (
+        "Every stretch is predicted from earlier generations only: a Beta(a, b) of solve rates is "
+        "fitted to the counts of the latest groups before it (stretches back to at least 512 "
+        "groups), and P(unanimous) = [B(a+G, b) + B(a, b+G)] / B(a, b). The naive line puts the "
+        "mean solve rate of the same groups into p^G + (1−p)^G, as if all prompts were alike."
+    )
+    if forecast.predicted is None:
+        return note
+    return (
+        f"{note} Over the predicted stretches: measured {fraction(forecast.measured)}, predicted "
+        f"{fraction(forecast.predicted)}, naive {fraction(forecast.plug_in)}."
+    )
+
+
+def _outcomes(heat: HeatMap | None, theme: Theme) -> Panel:
+    group_size = 0 if heat is None else len(heat.labels) - 1
+    note = ""
+    if heat is not None and heat.left_out_frac > 0:
+        note = (
+            f"Groups of {count(group_size)} only; {fraction(heat.left_out_frac)} of the groups "
+            "have another size and are left out."
+        )
+    return Panel(
+        name="outcomes",
+        title="Correct rollouts per group over time",
+        reading=(
+            "Each column is one stretch of the run and adds up to 100 %: the bottom row is the "
+            "all-wrong groups, the top row the all-correct ones, everything between is split."
+        ),
+        note=note,
+        figure=None
+        if heat is None
+        else figures.heat_map_figure(heat, f"correct of {group_size}", theme=theme),
+        absent=_UNKNOWN_CORRECT if heat is None else "",
+        label=f"Share of groups with 0 to {group_size} correct rollouts over time",
+        header=["correct", "first stretch", "middle", "last stretch"],
+        rows=_heat_rows(heat),
+    )
+
+
+def _rates(heat: HeatMap | None, theme: Theme) -> Panel:
+    return Panel(
+        name="rates",
+        title="Solve rate of prompts over time",
+        reading=(
+            "Each column shows how the prompts visited in that stretch are spread over solve "
+            "rates: mass in the bottom or top row can hardly split, mass in the middle does."
+        ),
+        note=(
+            "A prompt's solve rate pools all its rollouts within the stretch; with few of them, "
+            "0 % and 100 % are partly chance."
+        ),
+        figure=None
+        if heat is None
+        else figures.heat_map_figure(heat, "solve rate of the prompt", theme=theme),
+        absent=_UNKNOWN_CORRECT if heat is None else "",
+        label="Share of prompts by solve rate over time",
+        header=["solve rate", "first stretch", "middle", "last stretch"],
+        rows=_heat_rows(heat),
+    )
+
+
+def _heat_rows(heat: HeatMap | None) -> list[list[str]]:
+    if heat is None or not heat.steps:
+        return []
+    last = len(heat.steps) - 1
+    return [
+        [label, *(fraction(shares[t]) for t in (0, last // 2, last))]
+        for label, shares in zip(heat.labels, heat.shares, strict=True)
+    ][:_TABLE_ROWS]
+
+
+def _mass(mass: DifficultyMass | None, summary: RunSummary, theme: Theme) -> Panel:
+    note = (
+        "Σ n·|W| over groups with n trained rollouts: W = σ under GRPO, σ² under Dr. GRPO, and the "
+        "recorded covariance of advantage and correctness under the estimator in use. A prompt's "
+        "difficulty is its solve rate in its other groups of the whole run, leaving the group at "
+        "hand out. |W| is the weight a rule gives, not the length of the update."
+    )
+    if mass is not None:
+        note += f" Difficulty rests on {number(mass.other_rollouts)} other rollouts on average"
+        note += (
+            f"; {fraction(mass.left_out_frac)} of the groups have none and are left out."
+            if mass.left_out_frac > 0
+            else "."
+        )
+        if mass.used is None:
+            note += " The advantages in use were not recorded, so only the two rules are shown."
+    is_unknown = summary.train.solve_rate is None
+    absent = _UNKNOWN_CORRECT if is_unknown else "Not shown: no prompt has been visited twice yet."
+    columns = [] if mass is None else [mass.rollouts, mass.used, mass.grpo, mass.dr_grpo]
+    return Panel(
+        name="mass",
+        title="Weight in the gradient, by difficulty",
+        reading=(
+            "Where a line is above the bars, those prompts weigh more in the gradient than they "
+            "cost in rollouts; GRPO puts more on the two ends than Dr. GRPO does."
+        ),
+        note=note,
+        figure=None if mass is None else figures.mass_figure(mass, theme=theme),
+        absent=absent if mass is None else "",
+        label="Share of gradient weight in ten bins of prompt solve rate, under three rules",
+        header=["solve rate", "rollouts", "in use", "GRPO", "Dr. GRPO"],
+        rows=[
+            [
+                f"{10 * i}–{10 * i + 10} %",
+                *(fraction(None if column is None else column[i]) for column in columns),
+            ]
+            for i in range(10 if mass is not None else 0)
+        ],
+    )

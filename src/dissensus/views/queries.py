@@ -1,0 +1,147 @@
+"""SQL that several views share, over the live rows of a run.
+
+Views never loop over rows: a run can hold millions of groups, and DuckDB aggregates them where they
+lie. Every function here returns a handful of rows.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+__all__ = ["IS_TRAIN", "MEASURES", "Measures", "Source", "ordered_buckets", "rows"]
+
+#: Condition that selects training groups. Everything else (evaluation) is held out.
+IS_TRAIN = "split = 'train'"
+
+#: Aggregates of a set of groups; `Measures.from_row` reads them.
+MEASURES = """
+    count(*) AS groups,
+    count(DISTINCT prompt_id) AS prompts,
+    coalesce(sum(rollouts), 0) AS rollouts,
+    coalesce(sum(coalesce(trained, rollouts)), 0) AS trained,
+    count(*) FILTER (size > 0) AS scored,
+    count(*) FILTER (size > 0 AND correct IS NOT NULL) AS known,
+    count(*) FILTER (size > 0 AND unanimous) AS unanimous,
+    count(*) FILTER (size > 0 AND unanimous AND correct = 0) AS all_wrong,
+    count(*) FILTER (size > 0 AND unanimous AND correct = size) AS all_correct,
+    count(*) FILTER (silent IS NOT NULL) AS heard,
+    count(*) FILTER (silent) AS silent,
+    count(*) FILTER (silent IS NULL AND coalesce(trained, rollouts) > 0) AS unheard_trained,
+    coalesce(sum(coalesce(trained, rollouts)) FILTER (NOT silent), 0) AS effective,
+    count(*) FILTER (contrast IS NULL AND coalesce(trained, rollouts) > 0) AS no_contrast,
+    coalesce(sum(contrast) FILTER (coalesce(trained, rollouts) > 0), 0) AS contrast,
+    avg(std) FILTER (size > 0) AS std_mean,
+    sum(correct) / nullif(sum(size), 0) AS solve_rate,
+    sum(mean * size) FILTER (size > 0) / nullif(sum(size), 0) AS reward_mean,
+    sum(length_mean * rollouts) / nullif(sum(rollouts) FILTER (length_mean IS NOT NULL), 0)
+        AS length_mean,
+    sum(truncated) / nullif(sum(rollouts) FILTER (truncated IS NOT NULL), 0) AS truncated_frac
+"""
+
+
+class Source(Protocol):
+    """What a view needs from a run: SQL over the tables groups, rollouts, prompts and scalars."""
+
+    def sql(self, query: str, /) -> pa.Table:
+        """Run one query over the live rows."""
+
+
+class Measures:
+    """The measures of a set of groups; fractions are in 0..1, `None` is unknown.
+
+    Attributes:
+        groups: Number of groups.
+        prompts: Number of distinct prompts.
+        rollouts: Rollouts generated (R), those not trained on included.
+        trained_rollouts: Rollouts trained on (U).
+        unanimous: Share of scored groups whose rewards are all equal.
+        all_wrong: Share that is unanimous with no rollout correct.
+        all_correct: Share that is unanimous with every rollout correct.
+        silent: Share with zero advantage everywhere under the estimator in use.
+        std_mean: Mean over groups of the population standard deviation of rewards.
+        solve_rate: Correct rollouts / scored rollouts.
+        reward_mean: Mean reward over scored rollouts.
+        effective_rollout_frac: Trained rollouts in non-silent groups / rollouts generated.
+        contrast_per_1000_rollouts: 1000 · Σ W of trained groups / rollouts generated.
+        length_mean: Mean completion length in tokens.
+        truncated_frac: Share of rollouts that were cut off.
+    """
+
+    __slots__ = (
+        "all_correct",
+        "all_wrong",
+        "contrast_per_1000_rollouts",
+        "effective_rollout_frac",
+        "groups",
+        "length_mean",
+        "prompts",
+        "reward_mean",
+        "rollouts",
+        "silent",
+        "solve_rate",
+        "std_mean",
+        "trained_rollouts",
+        "truncated_frac",
+        "unanimous",
+    )
+
+    def __init__(self, row: dict[str, Any]) -> None:
+        scored, rollouts = int(row["scored"]), int(row["rollouts"])
+        # One group of unknown correctness makes every split by cause unknown: a batch that happens
+        # to show two reward values would otherwise pass for a measurement of correctness.
+        is_known = scored > 0 and row["known"] == scored
+        self.groups = int(row["groups"])
+        self.prompts = int(row["prompts"])
+        self.rollouts = rollouts
+        self.trained_rollouts = int(row["trained"])
+        self.unanimous = _share(row["unanimous"], scored)
+        self.all_wrong = _share(row["all_wrong"], scored) if is_known else None
+        self.all_correct = _share(row["all_correct"], scored) if is_known else None
+        self.silent = _share(row["silent"], row["heard"])
+        self.std_mean = _real(row["std_mean"])
+        self.solve_rate = _real(row["solve_rate"]) if is_known else None
+        self.reward_mean = _real(row["reward_mean"])
+        has_silent = row["heard"] > 0 and row["unheard_trained"] == 0
+        self.effective_rollout_frac = _share(row["effective"], rollouts) if has_silent else None
+        has_contrast = row["heard"] > 0 and row["no_contrast"] == 0
+        contrast = _share(row["contrast"], rollouts) if has_contrast else None
+        self.contrast_per_1000_rollouts = None if contrast is None else 1000.0 * contrast
+        self.length_mean = _real(row["length_mean"])
+        self.truncated_frac = _real(row["truncated_frac"])
+
+    def to_json(self) -> dict[str, Any]:
+        """All measures by name."""
+        return {name: getattr(self, name) for name in sorted(self.__slots__)}
+
+
+def rows(source: Source, query: str) -> list[dict[str, Any]]:
+    """Run a query whose answer is small, as one dict per row."""
+    found: list[dict[str, Any]] = source.sql(query).to_pylist()
+    return found
+
+
+def ordered_buckets(count: int, condition: str = IS_TRAIN) -> str:
+    """SQL of a subquery: the groups that meet `condition`, with a column `bucket` (1..count).
+
+    Generations are put in order of step and cut into `count` stretches with equally many
+    generations; a run with fewer generations gets one bucket per generation.
+
+    Args:
+        count: Largest number of buckets.
+        condition: SQL condition on the columns of `groups`.
+    """
+    return f"""(
+        SELECT g.*, o.bucket FROM groups AS g JOIN (
+            SELECT step, generation, ntile({int(count)}) OVER (ORDER BY step, generation) AS bucket
+            FROM (SELECT DISTINCT step, generation FROM groups WHERE {condition})
+        ) AS o USING (step, generation) WHERE {condition})"""  # noqa: S608 — no outside text
+
+
+def _share(part: Any, whole: Any) -> float | None:
+    return float(part) / float(whole) if whole else None
+
+
+def _real(value: Any) -> float | None:
+    return None if value is None else float(value)

@@ -1,0 +1,108 @@
+"""What a view works on: the groups of a run at one moment, held in memory.
+
+A run is read once, so every number of a report is about the same moment even while the run is being
+written, and a run of thousands of small files is listed and opened once instead of once per query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from dissensus.runs import Run
+
+__all__ = ["PromptText", "Snapshot"]
+
+_COLUMNS = (
+    "step",
+    "generation",
+    "split",
+    "group_id",
+    "prompt_id",
+    "rollouts",
+    "size",
+    "mean",
+    "std",
+    "correct",
+    "unanimous",
+    "silent",
+    "trained",
+    "contrast",
+    "length_mean",
+    "truncated",
+)
+_ROLLOUT_COLUMNS = ("row", "group_id", "reward", "advantage_used", "length", "completion")
+
+
+class PromptText(NamedTuple):
+    """A prompt as it was recorded: untrusted text, not made safe yet."""
+
+    prompt: str | None
+    reference: str | None
+
+
+class Snapshot:
+    """The live groups of a run at the moment this is made, and the way to its texts.
+
+    Args:
+        run: The run; its groups are read here, its texts when they are asked for.
+
+    Raises:
+        RunError: A file of the run cannot be read.
+    """
+
+    def __init__(self, run: Run) -> None:
+        import duckdb
+
+        self.run = run
+        self._connection = duckdb.connect(
+            ":memory:",
+            config={"python_enable_replacements": False, "enable_external_access": False},
+        )
+        groups = run.groups(columns=_COLUMNS)
+        self._connection.register("read", groups)
+        self._connection.execute("CREATE TABLE groups AS SELECT * FROM read")
+        self._connection.unregister("read")
+
+    def sql(self, query: str, /) -> pa.Table:
+        """Run one query over the table `groups`."""
+        return self._connection.sql(query).to_arrow_table()
+
+    def prompt_texts(self, ids: Iterable[str], limit: int) -> dict[str, PromptText]:
+        """Look up prompts and their reference answers, cut to `limit` characters in the query.
+
+        Args:
+            ids: Prompt ids.
+            limit: Longest text in characters.
+
+        Returns:
+            The texts by prompt id; ids without a recorded prompt are missing.
+        """
+        quoted = ", ".join("'" + each.replace("'", "''") + "'" for each in sorted(set(ids)))
+        if not quoted:
+            return {}
+        found = self.run.sql(
+            f"""SELECT prompt_id, left(prompt, {int(limit)}) AS prompt,
+                left(reference, {int(limit)}) AS reference
+            FROM prompts WHERE prompt_id IN ({quoted})"""  # noqa: S608 — quoted above
+        ).to_pylist()
+        return {row["prompt_id"]: PromptText(row["prompt"], row["reference"]) for row in found}
+
+    def rollouts(self, generation: int, group_ids: Iterable[str]) -> list[dict[str, Any]]:
+        """The scored rollouts with recorded text of a few groups of one generation, in order.
+
+        One generation is one file or a few, so that this is quick in a run of any length.
+
+        Args:
+            generation: Which generation.
+            group_ids: Groups of it.
+        """
+        import pyarrow.compute as pc
+
+        table = self.run.rollouts(generation=generation, columns=_ROLLOUT_COLUMNS)
+        wanted = pc.is_in(table["group_id"], value_set=pa.array(list(group_ids), pa.string()))
+        has_text = pc.and_(pc.is_valid(table["completion"]), pc.is_valid(table["reward"]))
+        found: list[dict[str, Any]] = table.filter(pc.and_(wanted, has_text)).to_pylist()
+        return found

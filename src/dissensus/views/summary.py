@@ -1,0 +1,304 @@
+"""A run in numbers: what `dissensus report` says, computed by queries over the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from dissensus.runs import Run
+from dissensus.views.forecast import Forecast, forecast_unanimous
+from dissensus.views.prompts import PromptClass, prompt_classes
+from dissensus.views.queries import IS_TRAIN, MEASURES, Measures, Source, ordered_buckets, rows
+from dissensus.views.snapshot import Snapshot
+
+__all__ = ["GroupSize", "Heldout", "RunSummary", "TimePoint", "summarise_run"]
+
+_QUARTERS = 4
+_TIMELINE_POINTS = 48
+
+
+class TimePoint(NamedTuple):
+    """Measures of one stretch of training generations, at the middle of its steps."""
+
+    step: float
+    measures: Measures
+
+
+class GroupSize(NamedTuple):
+    """Scored rollouts per training group."""
+
+    min: int
+    median: float
+    max: int
+
+
+class Heldout(NamedTuple):
+    """Evaluation rollouts, apart from training.
+
+    Attributes:
+        splits: Names of the splits that were evaluated.
+        evaluations: Number of steps at which an evaluation was recorded.
+        first_step: Step of the first evaluation.
+        last_step: Step of the last one.
+        first: Measures at the first evaluation.
+        last: Measures at the last evaluation; the first one's where there was only one.
+        total: Measures over all evaluations.
+    """
+
+    splits: list[str]
+    evaluations: int
+    first_step: int
+    last_step: int
+    first: Measures
+    last: Measures
+    total: Measures
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """Everything the report says in numbers. Fractions are in 0..1; `None` is unknown.
+
+    Attributes:
+        source: Folder of the run.
+        state: ``"running"``, ``"finished"`` or ``"died"``.
+        attempts: How often the run was started or resumed.
+        estimator: Advantage estimator in use, as recorded; `None` if it was not recorded.
+        silent_mode: What the trainer did with silent groups, as recorded.
+        metadata: What else the recorder was told about the run.
+        dropped: What the recorder could not keep, by kind.
+        steps: Number of training steps with at least one group.
+        first_step: First of them.
+        last_step: Last of them.
+        generations: Number of training generations.
+        group_size: Scored rollouts per group.
+        train: Measures over all training groups.
+        first_quarter: Measures over the first quarter of the generations; `None` below four.
+        last_quarter: The same for the last quarter.
+        never_solved: Prompts no rollout solved; `None` where correctness is unknown.
+        always_solved: Prompts every rollout solved.
+        timeline: Measures over at most 48 stretches of generations, oldest first.
+        forecast: Unanimous share against the closed form; `None` where correctness is unknown.
+        heldout: Evaluation, or `None` without one.
+    """
+
+    source: str
+    state: str
+    attempts: int
+    estimator: str | None
+    silent_mode: str | None
+    metadata: dict[str, Any]
+    dropped: dict[str, int]
+    steps: int
+    first_step: int | None
+    last_step: int | None
+    generations: int
+    group_size: GroupSize | None
+    train: Measures
+    first_quarter: Measures | None
+    last_quarter: Measures | None
+    never_solved: PromptClass | None
+    always_solved: PromptClass | None
+    timeline: list[TimePoint]
+    forecast: Forecast | None
+    heldout: Heldout | None
+
+    @property
+    def discarded_rollouts(self) -> int:
+        """Training rollouts that were generated and not trained on."""
+        return self.train.rollouts - self.train.trained_rollouts
+
+    def to_json(self) -> dict[str, Any]:
+        """The document `dissensus report --json` prints; keys are in docs/report.md."""
+        from dissensus.views.advice import advise
+
+        train = self.train
+        return {
+            "source": self.source,
+            "format": "dissensus",
+            "state": self.state,
+            "attempts": self.attempts,
+            "estimator": self.estimator,
+            "silent_mode": self.silent_mode,
+            "steps": self.steps,
+            "first_step": self.first_step,
+            "last_step": self.last_step,
+            "generations": self.generations,
+            "prompts": train.prompts,
+            "groups": train.groups,
+            "rollouts": train.rollouts,
+            "trained_rollouts": train.trained_rollouts,
+            "discarded_rollouts": self.discarded_rollouts,
+            "group_size": None if self.group_size is None else self.group_size._asdict(),
+            **_measures_json(train),
+            "trend": {
+                "first_quarter": _quarter_json(self.first_quarter),
+                "last_quarter": _quarter_json(self.last_quarter),
+            },
+            "never_solved": None if self.never_solved is None else self.never_solved._asdict(),
+            "always_solved": None if self.always_solved is None else self.always_solved._asdict(),
+            "forecast": _forecast_json(self.forecast),
+            "heldout": _heldout_json(self.heldout),
+            "dropped": self.dropped,
+            "advice": [{"about": each.about, "text": each.text} for each in advise(self)],
+        }
+
+
+def summarise_run(run: Run | Snapshot) -> RunSummary:
+    """Summarise a run by a handful of queries; a million groups take a few seconds.
+
+    Args:
+        run: A run, also one that is being written; or a snapshot that several views share.
+
+    Returns:
+        The summary. A run without training groups has `steps == 0` and unknown measures.
+    """
+    source = run if isinstance(run, Snapshot) else Snapshot(run)
+    run = source.run
+    extent = rows(
+        source,
+        f"""SELECT count(DISTINCT step) AS steps, min(step) AS first, max(step) AS last,
+            count(DISTINCT (step, generation)) AS generations,
+            min(size) AS least, median(size) AS median, max(size) AS most
+        FROM groups WHERE {IS_TRAIN}""",  # noqa: S608 — no outside text
+    )[0]
+    quarters = _quarters(source) if extent["generations"] >= _QUARTERS else {}
+    classes = prompt_classes(source) if extent["steps"] else None
+    attempts = run.attempts
+    info = run.info
+    metadata = dict(info.get("metadata") or {})
+    if attempts:  # a resumed run may have been given other settings
+        metadata |= dict(attempts[-1].details.get("metadata") or {})
+    return RunSummary(
+        source=str(run.path),
+        state=str(info["state"]),
+        attempts=len(attempts),
+        estimator=_text(metadata.get("estimator")),
+        silent_mode=_text(metadata.get("silent")),
+        metadata=metadata,
+        dropped=_dropped(info),
+        steps=int(extent["steps"]),
+        first_step=extent["first"],
+        last_step=extent["last"],
+        generations=int(extent["generations"]),
+        group_size=_group_size(extent),
+        train=Measures(rows(source, f"SELECT {MEASURES} FROM groups WHERE {IS_TRAIN}")[0]),  # noqa: S608
+        first_quarter=quarters.get(1),
+        last_quarter=quarters.get(_QUARTERS),
+        never_solved=None if classes is None else classes[0],
+        always_solved=None if classes is None else classes[1],
+        timeline=_timeline(source),
+        forecast=forecast_unanimous(source) if classes is not None else None,
+        heldout=_heldout(source),
+    )
+
+
+def _timeline(source: Source) -> list[TimePoint]:
+    found = rows(
+        source,
+        f"""SELECT bucket, (min(step) + max(step)) / 2 AS middle, {MEASURES}
+        FROM {ordered_buckets(_TIMELINE_POINTS)} GROUP BY bucket ORDER BY bucket""",  # noqa: S608
+    )
+    return [TimePoint(float(row["middle"]), Measures(row)) for row in found]
+
+
+def _quarters(source: Source) -> dict[int, Measures]:
+    found = rows(
+        source,
+        f"""SELECT bucket, {MEASURES} FROM {ordered_buckets(_QUARTERS)}
+        WHERE bucket IN (1, {_QUARTERS}) GROUP BY bucket""",  # noqa: S608 — no outside text
+    )
+    return {int(row["bucket"]): Measures(row) for row in found}
+
+
+def _group_size(extent: dict[str, Any]) -> GroupSize | None:
+    if extent["least"] is None:
+        return None
+    return GroupSize(int(extent["least"]), float(extent["median"]), int(extent["most"]))
+
+
+def _heldout(source: Source) -> Heldout | None:
+    found = rows(
+        source,
+        f"""WITH held AS (SELECT * FROM groups WHERE NOT {IS_TRAIN}),
+        ends AS (SELECT min(step) AS first, max(step) AS last FROM held)
+        SELECT first, last, (SELECT count(DISTINCT step) FROM held) AS evaluations,
+            (SELECT list(DISTINCT split ORDER BY split) FROM held) AS splits,
+            grouping(step) AS is_total, step, {MEASURES}
+        FROM held, ends GROUP BY GROUPING SETS ((first, last, step), (first, last))
+        HAVING is_total = 1 OR step IN (first, last)""",  # noqa: S608 — no outside text
+    )
+    if not found:
+        return None
+    total = next(row for row in found if row["is_total"])
+    at = {row["step"]: Measures(row) for row in found if not row["is_total"]}
+    return Heldout(
+        splits=list(total["splits"]),
+        evaluations=int(total["evaluations"]),
+        first_step=int(total["first"]),
+        last_step=int(total["last"]),
+        first=at[total["first"]],
+        last=at[total["last"]],
+        total=Measures(total),
+    )
+
+
+def _dropped(info: dict[str, Any]) -> dict[str, int]:
+    return {str(k): int(v) for k, v in dict(info.get("dropped") or {}).items() if v}
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _quarter_json(measures: Measures | None) -> dict[str, Any] | None:
+    return None if measures is None else _measures_json(measures)
+
+
+def _measures_json(measures: Measures) -> dict[str, Any]:
+    return {
+        "unanimous": {
+            "total": measures.unanimous,
+            "all_wrong": measures.all_wrong,
+            "all_correct": measures.all_correct,
+        },
+        "silent": measures.silent,
+        "std_mean": measures.std_mean,
+        "solve_rate": measures.solve_rate,
+        "reward_mean": measures.reward_mean,
+        "effective_rollout_frac": measures.effective_rollout_frac,
+        "contrast_per_1000_rollouts": measures.contrast_per_1000_rollouts,
+        "length_mean": measures.length_mean,
+        "truncated_frac": measures.truncated_frac,
+    }
+
+
+def _forecast_json(forecast: Forecast | None) -> dict[str, Any] | None:
+    if forecast is None:
+        return None
+    return {
+        "measured": forecast.measured,
+        "beta_binomial": forecast.predicted,
+        "plug_in": forecast.plug_in,
+        "mean_absolute_error": forecast.error,
+        "next_generation": forecast.next_unanimous,
+    }
+
+
+def _heldout_json(heldout: Heldout | None) -> dict[str, Any] | None:
+    if heldout is None:
+        return None
+    ends = {
+        name: {"step": step, "rollouts": measures.rollouts, **_measures_json(measures)}
+        for name, step, measures in (
+            ("first", heldout.first_step, heldout.first),
+            ("last", heldout.last_step, heldout.last),
+        )
+    }
+    return {
+        "splits": heldout.splits,
+        "evaluations": heldout.evaluations,
+        "prompts": heldout.total.prompts,
+        "groups": heldout.total.groups,
+        "rollouts": heldout.total.rollouts,
+        **ends,
+    }
