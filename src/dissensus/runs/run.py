@@ -310,21 +310,16 @@ class Run:
         """Read; list again where compaction has removed a file, leave out or name a broken one."""
         import duckdb
 
-        file_errors = (
-            duckdb.IOException,
-            duckdb.InvalidInputException,
-            duckdb.SerializationException,
-            duckdb.InternalException,
-        )
+        of_the_query = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)
         for _ in range(_TRIES):
             try:
                 return read()
-            except file_errors as error:
+            except of_the_query as error:
+                raise _refused(error) from error
+            except duckdb.Error as error:
                 # A file that is gone was compacted between listing and reading.
                 if not _is_about_missing_file(error) and not self._leave_out_broken(error):
                     raise _refused(error) from error
-            except duckdb.Error as error:
-                raise _refused(error) from error
         raise RunError(f"files kept disappearing in {_TRIES} readings", where=str(self.path))
 
     def _leave_out_broken(self, error: Exception) -> bool:
