@@ -47,17 +47,25 @@ def record_run(
         for step in range(generations):
             shift = drift * step / max(1, generations - 1)
             if heldout_every and step % heldout_every == 0:
-                _record(recorder, rng, np.arange(50), logit[:50] + shift, 1, step, "eval", noise)
+                _record(
+                    recorder,
+                    rng,
+                    np.arange(min(50, n_prompts)),
+                    logit[:50] + shift,
+                    size=1,
+                    step=step,
+                    noise=noise,
+                )
             chosen = rng.permutation(n_prompts)[:prompts_per_generation]
             _record(
                 recorder,
                 rng,
                 chosen,
                 logit[chosen] + shift,
-                group_size,
-                step,
-                "train",
-                noise,
+                size=group_size,
+                step=step,
+                noise=noise,
+                split="train",
                 texts=texts,
                 with_advantages=advantages,
                 prompt_text=prompt_text,
@@ -72,11 +80,11 @@ def _record(
     rng: np.random.Generator,
     prompts: np.ndarray,
     logit: np.ndarray,
+    *,
     size: int,
     step: int,
-    split: str,
     noise: float,
-    *,
+    split: str = "eval",
     texts: Text | None = None,
     with_advantages: bool = False,
     prompt_text: Callable[[int], str] | None = None,

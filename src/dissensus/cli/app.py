@@ -55,11 +55,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
         code = build_app()(args=arguments, standalone_mode=False)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        return _fail("interrupted", INTERRUPTED)
+        return INTERRUPTED
     except BrokenPipeError:
-        # The interpreter flushes standard output once more on exit, and would complain again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+        return _reader_left()
+    except SystemExit as leaving:
+        # click turns a closed pipe into exit code 1, which means findings here.
+        if isinstance(leaving.__context__, BrokenPipeError):
+            return _reader_left()
+        raise
     except Exception as error:  # noqa: BLE001 — the last place where an error can become a line
         return _report(error)
     return code if isinstance(code, int) else DONE
@@ -81,8 +84,8 @@ def _report(error: Exception) -> int:
         import traceback
 
         traceback.print_exception(error)
-    if type(error).__name__ == "Abort":
-        return _fail("interrupted", INTERRUPTED)
+    if type(error).__name__ == "Abort":  # how click passes Ctrl-C on
+        return INTERRUPTED
     # typer carries its own copy of click from some version on, so there is no class to catch.
     message: Any = getattr(error, "format_message", None)
     if message is not None:
@@ -95,6 +98,12 @@ def _report(error: Exception) -> int:
     return _fail(
         f"unexpected {type(error).__name__}: {error}. Hint: DISSENSUS_DEBUG=1 shows where.", USAGE
     )
+
+
+def _reader_left() -> int:
+    # The interpreter flushes standard output once more on exit, and would complain again.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return DONE
 
 
 def _fail(text: str, code: int) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dissensus.cli.output import make_console, print_json
+from dissensus.errors import InputError
 
 if TYPE_CHECKING:
     from dissensus.runs import Run
@@ -77,11 +78,18 @@ def write_page(run: Run | Snapshot, summary: RunSummary | None, path: Path) -> N
         run: The run, or a snapshot of it.
         summary: Its summary, where it is at hand.
         path: File to write; an existing one is replaced.
+
+    Raises:
+        InputError: The file cannot be written.
     """
     from dissensus.runs.store import commit_bytes
     from dissensus.views.html import report_page
 
-    commit_bytes(path, report_page(run, summary).encode("utf-8"))
+    page = report_page(run, summary).encode("utf-8")
+    try:
+        commit_bytes(path, page)
+    except OSError as error:
+        raise InputError(f"cannot write the page ({error.strerror})", where=str(path)) from error
 
 
 def single_threaded_algebra() -> None:

@@ -204,11 +204,11 @@ def _finish(result: TrainResult, *, as_json: bool) -> None:
         print_json(result.to_json() | {"report": str(page)})
         return
     print_summary(snapshot, summary)
+    before, after = fraction(result.heldout_before), fraction(result.heldout_after)
     change = points(result.heldout_after - result.heldout_before)
     stopped = ", stopped by Ctrl-C" if result.interrupted else ""
     typer.echo(
         f"\nTrained {result.steps} steps in {duration(result.seconds)}{stopped}. "
-        f"Held-out solve rate {fraction(result.heldout_before)} before, {fraction(result.heldout_after)} after "
-        f"({change})."
+        f"Held-out solve rate {before} before, {after} after ({change})."
     )
     typer.echo(f"Run:    {result.run}\nReport: {page}\nAgain:  dissensus report {result.run}")

@@ -16,7 +16,8 @@ __all__ = [
 
 _COLUMNS = 40
 _PROMPT_COLUMNS = 12
-_RATE_LABELS = ["0 %", *(f"{10 * i}–{10 * i + 10} %" for i in range(10)), "100 %"]
+# Wide bins: with groups of 8, bins of 10 % would hold one or two of the possible rates in turn.
+_RATE_LABELS = ["0 %", "<20 %", "20–40 %", "40–60 %", "60–80 %", "≥80 %", "100 %"]
 
 
 class HeatMap(NamedTuple):
@@ -102,7 +103,7 @@ def solve_rates_over_time(source: Source) -> HeatMap | None:
             FROM {ordered_buckets(_PROMPT_COLUMNS)} WHERE size > 0 GROUP BY bucket, prompt_id
         )
         SELECT bucket,
-            CASE WHEN k = 0 THEN 0 WHEN k = n THEN 11 ELSE 1 + (10 * k) // n END AS level,
+            CASE WHEN k = 0 THEN 0 WHEN k = n THEN 6 ELSE 1 + (5 * k) // n END AS level,
             count(*) AS prompts, bool_and(known) AS known, min(first) AS first, max(last) AS last
         FROM pooled GROUP BY bucket, level""",  # noqa: S608
     )

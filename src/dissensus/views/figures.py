@@ -215,13 +215,19 @@ def _figure(theme: Theme, y_title: str, *, x_title: str = "training step") -> Fi
         layout={
             "template": layout.Template(),
             "height": _HEIGHT,
-            "margin": {"l": 48, "r": 12, "t": 44, "b": 44},
+            "margin": {"l": 48, "r": 20, "t": 40, "b": 44},
             "paper_bgcolor": colour["background"],
             "plot_bgcolor": colour["background"],
             "font": {"color": colour["text"], "size": 13, "family": "system-ui, sans-serif"},
             "hovermode": "x unified",
             "hoverlabel": {"bgcolor": colour["panel"], "bordercolor": colour["axis"]},
-            "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+            "legend": {
+                "orientation": "h",
+                "x": 0,
+                "y": 1.02,
+                "yanchor": "bottom",
+                "traceorder": "normal",
+            },
             "xaxis": {**axis, "title": {"text": x_title}},
             "yaxis": {**axis, "title": {"text": y_title}},
         }

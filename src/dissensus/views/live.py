@@ -28,6 +28,7 @@ _ROWS: tuple[tuple[str, str, Callable[[float | None], str], str], ...] = (
     ("Contrast per 1,000 rollouts", "contrast_per_1000_rollouts", number, "split"),
 )
 _TABLE_CELLS = 44
+_BAR_FROM = 72
 
 
 class TrainState(NamedTuple):
@@ -83,8 +84,12 @@ class TrainProgress:
     def _bar(self, width: int) -> Table:
         done = self._states[-1].step if self._states else 0
         row = Table.grid(padding=(0, 2, 0, 0))
-        bar = ProgressBar(total=self.total, completed=done, width=max(10, min(40, width - 44)))
-        row.add_row(Text(f"step {count(done)} of {count(self.total)}"), bar, Text(self._time()))
+        cells = [Text(f"step {count(done)} of {count(self.total)}"), Text(self._time())]
+        if width >= _BAR_FROM:
+            bar = ProgressBar(total=self.total, completed=done, width=min(40, width - 50))
+            row.add_row(cells[0], bar, cells[1])
+        else:
+            row.add_row(*cells)
         return row
 
     def _time(self) -> str:

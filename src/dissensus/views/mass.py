@@ -64,8 +64,8 @@ def mass_by_difficulty(source: Source) -> DifficultyMass | None:
             FROM scored GROUP BY prompt_id
         ), others AS (
             SELECT s.*, t.known, t.size - s.size AS others,
-                least({_BINS - 1}, ({_BINS} * (t.correct - s.correct))
-                    // nullif(t.size - s.size, 0)) AS bin
+                CASE WHEN t.size > s.size THEN least({_BINS - 1},
+                    ({_BINS} * (t.correct - s.correct)) // (t.size - s.size)) END AS bin
             FROM scored AS s JOIN totals AS t USING (prompt_id)
         )
         SELECT bin, bool_and(known) AS known, count(*) AS groups, sum(rollouts) AS rollouts,

@@ -125,8 +125,8 @@ def _progress(summary: RunSummary, heldout: list[HeldoutPoint], theme: Theme) ->
 def _unanimous(summary: RunSummary, theme: Theme) -> Panel:
     forecast, timeline = summary.forecast, summary.timeline
     reading = (
-        "The filled area is the share of groups that taught nothing under a mean-centred rule, by "
-        "cause; where the dashed line follows its top edge, the closed form predicted it."
+        "The filled area is the share of groups whose advantages are all zero under a mean-centred "
+        "rule, by cause; where the dashed line follows its top edge, the closed form predicted it."
     )
     if forecast is None:
         return Panel(
