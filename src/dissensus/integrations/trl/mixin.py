@@ -1,0 +1,234 @@
+"""The mixin that records a GRPO trainer, measures disagreement, and uses it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dissensus.core.disagreement import GroupSummary
+from dissensus.core.groups import BoolArray
+from dissensus.integrations.trl.callbacks import LifecycleCallback
+from dissensus.integrations.trl.estimating import Estimate, replace_advantages
+from dissensus.integrations.trl.masking import SCALE_KEY, mask_silent
+from dissensus.integrations.trl.merging import LogTables
+from dissensus.integrations.trl.resampling import Refilled, Round, refill
+from dissensus.integrations.trl.sampling import Rows, Sampling, collect
+from dissensus.integrations.trl.session import Session
+from dissensus.integrations.trl.settings import Settings, check_supported
+from dissensus.runs import Recorder
+
+__all__ = ["DisagreementMixin"]
+
+_OWN = (
+    "run_dir", "recorder", "estimator", "silent", "max_resample", "correct", "tol",
+    "text_budget_bytes",
+)  # fmt: skip
+
+
+class DisagreementMixin:
+    """Records every generation batch of a GRPO trainer, and acts on its groups.
+
+    Put it before the trainer: `class Mine(DisagreementMixin, MyGRPOTrainer)`. It calls the methods
+    it wraps and copies none. With the defaults, training is bit for bit what it was.
+
+    Keyword Args:
+        run_dir: Folder of the run; None: `<output_dir>/dissensus`; False: nothing is recorded.
+        recorder: An open `Recorder`, instead of `run_dir`. The caller closes it, and gives it the
+            right `start_step` when training resumes.
+        estimator: An `AdvantageEstimator` or its name: replaces TRL's advantages, in the loss and
+            in TRL's completions table. None: TRL's own.
+        silent: What happens in training to groups whose advantages are all 0. "keep": as in TRL,
+            they count in the loss denominator and in the KL term. "mask": they leave both.
+            "resample": fresh prompts replace them.
+        max_resample: Refill rounds per generation at most.
+        correct: Reward from which a rollout is correct; or the name of the reward function that
+            says so (from 0.5), or (name, threshold). None: read from two-valued rewards.
+        tol: Rewards of a group closer than this are equal; in reward units.
+        text_budget_bytes: Text the run may keep, before compression; None: no limit.
+
+    Raises:
+        InputError: An argument that cannot be used.
+        UnsupportedError: A combination with TRL's settings that would train on something else.
+    """
+
+    accelerator: Any
+    args: Any
+    model: Any
+    state: Any
+    num_generations: int
+    _logs: Any
+    _metrics: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        settings = Settings.of(**{name: kwargs.pop(name) for name in _OWN if name in kwargs})
+        super().__init__(*args, **kwargs)
+        check_supported(self, settings)
+        self._dissensus = Session(self, settings)
+        self.add_callback(LifecycleCallback(self._dissensus))  # type: ignore[attr-defined]
+
+    @property
+    def recorder(self) -> Recorder | None:
+        """The run's writer; None before the first generation and where recording is off."""
+        return self._dissensus.writer.recorder
+
+    # ---- wrapped methods of TRL ----------------------------------------------------------------
+
+    def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Train, and restore the estimator's memory and the refill stream when resuming."""
+        self._dissensus.resume_from = _checkpoint(self.args.output_dir, resume_from_checkpoint)
+        return super().train(resume_from_checkpoint, *args, **kwargs)  # type: ignore[misc]
+
+    def _calculate_rewards(
+        self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any
+    ) -> Any:
+        rewards = super()._calculate_rewards(  # type: ignore[misc]
+            inputs, prompts, completions, completion_ids_list
+        )
+        self._dissensus.rows = Rows(inputs, prompts, completions, completion_ids_list, rewards)
+        return rewards
+
+    def _generate_and_score_completions(self, inputs: Any) -> Any:
+        if not self.model.training:
+            return self._observe(self._sample(inputs, is_final=False), is_train=False)
+        if self._dissensus.settings.silent != "resample":
+            return self._observe(self._sample(inputs, is_final=True), is_train=True)
+        tables = LogTables(self)
+        tables.clear()
+        first = self._sample(inputs, is_final=False)
+        tables.keep()
+        return self._refill(first, tables)
+
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """TRL's loss; without the silent groups in its denominator when they are masked."""
+        loss = super().compute_loss(model, inputs, *args, **kwargs)  # type: ignore[misc]
+        if SCALE_KEY not in inputs:
+            return loss
+        if self.loss_type == "bnpo":  # type: ignore[attr-defined]
+            return loss * self._dissensus.micro_batch_scale(self)
+        return loss * inputs[SCALE_KEY]
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """TRL's log, with `disagreement/*` among its metrics."""
+        split = "train" if self.model.training else "eval"
+        self._dissensus.window.flush_into(self._metrics[split], split)
+        super().log(logs, *args, **kwargs)  # type: ignore[misc]
+
+    # ---- one generation --------------------------------------------------------------------------
+
+    def _sample(self, inputs: Any, *, is_final: bool) -> Round:
+        """TRL's generation and scoring, and what the estimator makes of it."""
+        session = self._dissensus
+        output = super()._generate_and_score_completions(inputs)  # type: ignore[misc]
+        if session.rows is None:
+            raise RuntimeError("TRL scored a batch without calling _calculate_rewards")
+        sampling = collect(self, session.rows, output, session.settings)
+        session.rows = None
+        return Round(output, sampling, session.estimate(sampling, is_final=is_final))
+
+    def _observe(self, one: Round, *, is_train: bool) -> dict[str, Any]:
+        """A batch without refills: replace, mask, measure, record."""
+        session = self._dissensus
+        output, sampling, found = one
+        self._use_estimator(output, sampling, found)
+        is_kept = np.full(len(sampling.rewards), is_train)
+        if is_train and session.settings.silent == "mask":
+            is_kept = ~sampling.groups.expand(found.is_silent)
+            mask_silent(self, output, is_kept=is_kept, local=sampling.local)
+        session.window.add(
+            "train" if is_train else "eval",
+            found.summary,
+            trained=_per_group(sampling, is_kept) if is_train else None,
+            rollouts_generated=len(sampling.rewards),
+        )
+        self._record(sampling, found, trained=is_kept, is_train=is_train, round_=0)
+        return output
+
+    def _refill(self, first: Round, tables: LogTables) -> dict[str, Any]:
+        """A batch with refills: join the rounds, then measure and record each of them."""
+        session = self._dissensus
+        if session.stream is None:
+            raise RuntimeError("resampling without a stream")
+        filled = refill(
+            self,
+            first,
+            lambda rows: self._sample(rows, is_final=False),
+            stream=session.stream,
+            settings=session.settings,
+            tables=tables,
+        )
+        if filled.shortfall is not None:
+            session.say_once("shortfall", f"silent groups stay in the batch: {filled.shortfall}")
+        final = session.estimate(filled.sampling, is_final=True)
+        self._use_estimator(filled.output, filled.sampling, final)
+        self._measure_rounds(filled)
+        for number, one in enumerate(filled.rounds):
+            values = filled.advantages(number, final.values)
+            self._record(
+                one.sampling,
+                one.found._replace(values=values),
+                trained=filled.trained(number),
+                is_train=True,
+                round_=number,
+            )
+        return filled.output
+
+    def _measure_rounds(self, filled: Refilled) -> None:
+        session = self._dissensus
+        summaries = [one.found.summary for one in filled.rounds]
+        joined: list[Any] = [
+            None if any(part is None for part in parts) else np.concatenate(parts)
+            for parts in zip(*summaries, strict=True)
+        ]
+        trained = [
+            _per_group(one.sampling, filled.trained(r)) for r, one in enumerate(filled.rounds)
+        ]
+        session.window.add(
+            "train",
+            GroupSummary(*joined),
+            trained=np.concatenate(trained),
+            rollouts_generated=sum(len(one.sampling.rewards) for one in filled.rounds),
+            rounds=len(filled.rounds) - 1,
+        )
+
+    def _use_estimator(self, output: dict[str, Any], sampling: Sampling, found: Estimate) -> None:
+        if self._dissensus.settings.estimator is None:
+            return
+        replace_advantages(output, sampling, found)
+        column = self._logs["advantages"]
+        for _ in range(min(len(found.values), len(column))):
+            column.pop()
+        column.extend(found.values.tolist())
+
+    def _record(
+        self,
+        sampling: Sampling,
+        found: Estimate,
+        *,
+        trained: BoolArray,
+        is_train: bool,
+        round_: int,
+    ) -> None:
+        self._dissensus.writer.record(
+            sampling,
+            found,
+            trained=trained,
+            is_train=is_train,
+            round_=round_,
+            step=self.state.global_step,
+            epoch=self.state.epoch,
+        )
+
+
+def _per_group(sampling: Sampling, is_trained: BoolArray) -> Any:
+    return sampling.groups.sum_by_group(is_trained).astype(np.int64)
+
+
+def _checkpoint(output_dir: str, resume_from_checkpoint: Any) -> str | None:
+    """The folder that the Trainer resumes from, read as the Trainer reads its argument."""
+    if resume_from_checkpoint is True:
+        from transformers.trainer_utils import get_last_checkpoint
+
+        found: str | None = get_last_checkpoint(output_dir)
+        return found
+    return str(resume_from_checkpoint) if resume_from_checkpoint else None

@@ -1,0 +1,222 @@
+"""From the trainer to a run on disk, without ever stopping or stalling the training."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dissensus.core.groups import BoolArray
+from dissensus.integrations.trl.estimating import Estimate
+from dissensus.integrations.trl.sampling import Sampling
+from dissensus.integrations.trl.settings import Settings
+from dissensus.runs import Recorder
+from dissensus.runs.rows import as_text, reference_text
+
+__all__ = ["RunWriter"]
+
+log = logging.getLogger("dissensus.trl")
+
+_HELD = 64  # evaluation batches kept in memory until training says at which step it begins
+_FLUSH_S = 10.0
+
+
+class RunWriter:
+    """Opens the run when the first step is known, and writes samplings into it.
+
+    Every public method is called on all processes in the same order. Rank 0 opens the attempt and
+    tells the others its number. A failure is said once through `logging`, counted in `failures`,
+    and recording goes on, or stays off where the run could not be opened.
+    """
+
+    def __init__(self, settings: Settings, accelerator: Any, run_dir: Path | None) -> None:
+        self.failures: Counter[str] = Counter()
+        self.recorder = settings.recorder
+        self._settings = settings
+        self._accelerator = accelerator
+        self._run_dir = run_dir
+        self._is_off = settings.recorder is None and run_dir is None
+        self._metadata: dict[str, Any] = {}
+        self._held: list[Callable[[], None]] = []
+        self._has_trained = False
+
+    def describe(self, metadata: Mapping[str, Any]) -> None:
+        """What the run says about its training; before anything is recorded."""
+        self._metadata = dict(metadata)
+
+    def begin_training(self, step: int) -> None:
+        """Open the run at the step at which training starts or goes on.
+
+        A second call of `train` is a new attempt, and so is a resumed checkpoint.
+        """
+        if self._is_off:
+            return
+        if self._settings.recorder is not None:
+            if step > 0 and not self._has_trained:
+                log.info("dissensus: resumed at step %d in the given recorder's attempt", step)
+        elif self.recorder is None:
+            self._open(step)
+        elif self._has_trained:
+            self.recorder.close(_FLUSH_S)
+            self._open(step)
+        held, self._held = self._held, []
+        for write in held:
+            write()
+
+    def record(
+        self,
+        sampling: Sampling,
+        found: Estimate,
+        *,
+        trained: BoolArray,
+        is_train: bool,
+        round_: int,
+        step: int,
+        epoch: float | None,
+    ) -> None:
+        """Write one generation."""
+        if self._is_off:
+            return
+
+        def write() -> None:
+            if self.recorder is not None:
+                self._guard(
+                    "record",
+                    lambda: _record(
+                        self.recorder,
+                        sampling,
+                        found,
+                        trained=trained,
+                        split="train" if is_train else "eval",
+                        round_=round_,
+                        step=step,
+                        epoch=epoch,
+                    ),
+                )
+
+        if is_train:
+            self._has_trained = True
+        if self.recorder is None and not is_train and self._belongs_to_a_resume():
+            # Opening an attempt at step 0 now would supersede what the earlier ones recorded.
+            del self._held[: -_HELD + 1]
+            self._held.append(write)
+            return
+        if self.recorder is None:
+            self._open(step)
+        write()
+
+    def scalars(self, step: int, logs: Mapping[str, Any]) -> None:
+        """Write what the trainer logged; rank 0 only."""
+        if self.recorder is None or not self._accelerator.is_main_process:
+            return
+        splits: dict[str, dict[str, float]] = {"train": {}, "eval": {}}
+        for name, value in logs.items():
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                split = "eval" if name.startswith("eval_") else "train"
+                splits[split][name.removeprefix("eval_")] = float(value)
+        for split, values in splits.items():
+            if values:
+                self.recorder.scalars(step=step, values=values, split=split)
+
+    def flush(self) -> None:
+        """Wait a moment for the disk."""
+        recorder = self.recorder
+        if recorder is not None:
+            self._guard("flush", lambda: recorder.flush(_FLUSH_S))
+
+    # ---- private -----------------------------------------------------------------------------
+
+    def _belongs_to_a_resume(self) -> bool:
+        attempts = None if self._run_dir is None else self._run_dir / "attempts"
+        found = attempts is not None and attempts.is_dir() and any(attempts.iterdir())
+        return bool(self._from_main(found))
+
+    def _open(self, step: int) -> None:
+        rank, world = self._accelerator.process_index, self._accelerator.num_processes
+
+        def make(attempt: int | None) -> Recorder:
+            threshold = self._settings.correct
+            return Recorder(
+                self._run_dir or "",
+                step,
+                metadata=self._metadata,
+                correct=threshold if isinstance(threshold, (int, float)) else None,
+                tol=self._settings.tol,
+                rank=rank,
+                world_size=world,
+                attempt=attempt,
+                text_budget_bytes=self._settings.text_budget_bytes,
+            )
+
+        self.recorder = self._guard("open", lambda: make(None)) if rank == 0 else None
+        attempt = self._from_main(self.recorder.attempt if self.recorder else None)
+        if attempt is None:
+            self.recorder, self._is_off = None, True
+        elif rank > 0:
+            self.recorder = self._guard("open", lambda: make(attempt))
+            # This rank alone stays silent; it still takes part in every collective call.
+
+    def _from_main(self, value: Any) -> Any:
+        if self._accelerator.num_processes == 1:
+            return value
+        from accelerate.utils import broadcast_object_list
+
+        box = [value]
+        broadcast_object_list(box, from_process=0)
+        return box[0]
+
+    def _guard(self, what: str, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except Exception as error:  # noqa: BLE001 - nothing may stop training
+            self.failures[what] += 1
+            if self.failures[what] == 1:
+                log.warning("dissensus: could not %s (%s); training goes on without", what, error)
+            return None
+
+
+def _record(
+    recorder: Any,
+    sampling: Sampling,
+    found: Estimate,
+    *,
+    trained: BoolArray,
+    split: str,
+    round_: int,
+    step: int,
+    epoch: float | None,
+) -> None:
+    groups, rows = sampling.groups, sampling.rows
+    prefix = f"{recorder.attempt}.{recorder.generation}."
+    recorder.record(
+        step=step,
+        group_ids=[f"{prefix}{i}" for i in groups.index.tolist()],
+        prompt_ids=sampling.prompt_ids,
+        rewards=sampling.rewards,
+        split=split,
+        round=round_,
+        trained=trained,
+        correct=_declared_correct(sampling, found),
+        prompts=[as_text(prompt) for prompt in rows.prompts],
+        references=[reference_text(row) for row in rows.inputs],
+        completions=[as_text(completion) for completion in rows.completions],
+        lengths=sampling.lengths,
+        truncated=sampling.truncated,
+        rewards_by_function=sampling.rewards_by_function,
+        advantages_used=found.values,
+        advantages_framework=sampling.framework,
+        policy_version=step,
+        epoch=epoch,
+        local=sampling.local,
+    )
+
+
+def _declared_correct(sampling: Sampling, found: Estimate) -> Any:
+    # None leaves it to the Recorder, which has seen the rewards of the whole run.
+    if not sampling.is_correct_declared or found.summary.correct is None:
+        return None
+    return np.asarray(sampling.groups.is_correct)

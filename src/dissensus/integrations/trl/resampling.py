@@ -1,0 +1,201 @@
+"""`silent="resample"`: fresh prompts replace silent groups, round after round (DAPO)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dissensus.core.groups import BoolArray, FloatArray, IntArray
+from dissensus.integrations.trl.estimating import Estimate
+from dissensus.integrations.trl.merging import LogTables, Pick, merge_outputs
+from dissensus.integrations.trl.prompt_stream import PromptStream
+from dissensus.integrations.trl.sampling import Sampling, make_groups
+from dissensus.integrations.trl.settings import Settings
+
+__all__ = ["Refilled", "Round", "refill"]
+
+
+class Round(NamedTuple):
+    """One round: what TRL made of it, and what its rewards say."""
+
+    output: dict[str, Any]
+    sampling: Sampling
+    found: Estimate
+
+
+class Refilled(NamedTuple):
+    """The batch to train on, and where each of its groups was sampled.
+
+    Attributes:
+        output: TRL's generation batch, joined.
+        sampling: Its gathered numbers.
+        rounds: All rounds, the first one included.
+        sources: (P, 2) round and group in that round, for each group of the batch.
+        shortfall: Why silent groups are left, or None.
+    """
+
+    output: dict[str, Any]
+    sampling: Sampling
+    rounds: list[Round]
+    sources: IntArray
+    shortfall: str | None
+
+    def trained(self, round_: int) -> BoolArray:
+        """(N,) which rollouts of a round are trained on."""
+        sampling = self.rounds[round_].sampling
+        is_used = np.zeros(sampling.n_groups, dtype=np.bool_)
+        is_used[self.sources[self.sources[:, 0] == round_, 1]] = True
+        return np.asarray(sampling.groups.expand(is_used), dtype=np.bool_)
+
+    def advantages(self, round_: int, final: FloatArray) -> FloatArray:
+        """(N,) advantages of a round, with the final ones where the rollout is trained on."""
+        size = self.sampling.group_size
+        values = self.rounds[round_].found.values.reshape(-1, size).copy()
+        is_here = self.sources[:, 0] == round_
+        values[self.sources[is_here, 1]] = final.reshape(-1, size)[is_here]
+        return values.ravel()
+
+
+def refill(
+    trainer: Any,
+    first: Round,
+    generate: Callable[[list[dict[str, Any]]], Round],
+    *,
+    stream: PromptStream,
+    settings: Settings,
+    tables: LogTables,
+) -> Refilled:
+    """Sample until no group is silent, `max_resample` times at most.
+
+    A round asks each process for as many groups as the one with most silent groups needs: TRL
+    wants equally many rows everywhere. All processes know all rewards, so all run equally many
+    rounds. TRL's own metrics stay those of the first round, which samples the data set as it is;
+    its token counter counts every round.
+    """
+    world = trainer.accelerator.num_processes
+    per_process = first.sampling.n_groups // world
+    rounds = [first]
+    sources = np.stack([np.zeros(per_process * world), np.arange(per_process * world)], axis=1)
+    sources = sources.astype(np.int64)
+    is_silent = first.found.is_silent.copy()
+    used = set(first.sampling.prompt_ids)
+    shortfall = None
+    with _first_round_metrics(trainer):
+        for _ in range(settings.max_resample):
+            n_each = int(is_silent.reshape(world, per_process).sum(axis=1).max())
+            if n_each == 0:
+                break
+            rows = stream.draw(n_each * world, without=used)
+            n_each = len(rows) // world
+            if n_each == 0:
+                shortfall = "the data set has no other prompts left for this generation"
+                break
+            tables.clear()
+            rounds.append(generate(_own_rows(trainer, rows, n_each)))
+            tables.keep()
+            used.update(rounds[-1].sampling.prompt_ids)
+            _fill(sources, is_silent, rounds, world)
+    if shortfall is None and is_silent.any():
+        shortfall = f"max_resample={settings.max_resample} rounds did not find enough"
+    joined = _join(trainer, rounds, sources, settings=settings, tables=tables)
+    return joined._replace(shortfall=shortfall)
+
+
+def _own_rows(trainer: Any, rows: list[dict[str, Any]], n_each: int) -> list[dict[str, Any]]:
+    start = trainer.accelerator.process_index * n_each
+    # Copies, because TRL writes the extra fields of a rollout function into each row.
+    own = rows[start : start + n_each]
+    return [dict(row) for row in own for _ in range(trainer.num_generations)]
+
+
+def _fill(sources: IntArray, is_silent: BoolArray, rounds: list[Round], world: int) -> None:
+    """Give the split groups of the last round to silent slots of the same process."""
+    split_by_process = ~rounds[-1].found.is_silent.reshape(world, -1)
+    slots_by_process = is_silent.reshape(world, -1)  # a view: assignments reach `is_silent`
+    per_process, n_fresh = slots_by_process.shape[1], split_by_process.shape[1]
+    for process in range(world):
+        slots = np.flatnonzero(slots_by_process[process])
+        fresh = np.flatnonzero(split_by_process[process])[: len(slots)]
+        slots = slots[: len(fresh)]
+        sources[process * per_process + slots, 0] = len(rounds) - 1
+        sources[process * per_process + slots, 1] = process * n_fresh + fresh
+        slots_by_process[process, slots] = False
+
+
+def _join(
+    trainer: Any,
+    rounds: list[Round],
+    sources: IntArray,
+    *,
+    settings: Settings,
+    tables: LogTables,
+) -> Refilled:
+    if len(rounds) == 1:
+        tables.restore([(0, row) for row in range(len(rounds[0].sampling.rewards))])
+        only = rounds[0]
+        return Refilled(only.output, only.sampling, rounds, sources, None)
+    size = rounds[0].sampling.group_size
+    picks: list[Pick] = [(int(r), int(g) * size + i) for r, g in sources for i in range(size)]
+    local = rounds[0].sampling.local
+    local_picks = [(r, row - rounds[r].sampling.local.start) for r, row in picks[local]]
+    tokenizer = getattr(trainer, "_tokenizer", None) or trainer.processing_class
+    output = merge_outputs(
+        [each.output for each in rounds], local_picks, pad_token_id=tokenizer.pad_token_id
+    )
+    mask = output["completion_mask"]
+    if "tool_mask" in output:
+        mask = mask * output["tool_mask"]
+    items = trainer.accelerator.gather(mask.sum()).sum()
+    output["num_items_in_batch"] = items.to(output["num_items_in_batch"].dtype)
+    tables.restore(picks)
+    sampling = _join_samplings([each.sampling for each in rounds], picks, settings)
+    return Refilled(output, sampling, rounds, sources, None)
+
+
+def _join_samplings(
+    samplings: Sequence[Sampling], picks: Sequence[Pick], settings: Settings
+) -> Sampling:
+    first = samplings[0]
+
+    def pick(arrays: Sequence[Any]) -> Any:
+        return np.array([arrays[r][row] for r, row in picks])
+
+    by_function = {
+        name: pick([s.rewards_by_function[name] for s in samplings])
+        for name in first.rewards_by_function
+    }
+    rewards = pick([s.rewards for s in samplings])
+    likelihoods = [s.log_likelihoods for s in samplings]
+    return replace(
+        first,
+        prompt_ids=[samplings[r].prompt_ids[row] for r, row in picks],
+        rewards_by_function=by_function,
+        rewards=rewards,
+        lengths=pick([s.lengths for s in samplings]),
+        truncated=pick([s.truncated for s in samplings]),
+        framework=pick([s.framework for s in samplings]),
+        log_likelihoods=None if likelihoods[0] is None else pick(likelihoods),
+        groups=make_groups(rewards, by_function, first.group_size, settings),
+    )
+
+
+class _first_round_metrics:  # noqa: N801 - used as a function
+    """Put TRL's metrics back to those of the first round when the refills are done."""
+
+    def __init__(self, trainer: Any) -> None:
+        self._metrics = trainer._metrics["train"]  # noqa: SLF001
+        self._lengths = {name: len(values) for name, values in self._metrics.items()}
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        for name, values in list(self._metrics.items()):
+            if name == "num_tokens":
+                continue  # one cumulative number: the refills' tokens count
+            del values[self._lengths.get(name, 0) :]
+            if not values:
+                del self._metrics[name]

@@ -1,0 +1,171 @@
+"""One sampling of a batch, as TRL made it: gathered numbers, this process's texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dissensus.core.groups import BoolArray, FloatArray, IntArray, RewardGroups
+from dissensus.integrations.trl.settings import Settings
+from dissensus.runs.rows import prompt_id
+
+__all__ = ["Rows", "Sampling", "collect", "make_groups"]
+
+
+class Rows(NamedTuple):
+    """What `_calculate_rewards` was given on this process and what it returned."""
+
+    inputs: Sequence[Mapping[str, Any]]
+    prompts: Sequence[Any]
+    completions: Sequence[Any]
+    completion_ids: Sequence[Sequence[int]]
+    rewards_per_func: Any  # (N, n_functions), gathered
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """One generation: N rollouts of all processes, in TRL's order (process by process).
+
+    Attributes:
+        rows: This process's rows, with their texts.
+        local: Which of the N rollouts they are.
+        group_size: TRL cuts the gathered batch into groups of this many consecutive rows.
+        prompt_ids: (N,) stable ids.
+        rewards_by_function: name → (N,) unweighted rewards; NaN where a function gave None.
+        rewards: (N,) weighted sum over the functions that gave one; NaN where none did.
+        lengths: (N,) completion lengths in tokens, tool output included.
+        truncated: (N,) whether a completion ends without an end token.
+        framework: (N,) TRL's own advantages; the mean over tokens where they are per token.
+        log_likelihoods: (N,) under the sampling policy, where TRL computed them.
+        groups: Their total rewards by group.
+        is_correct_declared: Whether the user said what is correct.
+    """
+
+    rows: Rows
+    local: slice
+    group_size: int
+    prompt_ids: list[str]
+    rewards_by_function: dict[str, FloatArray]
+    rewards: FloatArray
+    lengths: IntArray
+    truncated: BoolArray
+    framework: FloatArray
+    log_likelihoods: FloatArray | None
+    groups: RewardGroups = field(repr=False)
+    is_correct_declared: bool = False
+
+    @property
+    def n_groups(self) -> int:
+        """Number of groups, P."""
+        return len(self.groups)
+
+
+def collect(trainer: Any, rows: Rows, output: Mapping[str, Any], settings: Settings) -> Sampling:
+    """Gather what this process knows of its rows with what the others know of theirs.
+
+    One collective call, in the same place on every process.
+    """
+    is_train = trainer.model.training
+    n_local = len(rows.completions)
+    mine = {
+        "prompt_ids": _prompt_ids(rows),
+        "lengths": [len(ids) for ids in rows.completion_ids],
+        "truncated": _truncated(trainer, rows.completion_ids),
+        "framework": _per_rollout(output["advantages"], output["completion_mask"]),
+        "log_likelihoods": _log_likelihoods(output),
+    }
+    everyone = _gather_object(trainer, mine)
+    start = sum(len(part["lengths"]) for part in everyone[: trainer.accelerator.process_index])
+    by_function, total = _rewards(trainer, rows.rewards_per_func)
+    group_size = (
+        trainer.num_generations
+        if is_train
+        else getattr(trainer, "num_generations_eval", trainer.num_generations)
+    )
+    likelihoods = [part["log_likelihoods"] for part in everyone]
+    return Sampling(
+        rows=rows,
+        local=slice(start, start + n_local),
+        group_size=group_size,
+        prompt_ids=[i for part in everyone for i in part["prompt_ids"]],
+        rewards_by_function=by_function,
+        rewards=total,
+        lengths=np.concatenate([part["lengths"] for part in everyone]).astype(np.int64),
+        truncated=np.concatenate([part["truncated"] for part in everyone]).astype(np.bool_),
+        framework=np.concatenate([part["framework"] for part in everyone]).astype(np.float64),
+        log_likelihoods=None if likelihoods[0] is None else np.concatenate(likelihoods),
+        groups=make_groups(total, by_function, group_size, settings),
+        is_correct_declared=settings.correct is not None,
+    )
+
+
+def make_groups(
+    rewards: FloatArray, by_function: Mapping[str, FloatArray], group_size: int, settings: Settings
+) -> RewardGroups:
+    """TRL's groups: consecutive rows, whatever their prompts (a prompt may come twice)."""
+    correct: float | BoolArray | None = settings.correct_from
+    if settings.correct_function is not None and settings.correct_from is not None:
+        # NaN, from a function that gave None, compares False.
+        correct = by_function[settings.correct_function] >= settings.correct_from - settings.tol
+    return RewardGroups.from_flat(
+        rewards, np.arange(len(rewards)) // group_size, correct=correct, tol=settings.tol
+    )
+
+
+def _rewards(trainer: Any, rewards_per_func: Any) -> tuple[dict[str, FloatArray], FloatArray]:
+    values = rewards_per_func.detach().double().cpu().numpy()
+    weights = trainer.reward_weights.detach().double().cpu().numpy()
+    total = np.nansum(values * weights, axis=1)
+    total[np.isnan(values).all(axis=1)] = np.nan
+    names = _unique(trainer.reward_func_names)
+    return {name: values[:, i] for i, name in enumerate(names)}, total
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Two reward functions may have one name: the second gets a number."""
+    seen: dict[str, int] = {}
+    out = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        out.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+    return out
+
+
+def _prompt_ids(rows: Rows) -> list[str]:
+    # An environment may own the prompt: then the row has none, and the text that was sent counts.
+    sources = zip(rows.inputs, rows.prompts, strict=True)
+    return [prompt_id(row if "prompt" in row else {**row, "prompt": text}) for row, text in sources]
+
+
+def _truncated(trainer: Any, completion_ids: Sequence[Sequence[int]]) -> list[bool]:
+    ends = getattr(trainer, "eos_token_ids", None) or [trainer.eos_token_id]
+    tokenizer = getattr(trainer, "_tokenizer", None) or trainer.processing_class
+    ends = {*ends, getattr(tokenizer, "pad_token_id", None)}
+    return [len(ids) == 0 or int(ids[-1]) not in ends for ids in completion_ids]
+
+
+def _per_rollout(advantages: Any, mask: Any) -> FloatArray:
+    values = advantages.detach()
+    if values.dim() > 1:
+        values = (values * mask).sum(-1) / mask.sum(-1).clamp(min=1)
+    return np.asarray(values.double().cpu().numpy(), dtype=np.float64)
+
+
+def _log_likelihoods(output: Mapping[str, Any]) -> FloatArray | None:
+    logps = output.get("old_per_token_logps")
+    if logps is None:
+        return None
+    mask = output["completion_mask"]
+    return np.asarray((logps * mask).sum(-1).double().cpu().numpy(), dtype=np.float64)
+
+
+def _gather_object(trainer: Any, mine: dict[str, Any]) -> list[dict[str, Any]]:
+    if trainer.accelerator.num_processes == 1:
+        return [mine]
+    from accelerate.utils import gather_object
+
+    everyone: list[dict[str, Any]] = gather_object([mine])
+    return everyone

@@ -1,0 +1,128 @@
+"""What one trainer carries along: settings, run, metrics, memory of the estimator, checkpoint."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from dissensus.core.advantages import EstimatorState
+from dissensus.integrations.trl.estimating import Estimate, RewardValues, estimate
+from dissensus.integrations.trl.masking import MicroBatchScale
+from dissensus.integrations.trl.metrics import MetricWindow
+from dissensus.integrations.trl.prompt_stream import PromptStream
+from dissensus.integrations.trl.recording import RunWriter
+from dissensus.integrations.trl.sampling import Rows, Sampling
+from dissensus.integrations.trl.settings import Settings
+
+__all__ = ["STATE_FILE", "Session"]
+
+log = logging.getLogger("dissensus.trl")
+
+STATE_FILE = "dissensus_state.json"
+"""In every checkpoint: the estimator's memory and where the refill stream stands."""
+
+
+class Session:
+    """The mixin's one attribute on the trainer, so that no name of TRL or of a user is taken."""
+
+    def __init__(self, trainer: Any, settings: Settings) -> None:
+        self.settings = settings
+        self.rows: Rows | None = None
+        self.window = MetricWindow()
+        self.writer = RunWriter(settings, trainer.accelerator, _run_dir(trainer, settings))
+        self.writer.describe(_metadata(trainer, settings))
+        self.state = EstimatorState()
+        self.stream = (
+            PromptStream(trainer.train_dataset, trainer.args.seed)
+            if settings.silent == "resample"
+            else None
+        )
+        self.resume_from: str | None = None
+        self.micro_batch_scale = MicroBatchScale()
+        self._values = RewardValues()
+        self._per_function = (
+            getattr(trainer, "multi_objective_aggregation", "") == "normalize_then_sum"
+        )
+        self._said: set[str] = set()
+
+    def estimate(self, sampling: Sampling, *, is_final: bool) -> Estimate:
+        """Advantages and silence of a sampling; only a final call moves the estimator's memory."""
+        is_inferable = self._values.look(sampling.rewards)
+        return estimate(
+            sampling,
+            estimator=self.settings.estimator,
+            state=self.state if is_final else self.state.copy(),
+            per_function=self._per_function,
+            is_correct_known=sampling.is_correct_declared or is_inferable,
+        )
+
+    def begin_training(self, step: int) -> None:
+        """Restore what the resumed checkpoint holds, and open the run at its step."""
+        if self.resume_from is not None:
+            self._load(Path(self.resume_from) / STATE_FILE)
+        self.writer.begin_training(step)
+
+    def save(self, args: Any, step: int) -> None:
+        """Write the state file into the checkpoint of `step`, and the run to disk."""
+        self.writer.flush()
+        folder = Path(args.output_dir) / f"checkpoint-{step}"
+        if not args.should_save or not folder.is_dir():
+            return
+        state = {
+            "estimator": self.state.state_dict(),
+            "stream": self.stream.state_dict() if self.stream else None,
+        }
+        staged = folder / f".{STATE_FILE}.tmp"
+        try:
+            staged.write_text(json.dumps(state), encoding="utf-8")
+            staged.replace(folder / STATE_FILE)
+        except OSError as error:
+            self.say_once("save", f"could not save {STATE_FILE} ({error})")
+
+    def say_once(self, about: str, text: str) -> None:
+        """Log a warning the first time something happens."""
+        if about not in self._said:
+            self._said.add(about)
+            log.warning("dissensus: %s", text)
+
+    def _load(self, path: Path) -> None:
+        if not path.exists():
+            if self.stream is not None or self.state:
+                self.say_once("load", f"the checkpoint has no {STATE_FILE}; starting afresh")
+            return
+        state = json.loads(path.read_text(encoding="utf-8"))
+        self.state = EstimatorState.from_state_dict(state["estimator"])
+        if self.stream is not None and state["stream"] is not None:
+            self.stream.load_state_dict(state["stream"])
+
+
+def _run_dir(trainer: Any, settings: Settings) -> Path | None:
+    if settings.run_dir is False or settings.recorder is not None:
+        return None
+    given = settings.run_dir
+    return Path(trainer.args.output_dir) / "dissensus" if given is None else Path(given)
+
+
+def _metadata(trainer: Any, settings: Settings) -> dict[str, Any]:
+    from importlib.metadata import version
+
+    args = trainer.args
+    named = (
+        "num_generations", "steps_per_generation", "num_iterations", "loss_type", "beta",
+        "scale_rewards", "multi_objective_aggregation", "importance_sampling_level",
+        "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate",
+        "max_completion_length", "temperature", "mask_truncated_completions", "seed",
+    )  # fmt: skip
+    return {
+        "framework": "trl",
+        "trl": version("trl"),
+        "trainer": type(trainer).__name__,
+        "model": getattr(trainer.model.config, "_name_or_path", ""),
+        "estimator": repr(settings.estimator) if settings.estimator else "TRL's own",
+        "silent": settings.silent,
+        "reward_functions": list(trainer.reward_func_names),
+        "reward_weights": trainer.reward_weights.tolist(),
+        **{name: getattr(args, name) for name in named if hasattr(args, name)},
+    }
