@@ -2,16 +2,18 @@
 
     python benchmarks/kills.py [--kills 100] [--seed 0] [--json]
 
-A child process records generations as fast as it can, flushes after some of them, writes the number
-of every flushed generation to a pipe, and compacts in the background. It is killed with SIGKILL at a
-random moment; then it starts again in the same run as the next attempt, from the step it last
-flushed. After every kill: every flushed generation is there with all its groups and rollouts, no
-generation is there twice, every visible file can be read to its end, and the run can be resumed.
+A child process records generations as fast as it can, flushes after some of them, writes the
+number of every flushed generation to a pipe, and compacts in the background. It is killed with
+SIGKILL at a random moment; then it starts again in the same run as the next attempt, after the step
+it last flushed. After every kill: every flushed generation is there with all its groups and
+rollouts, no generation is there twice, every visible file can be read to its end, and the run can
+be resumed.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -75,12 +77,8 @@ def check(run_dir: Path, flushed: dict[int, int]) -> dict[str, int]:
             except Exception:  # noqa: BLE001 - whatever it is, the file is broken
                 torn += 1
     run = Run(run_dir)
-    counts = dict(
-        run.sql("SELECT generation, count(*) AS n FROM groups GROUP BY ALL").to_pandas().values
-    )
-    rollouts = dict(
-        run.sql("SELECT generation, count(*) AS n FROM rollouts GROUP BY ALL").to_pandas().values
-    )
+    counts = count_by_generation(run, "groups")
+    rollouts = count_by_generation(run, "rollouts")
     steps = run.sql("SELECT step, count(DISTINCT generation) AS n FROM groups GROUP BY ALL")
     lost = sum(
         counts.get(g, 0) < GROUPS or rollouts.get(g, 0) < GROUPS * SIZE for g in flushed.values()
@@ -90,7 +88,7 @@ def check(run_dir: Path, flushed: dict[int, int]) -> dict[str, int]:
     twice += sum(n > 1 for n in steps["n"].to_pylist())
     # Steps follow each other without a gap: what is left is one training run.
     live = sorted(steps["step"].to_pylist())
-    gaps = sum(b != a + 1 for a, b in zip(live, live[1:], strict=False))
+    gaps = sum(b != a + 1 for a, b in itertools.pairwise(live))
     sums = sum(row["groups"] for row in run.steps().to_pylist())
     return {
         "lost": lost,
@@ -102,9 +100,14 @@ def check(run_dir: Path, flushed: dict[int, int]) -> dict[str, int]:
     }
 
 
+def count_by_generation(run: Run, table: str) -> dict[int, int]:
+    found = run.sql(f"SELECT generation, count(*) AS n FROM {table} GROUP BY ALL")  # noqa: S608
+    return dict(zip(found["generation"].to_pylist(), found["n"].to_pylist(), strict=True))
+
+
 def run_kills(kills: int, seed: int) -> dict:
     """Kill `kills` times in one run; problems, summed, and what was exercised."""
-    rng = random.Random(seed)
+    rng = random.Random(seed)  # noqa: S311
     run_dir = Path(tempfile.mkdtemp())
     problems: dict[str, int] = {}
     flushed: dict[int, int] = {}

@@ -7,8 +7,8 @@ import sys
 import time
 
 import pytest
-
 from batches import batch, plain_duckdb, record_steps
+
 from dissensus.errors import InputError, RunError
 from dissensus.runs import Recorder, Run, attempts
 
@@ -23,7 +23,7 @@ def test_a_restart_supersedes_later_steps_of_every_earlier_attempt(tmp_path):
     assert [a.start_step for a in run.attempts] == [0, 4, 2]
     # Nothing is deleted: a raw glob still counts 6 + 4 + 2 generations.
     raw = plain_duckdb(tmp_path).execute(
-        f"SELECT count(DISTINCT generation) FROM read_parquet('{tmp_path}/groups/*/*/*.parquet')"
+        f"SELECT count(DISTINCT generation) FROM read_parquet('{tmp_path}/groups/*/*/*.parquet')"  # noqa: S608
     )
     assert raw.fetchone() == (12,)
 
@@ -53,9 +53,11 @@ def test_two_recorders_get_two_attempts(tmp_path):
 def test_other_ranks_need_the_attempt(tmp_path):
     with pytest.raises(InputError, match="attempt"):
         Recorder(tmp_path, rank=1, world_size=2)
-    with Recorder(tmp_path, world_size=2) as first:
-        with Recorder(tmp_path, rank=1, world_size=2, attempt=first.attempt) as second:
-            assert second.generation == first.generation
+    with (
+        Recorder(tmp_path, world_size=2) as first,
+        Recorder(tmp_path, rank=1, world_size=2, attempt=first.attempt) as second,
+    ):
+        assert second.generation == first.generation
     assert len(Run(tmp_path).attempts) == 1
 
 

@@ -4,8 +4,8 @@ import shutil
 
 import pyarrow.parquet as pq
 import pytest
-
 from batches import batch, files_of, plain_duckdb, record_steps
+
 from dissensus.errors import RunError
 from dissensus.runs import Recorder, Run, compact, compaction, rollups
 

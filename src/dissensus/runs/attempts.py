@@ -117,6 +117,7 @@ def carried_over(run_dir: Path) -> dict[str, Any]:
     beat = read_heartbeats(run_dir).get(0, {})
     return {
         "text_bytes_before": beat.get("text_bytes", 0.0),
+        "prompt_bytes_before": beat.get("prompt_bytes", 0.0),
         "reward_values_before": beat.get("reward_values", []),
     }
 

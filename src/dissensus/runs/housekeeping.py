@@ -113,6 +113,7 @@ class Housekeeping:
             "generations": self._generations,
             "rollouts": self._rollouts,
             "text_bytes": self._sink.text_bytes,
+            "prompt_bytes": self._sink.prompt_bytes,
             "reward_values": self._sink.correctness.values,
             **self._counts(),
         }

@@ -112,6 +112,7 @@ class Recorder:
             correct=correct,
             text_budget_bytes=math.inf if text_budget_bytes is None else float(text_budget_bytes),
             text_bytes=float(details.get("text_bytes_before", 0.0)),
+            prompt_bytes=float(details.get("prompt_bytes_before", 0.0)),
             reward_values=details.get("reward_values_before", ()),
             world_size=world_size,
             breathe=yield_interpreter,

@@ -87,6 +87,7 @@ class Sink:
         correct: float | None,
         text_budget_bytes: float,
         text_bytes: float = 0.0,
+        prompt_bytes: float = 0.0,
         reward_values: Iterable[float] = (),
         world_size: int = 1,
         breathe: Callable[[], None] = lambda: None,
@@ -95,7 +96,7 @@ class Sink:
         self.tol, self.correct = tol, correct
         self.correctness = Correctness(tol, reward_values)
         self.budget_bytes = text_budget_bytes
-        self.text_bytes, self.prompt_bytes = text_bytes, 0.0
+        self.text_bytes, self.prompt_bytes = text_bytes, prompt_bytes
         self._prompt_budget = text_budget_bytes * PROMPT_SHARE / world_size
         self._world_size = world_size
         self._seen: set[Any] = set()
