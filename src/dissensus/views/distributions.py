@@ -98,9 +98,9 @@ def solve_rates_over_time(source: Source) -> HeatMap | None:
     found = rows(
         source,
         f"""WITH pooled AS (
-            SELECT bucket, prompt_id, sum(correct) AS k, sum(size) AS n,
+            SELECT bucket, prompt, sum(correct) AS k, sum(size) AS n,
                 bool_and(correct IS NOT NULL) AS known, min(step) AS first, max(step) AS last
-            FROM {ordered_buckets(_PROMPT_COLUMNS)} WHERE size > 0 GROUP BY bucket, prompt_id
+            FROM {ordered_buckets(_PROMPT_COLUMNS)} WHERE size > 0 GROUP BY bucket, prompt
         )
         SELECT bucket,
             CASE WHEN k = 0 THEN 0 WHEN k = n THEN 6 ELSE 1 + (5 * k) // n END AS level,
@@ -123,10 +123,10 @@ def heldout_curve(source: Source) -> list[HeldoutPoint]:
     found = rows(
         source,
         f"""WITH per_prompt AS (
-            SELECT split, step, prompt_id, sum(rollouts) AS rollouts, sum(size) AS size,
+            SELECT split, step, prompt, sum(rollouts) AS rollouts, sum(size) AS size,
                 sum(correct) AS correct, bool_and(correct IS NOT NULL OR size = 0) AS known,
                 sum(mean * size) FILTER (size > 0) AS reward
-            FROM groups WHERE NOT {IS_TRAIN} GROUP BY split, step, prompt_id
+            FROM groups WHERE NOT {IS_TRAIN} GROUP BY split, step, prompt
         )
         SELECT split, step, bool_and(known) AS known, count(*) AS prompts,
             sum(rollouts) AS rollouts, sum(reward) / nullif(sum(size), 0) AS reward_mean,

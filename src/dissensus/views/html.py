@@ -50,13 +50,7 @@ def report_page(run: Run | Snapshot, summary: RunSummary | None = None) -> str:
         tag("a", "Skip to the figures", href="#progress", class_="skip"),
         _header(summary),
         _navigation(panels),
-        tag(
-            "main",
-            _advice(summary),
-            map(_panel, panels),
-            _prompts(source, summary),
-            _examples(source),
-        ),
+        tag("main", sections),
         _footer(summary),
     ]
     return _document(f"{clean_text(summary.source, 120)} · Dissensus report", body, panels)
@@ -158,7 +152,7 @@ def _facts(summary: RunSummary) -> str:
     if size is not None:
         same = size.min == size.max
         facts[-1] += f" of {count(size.min)}" + ("" if same else f" to {count(size.max)}")
-    facts += [plural(train.prompts, "prompt")]
+    facts += [plural(summary.prompts, "prompt")]
     if summary.attempts > 1:
         facts.append(plural(summary.attempts, "attempt"))
     if summary.estimator is not None:

@@ -54,19 +54,19 @@ def mass_by_difficulty(source: Source) -> DifficultyMass | None:
     found = rows(
         source,
         f"""WITH scored AS (
-            SELECT prompt_id, correct, size, rollouts, contrast,
+            SELECT prompt, correct, size, rollouts, contrast,
                 coalesce(trained, rollouts) AS trained,
                 CASE WHEN unanimous THEN 0 ELSE std END AS sigma
             FROM groups WHERE {IS_TRAIN} AND size > 0
         ), totals AS (
-            SELECT prompt_id, sum(correct) AS correct, sum(size) AS size,
+            SELECT prompt, sum(correct) AS correct, sum(size) AS size,
                 bool_and(correct IS NOT NULL) AS known
-            FROM scored GROUP BY prompt_id
+            FROM scored GROUP BY prompt
         ), others AS (
             SELECT s.*, t.known, t.size - s.size AS others,
                 CASE WHEN t.size > s.size THEN least({_BINS - 1},
                     ({_BINS} * (t.correct - s.correct)) // (t.size - s.size)) END AS bin
-            FROM scored AS s JOIN totals AS t USING (prompt_id)
+            FROM scored AS s JOIN totals AS t USING (prompt)
         )
         SELECT bin, bool_and(known) AS known, count(*) AS groups, sum(rollouts) AS rollouts,
             count(*) FILTER (contrast IS NULL AND trained > 0) AS unrecorded, avg(others) AS others,

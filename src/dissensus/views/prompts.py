@@ -15,10 +15,11 @@ MIN_VISITS = 3
 _TEXT_CHARS = 400
 
 _PER_PROMPT = f"""
-    SELECT prompt_id, count(*) AS visits, sum(rollouts) AS rollouts, sum(correct) AS correct,
+    SELECT any_value(prompt_id) AS prompt_id, count(*) AS visits, sum(rollouts) AS rollouts,
+        sum(correct) AS correct,
         sum(size) AS scored, bool_and(unanimous) AS never_split, max(step) AS last_step,
         bool_and(correct IS NOT NULL) AS known
-    FROM groups WHERE {IS_TRAIN} AND size > 0 GROUP BY prompt_id
+    FROM groups WHERE {IS_TRAIN} AND size > 0 GROUP BY prompt
 """  # noqa: S608 — no outside text
 
 

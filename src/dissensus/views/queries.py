@@ -18,7 +18,6 @@ IS_TRAIN = "split = 'train'"
 #: Aggregates of a set of groups; `Measures.from_row` reads them.
 MEASURES = """
     count(*) AS groups,
-    count(DISTINCT prompt_id) AS prompts,
     coalesce(sum(rollouts), 0) AS rollouts,
     coalesce(sum(coalesce(trained, rollouts)), 0) AS trained,
     count(*) FILTER (size > 0) AS scored,
@@ -42,10 +41,10 @@ MEASURES = """
 
 
 class Source(Protocol):
-    """What a view needs from a run: SQL over the tables groups, rollouts, prompts and scalars."""
+    """What a view needs from a run: SQL over the table `groups` (`Snapshot` has it)."""
 
     def sql(self, query: str, /) -> pa.Table:
-        """Run one query over the live rows."""
+        """Run one query."""
 
 
 class Measures:
@@ -53,7 +52,6 @@ class Measures:
 
     Attributes:
         groups: Number of groups.
-        prompts: Number of distinct prompts.
         rollouts: Rollouts generated (R), those not trained on included.
         trained_rollouts: Rollouts trained on (U).
         unanimous: Share of scored groups whose rewards are all equal.
@@ -76,7 +74,6 @@ class Measures:
         "effective_rollout_frac",
         "groups",
         "length_mean",
-        "prompts",
         "reward_mean",
         "rollouts",
         "silent",
@@ -93,7 +90,6 @@ class Measures:
         # to show two reward values would otherwise pass for a measurement of correctness.
         is_known = scored > 0 and row["known"] == scored
         self.groups = int(row["groups"])
-        self.prompts = int(row["prompts"])
         self.rollouts = rollouts
         self.trained_rollouts = int(row["trained"])
         self.unanimous = _share(row["unanimous"], scored)

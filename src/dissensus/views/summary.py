@@ -43,6 +43,7 @@ class Heldout(NamedTuple):
         first: Measures at the first evaluation.
         last: Measures at the last evaluation; the first one's where there was only one.
         total: Measures over all evaluations.
+        prompts: Number of distinct held-out prompts.
     """
 
     splits: list[str]
@@ -52,6 +53,7 @@ class Heldout(NamedTuple):
     first: Measures
     last: Measures
     total: Measures
+    prompts: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +72,7 @@ class RunSummary:
         first_step: First of them.
         last_step: Last of them.
         generations: Number of training generations.
+        prompts: Number of distinct training prompts.
         group_size: Scored rollouts per group.
         train: Measures over all training groups.
         first_quarter: Measures over the first quarter of the generations; `None` below four.
@@ -92,6 +95,7 @@ class RunSummary:
     first_step: int | None
     last_step: int | None
     generations: int
+    prompts: int
     group_size: GroupSize | None
     train: Measures
     first_quarter: Measures | None
@@ -123,7 +127,7 @@ class RunSummary:
             "first_step": self.first_step,
             "last_step": self.last_step,
             "generations": self.generations,
-            "prompts": train.prompts,
+            "prompts": self.prompts,
             "groups": train.groups,
             "rollouts": train.rollouts,
             "trained_rollouts": train.trained_rollouts,
@@ -158,6 +162,7 @@ def summarise_run(run: Run | Snapshot) -> RunSummary:
         source,
         f"""SELECT count(DISTINCT step) AS steps, min(step) AS first, max(step) AS last,
             count(DISTINCT (step, generation)) AS generations,
+            count(DISTINCT prompt) AS prompts,
             min(size) AS least, median(size) AS median, max(size) AS most
         FROM groups WHERE {IS_TRAIN}""",  # noqa: S608 — no outside text
     )[0]
@@ -180,6 +185,7 @@ def summarise_run(run: Run | Snapshot) -> RunSummary:
         first_step=extent["first"],
         last_step=extent["last"],
         generations=int(extent["generations"]),
+        prompts=int(extent["prompts"]),
         group_size=_group_size(extent),
         train=Measures(rows(source, f"SELECT {MEASURES} FROM groups WHERE {IS_TRAIN}")[0]),  # noqa: S608
         first_quarter=quarters.get(1),
@@ -223,6 +229,7 @@ def _heldout(source: Source) -> Heldout | None:
         ends AS (SELECT min(step) AS first, max(step) AS last FROM held)
         SELECT first, last, (SELECT count(DISTINCT step) FROM held) AS evaluations,
             (SELECT list(DISTINCT split ORDER BY split) FROM held) AS splits,
+            (SELECT count(DISTINCT prompt) FROM held) AS prompts,
             grouping(step) AS is_total, step, {MEASURES}
         FROM held, ends GROUP BY GROUPING SETS ((first, last, step), (first, last))
         HAVING is_total = 1 OR step IN (first, last)""",  # noqa: S608 — no outside text
@@ -239,6 +246,7 @@ def _heldout(source: Source) -> Heldout | None:
         first=at[total["first"]],
         last=at[total["last"]],
         total=Measures(total),
+        prompts=int(total["prompts"]),
     )
 
 
@@ -297,7 +305,7 @@ def _heldout_json(heldout: Heldout | None) -> dict[str, Any] | None:
     return {
         "splits": heldout.splits,
         "evaluations": heldout.evaluations,
-        "prompts": heldout.total.prompts,
+        "prompts": heldout.prompts,
         "groups": heldout.total.groups,
         "rollouts": heldout.total.rollouts,
         **ends,

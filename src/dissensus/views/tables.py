@@ -103,7 +103,7 @@ def _subtitle(summary: RunSummary) -> Text:
     facts = [
         plural(summary.steps, "step"),
         groups,
-        plural(train.prompts, "prompt"),
+        plural(summary.prompts, "prompt"),
         plural(train.rollouts, "rollout"),
     ]
     if summary.discarded_rollouts:
@@ -149,7 +149,7 @@ def _heldout_line(summary: RunSummary) -> Text:
     text = Text("Held out", style=TERMINAL["title"])
     facts = [
         plural(heldout.evaluations, "evaluation"),
-        plural(heldout.total.prompts, "prompt"),
+        plural(heldout.prompts, "prompt"),
         plural(heldout.total.rollouts, "rollout"),
     ]
     ends = [
