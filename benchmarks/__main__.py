@@ -41,7 +41,8 @@ def main(names: list[str]) -> int:
             continue
         document = json.loads(done.stdout)
         (results / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")
-        print(f"   {time.perf_counter() - start:.0f} s → {results / f'{name}.json'}", flush=True)
+        seconds = time.perf_counter() - start
+        print(f"   {seconds:.0f} s → {results / f'{name}.json'}", flush=True)
     return 1 if failed else 0
 
 

@@ -20,9 +20,9 @@ HEAVY = ("torch", "transformers", "trl", "plotly", "duckdb", "pyarrow", "scipy",
 
 def modules_after(code: str) -> set[str]:
     """Top-level modules that a fresh interpreter has loaded after running the code."""
-    script = f"{code}\nimport sys; print(' '.join(sorted({{m.partition('.')[0] for m in sys.modules}})))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    return set(done.stdout.split())
+    script = f"{code}\nimport sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    command = [sys.executable, "-c", script]
+    return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
 
 
 def test_public_names_are_frozen_and_all_resolve():
@@ -57,7 +57,8 @@ def test_version_stands_in_the_changelog_and_the_citation():
 
 @pytest.mark.parametrize("name", errors.__all__)
 def test_errors_are_one_line_and_survive_pickling(name):
-    error = getattr(errors, name)("it broke", where="file.py", got="x\n\x1b[31m" * 99, hint="mend it")
+    kind, got = getattr(errors, name), "x\n\x1b[31m" * 99
+    error = kind("it broke", where="file.py", got=got, hint="mend it")
     text = str(error)
     assert text.startswith("file.py: it broke. Got ")
     assert text.endswith(". Hint: mend it.")

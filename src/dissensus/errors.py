@@ -5,7 +5,7 @@ where it happened, what is wrong, what was got, and a hint.
 
     DissensusError
     ├── InputError               (ValueError)    data or an argument that cannot be used
-    ├── MissingContextError      (LookupError)   a rule needs more than rewards, and it was not given
+    ├── MissingContextError      (LookupError)   a rule needs more than rewards, and has it not
     ├── MissingDependencyError   (ImportError)   an optional package is not installed
     ├── RunError                 (OSError)       a run folder is absent or cannot be read
     └── UnsupportedError         (RuntimeError)  a combination is refused before anything starts
@@ -35,8 +35,8 @@ class DissensusError(Exception):
         hint: What to do about it, as a sentence without a full stop.
 
     Example:
-        >>> str(InputError("rewards and group_ids differ in length", got=(3, 4), hint="pass one id per rollout"))
-        'rewards and group_ids differ in length. Got (3, 4). Hint: pass one id per rollout.'
+        >>> str(InputError("lengths differ", got=(3, 4), hint="pass one id per rollout"))
+        'lengths differ. Got (3, 4). Hint: pass one id per rollout.'
     """
 
     def __init__(
