@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 import warnings
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +13,8 @@ from datasets import Dataset
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from trl import GRPOConfig
+
+torch.set_num_threads(1)  # two threads on tensors this small only wait for each other
 
 PAD, EOS, UNK = "<pad>", "<eos>", "<unk>"
 WORDS = [str(i) for i in range(10)] + ["+", "=", "a", "b", "c", "d"]
@@ -42,7 +47,12 @@ def model(seed: int = 0) -> LlamaForCausalLM:
         eos_token_id=1,
         bos_token_id=None,
     )
-    return LlamaForCausalLM(config)
+    # By way of a folder, because TRL loads a reference model by the policy's name.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        folder = Path(tempfile.gettempdir()) / f"dissensus-tiny-{os.getuid()}-{seed}"
+        LlamaForCausalLM(config).save_pretrained(folder)
+        return LlamaForCausalLM.from_pretrained(folder)
 
 
 def dataset(n: int = 16) -> Dataset:
