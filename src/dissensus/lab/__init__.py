@@ -1,1 +1,1 @@
-"""lab."""
+"""The lab: a real small language model, verifiable tasks, and GRPO training on two CPU cores."""

@@ -1,0 +1,148 @@
+"""What a training run of the lab is asked to do, tells while it goes, and returns."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from dissensus.errors import InputError
+from dissensus.lab.tasks import FAMILIES, LEVELS
+
+__all__ = ["TrainEvent", "TrainResult", "TrainSettings"]
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """What one training run does; the defaults are the demo.
+
+    Attributes:
+        run: Folder of the run; None makes one under `runs/`.
+        steps: Optimiser steps.
+        prompts_per_step: Prompts in one step.
+        group_size: Rollouts per prompt and step.
+        seed: Of the training prompts, their order and the sampling.
+        learning_rate: Of AdamW, constant after five steps of warm-up.
+        estimator: Name of an advantage estimator; None leaves TRL's own advantages.
+        estimator_parameters: Its parameters, such as `{"ddof": 1, "eps": 1e-4}`.
+        silent: What happens to silent groups: `"keep"`, `"mask"` or `"resample"`.
+        loss_type: TRL's loss.
+        train_prompts: Size of the training set; a prompt comes back once per pass over it.
+        families: Task families trained and tested on.
+        levels: Difficulty levels trained and tested on.
+        heldout_prompts: Held-out prompts.
+        heldout_samples: Completions of each, before and after training.
+        eval_every: Steps between held-out checks during training; 0 for none.
+        eval_samples: Completions of each held-out prompt in those checks.
+        snapshot_steps: After these steps (0 is before training) the weights are kept in the run.
+        checkpoint: Weights to start from; None for the packaged ones.
+        metadata: Goes into the run's description.
+    """
+
+    run: Path | None = None
+    steps: int = 60
+    prompts_per_step: int = 64
+    group_size: int = 8
+    seed: int = 0
+    learning_rate: float = 1e-4
+    estimator: str | None = None
+    estimator_parameters: Mapping[str, Any] = field(default_factory=dict)
+    silent: Literal["keep", "mask", "resample"] = "keep"
+    loss_type: str = "dapo"
+    train_prompts: int = 1280
+    families: Sequence[str] = FAMILIES
+    levels: Sequence[int] = LEVELS
+    heldout_prompts: int = 400
+    heldout_samples: int = 4
+    eval_every: int = 10
+    eval_samples: int = 1
+    snapshot_steps: Sequence[int] = ()
+    checkpoint: Path | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot run.
+
+        Raises:
+            InputError: A count is too small, or there are fewer prompts than one step needs.
+        """
+        least = {"steps": 1, "prompts_per_step": 1, "group_size": 2, "heldout_samples": 1}
+        for name, minimum in {**least, "eval_every": 0, "eval_samples": 1}.items():
+            if getattr(self, name) < minimum:
+                raise InputError(f"{name} must be at least {minimum}", got=getattr(self, name))
+        if self.train_prompts < self.prompts_per_step:
+            raise InputError(
+                "train_prompts must be at least prompts_per_step",
+                got=(self.train_prompts, self.prompts_per_step),
+            )
+
+
+@dataclass(frozen=True)
+class TrainEvent:
+    """The state after one step, for whoever watches.
+
+    Attributes:
+        step: Steps done; 0 after the first held-out check.
+        total: Steps to do.
+        reward: Mean reward of the step's rollouts; None at step 0.
+        heldout: Latest held-out solve rate.
+        heldout_standard_error: Its standard error over prompts.
+        heldout_is_new: Whether it was measured at this step.
+        metrics: `disagreement/…` metrics of the step, without the prefix.
+        elapsed_s: Seconds since training was asked for.
+        remaining_s: Expected seconds to go; None before the first step.
+    """
+
+    step: int
+    total: int
+    reward: float | None
+    heldout: float
+    heldout_standard_error: float
+    heldout_is_new: bool
+    metrics: Mapping[str, float]
+    elapsed_s: float
+    remaining_s: float | None
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training run did. `to_json` gives the document of ``dissensus train --json``.
+
+    Attributes:
+        run: Folder of the run.
+        steps: Optimiser steps done.
+        rollouts: Training rollouts generated, the discarded ones included.
+        trained_rollouts: Training rollouts that reached the optimiser.
+        seconds: Wall clock, held-out checks included.
+        heldout_before: Held-out solve rate before training.
+        heldout_after: The same after it, or the latest one when interrupted.
+        heldout_before_standard_error: Over prompts.
+        heldout_after_standard_error: Over prompts.
+        unanimous: Fractions `total`, `all_wrong`, `all_correct` of the training groups.
+        interrupted: Whether it was stopped before its last step.
+        heldout_rates_before: (P,) solve rate of each held-out prompt; not in the JSON.
+        heldout_rates_after: (P,) the same after training.
+    """
+
+    run: str
+    steps: int
+    rollouts: int
+    trained_rollouts: int
+    seconds: float
+    heldout_before: float
+    heldout_after: float
+    heldout_before_standard_error: float
+    heldout_after_standard_error: float
+    unanimous: Mapping[str, float]
+    interrupted: bool
+    heldout_rates_before: np.ndarray[Any, Any] = field(repr=False, compare=False)
+    heldout_rates_after: np.ndarray[Any, Any] = field(repr=False, compare=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as plain JSON values."""
+        rows = dataclasses.asdict(self)
+        return {name: value for name, value in rows.items() if not name.startswith("heldout_rates")}
