@@ -1,0 +1,248 @@
+"""`silent="resample"`: fresh prompts replace silent groups, and everything is accounted for."""
+
+from __future__ import annotations
+
+import pytest
+import tiny
+import torch
+from datasets import IterableDataset
+from trl import GRPOTrainer
+
+from dissensus import Run
+from dissensus.errors import UnsupportedError
+from dissensus.integrations.trl import DisagreementGRPOTrainer, DisagreementMixin
+from dissensus.integrations.trl.merging import merge_outputs
+from dissensus.integrations.trl.prompt_stream import PromptStream
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def odd_answers_split(completions, answer, **_):
+    """Prompts with an even answer are unanimous; the others have one correct of four."""
+    return [
+        1.0 if int(a) % 2 == 0 else float(i % 4 == 0)
+        for i, a in zip(range(len(completions)), answer, strict=True)
+    ]
+
+
+class Spy(GRPOTrainer):
+    """Keeps what each round made, and what is trained on."""
+
+    def _generate_and_score_completions(self, inputs):
+        output = super()._generate_and_score_completions(inputs)
+        self.__dict__.setdefault("made", []).append((inputs, dict(output)))
+        return output
+
+
+class Resampling(DisagreementMixin, Spy):
+    def _prepare_inputs(self, batch):
+        inputs = super()._prepare_inputs(batch)
+        self.__dict__.setdefault("used", []).append(inputs)
+        return inputs
+
+
+def train(tmp_path, reward=odd_answers_split, cls=Resampling, *, resume=None, **more):
+    args = {"per_device_train_batch_size": 16, **more.pop("args", {})}
+    trainer = tiny.build(cls, tmp_path, args=args, reward_funcs=reward, silent="resample", **more)
+    trainer.train(resume_from_checkpoint=resume)
+    trainer.recorder.close()
+    return trainer, Run(tmp_path / "dissensus")
+
+
+def texts(trainer, batch):
+    """(prompt, completion) of each row, as the model sees them: padding must be masked."""
+    decode = trainer.processing_class.decode
+    rows = []
+    for i in range(len(batch["prompt_ids"])):
+        prompt = batch["prompt_ids"][i][batch["prompt_mask"][i].bool()]
+        completion = batch["completion_ids"][i][batch["completion_mask"][i].bool()]
+        rows.append((decode(prompt), decode(completion), float(batch["advantages"][i])))
+    return rows
+
+
+def test_only_split_groups_are_trained_on(tmp_path):
+    trainer, run = train(tmp_path, args={"log_completions": True})
+    groups = run.groups().to_pandas()
+    assert set(groups["round"]) > {0}
+    for step, batch in enumerate(trainer.used):
+        mine = groups[groups.step == step]
+        trained = mine[mine.trained > 0]
+        assert trained.rollouts.sum() == 16
+        assert not trained.silent.any()
+        assert (mine[mine["round"] == 0].rollouts.sum()) == 16
+        assert mine.prompt_id.is_unique, "a prompt came twice in one generation"
+        # Row by row: what is trained on is what was sampled, whatever the round and its padding.
+        made = [row for _, output in trainer.made[:] for row in texts(trainer, output)]
+        assert all(row in made for row in texts(trainer, batch))
+        assert batch["num_items_in_batch"] == batch["completion_mask"].sum()
+        rows = run.rollouts(step=step).to_pandas()
+        recorded = rows[rows.trained].completion.tolist()
+        decoded = trainer.processing_class.batch_decode(
+            [i[m.bool()] for i, m in zip(batch["completion_ids"], batch["completion_mask"],
+                                         strict=True)], skip_special_tokens=True
+        )  # fmt: skip
+        assert sorted(recorded) == sorted(decoded)
+    assert sorted(trainer._logs["completion"]) == sorted(recorded)
+    assert len(trainer._logs["prompt"]) == len(trainer._logs["advantages"]) == 16
+    assert list(trainer._logs["rewards"]["odd_answers_split"]).count(1.0) == 4
+
+
+def test_all_rollouts_count(tmp_path):
+    trainer, run = train(tmp_path, args={"max_steps": 3})
+    groups = run.groups().to_pandas()
+    for step, row in enumerate(r for r in trainer.state.log_history if "reward" in r):
+        mine = groups[groups.step == step]
+        assert row["disagreement/rollouts_generated"] == mine.rollouts.sum()
+        assert row["disagreement/resample_rounds"] == mine["round"].max()
+        assert row["disagreement/effective_rollout_frac"] == pytest.approx(
+            mine.trained.sum() / mine.rollouts.sum()
+        )
+        assert row["disagreement/silent_frac"] == pytest.approx(mine.silent.mean())
+        # TRL's own metrics are those of the first round.
+        first = mine[mine["round"] == 0]
+        assert row["reward"] == pytest.approx(first["mean"].mean())
+        assert row["completions/mean_length"] == pytest.approx(first.length_mean.mean())
+    tokens = sum(int(o["prompt_mask"].sum() + o["completion_mask"].sum()) for _, o in trainer.made)
+    assert row["num_tokens"] == tokens
+
+
+def test_it_falls_back_and_says_why_once(tmp_path, caplog):
+    trainer, run = train(
+        tmp_path,
+        lambda completions, **_: [1.0] * len(completions),
+        max_resample=2,
+        train_dataset=tiny.dataset(64),
+    )
+    groups = run.groups().to_pandas()
+    assert groups.groupby("step")["round"].max().tolist() == [2, 2]
+    assert groups[groups["round"] == 0].trained.sum() == 32
+    assert groups[groups["round"] > 0].trained.sum() == 0
+    said = [r.message for r in caplog.records if "silent groups stay" in r.message]
+    assert len(said) == 1
+    assert "max_resample=2" in said[0]
+    assert all(torch.isfinite(p).all() for p in trainer.model.parameters())
+
+
+def test_a_small_data_set_runs_out(tmp_path, caplog):
+    _, run = train(
+        tmp_path,
+        lambda completions, **_: [1.0] * len(completions),
+        train_dataset=tiny.dataset(6),
+    )
+    groups = run.groups().to_pandas()
+    assert groups[groups.step == 0].prompt_id.nunique() == 6
+    assert any("no other prompts" in record.message for record in caplog.records)
+
+
+def test_a_batch_rule_runs_on_the_final_batch(tmp_path):
+    trainer, run = train(tmp_path, estimator="lite_ppo", args={"max_steps": 1})
+    from dissensus import RewardGroups, advantages
+
+    expected = advantages.get("lite_ppo")(RewardGroups.from_dense([[1.0, 0, 0, 0]] * 4))
+    got = trainer.used[0]["advantages"].tolist()
+    assert sorted(got) == pytest.approx(sorted(expected), abs=1e-6)
+    rows = run.rollouts().to_pandas()
+    assert sorted(rows[rows.trained].advantage_used) == pytest.approx(sorted(expected), abs=1e-6)
+
+
+def test_resume_is_a_new_attempt_and_the_stream_goes_on(tmp_path):
+    args = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2}
+    _, whole = train(tmp_path, args=args)
+    before = whole.groups().to_pandas()
+    checkpoint = tmp_path / "checkpoint-2"
+    assert (checkpoint / "dissensus_state.json").exists()
+    _, run = train(tmp_path, args=args, resume=str(checkpoint))
+    after = run.groups().to_pandas()
+    assert [a.attempt for a in run.attempts] == [1, 2]
+    assert set(after[after.step < 2].attempt) == {1}
+    assert set(after[after.step >= 2].attempt) == {2}
+    key = ["step", "round", "prompt_id"]
+    assert after[key].to_numpy().tolist() == before[key].to_numpy().tolist()
+    assert not after.group_id.duplicated().any()
+
+
+def test_estimator_memory_is_saved_and_restored(tmp_path):
+    from dissensus.core.advantages import AdvantageEstimator
+
+    def counting(groups, context):
+        context.state["calls"] = context.state.get("calls", 0) + 1
+        return groups.centered
+
+    rule = AdvantageEstimator("counting", counting, scope="history", needs=("state",))
+    args = {"max_steps": 3, "save_strategy": "steps", "save_steps": 2,
+            "eval_strategy": "steps", "eval_steps": 1}  # fmt: skip
+    first, _ = train(tmp_path, args=args, estimator=rule, eval_dataset=tiny.dataset(2))
+    assert int(first._dissensus.state["calls"]) == 3, "tentative and evaluation calls count"
+    second, _ = train(
+        tmp_path,
+        args=args,
+        estimator=rule,
+        eval_dataset=tiny.dataset(2),
+        resume=str(tmp_path / "checkpoint-2"),
+    )
+    assert int(second._dissensus.state["calls"]) == 3
+
+
+def test_prompt_stream_visits_every_row_once_an_epoch():
+    rows = [{"prompt": str(i)} for i in range(5)]
+    stream = PromptStream(rows, seed=1)
+    first = [row["prompt"] for row in stream.draw(5, without=set())]
+    second = [row["prompt"] for row in stream.draw(5, without=set())]
+    assert sorted(first) == sorted(second) == ["0", "1", "2", "3", "4"]
+    assert first != second
+    other = PromptStream(rows, seed=9)
+    other.load_state_dict(stream.state_dict())
+    assert other.draw(3, without=set()) == stream.draw(3, without=set())
+
+
+def batch(prompt, completion, value):
+    n = 2
+    return {
+        "prompt_ids": torch.full((n, prompt), value),
+        "prompt_mask": torch.ones(n, prompt, dtype=torch.long),
+        "completion_ids": torch.full((n, completion), value),
+        "completion_mask": torch.ones(n, completion, dtype=torch.long),
+        "tool_mask": torch.ones(n, completion, dtype=torch.long),
+        "sampling_per_token_logps": torch.full((n, completion), -float(value)),
+        "importance_sampling_ratio": torch.full((n, 1), float(value)),
+        "token_type_ids": torch.full((n, prompt + completion), value),
+        "advantages": torch.tensor([1.0, -1.0]),
+        "num_images": [value, value + 10],
+        "num_items_in_batch": torch.tensor(4),
+    }
+
+
+def test_rounds_of_other_widths_are_padded_on_their_own_side():
+    merged = merge_outputs([batch(2, 3, 5), batch(3, 2, 7)], [(1, 0), (0, 1)], pad_token_id=0)
+    assert merged["prompt_ids"].tolist() == [[7, 7, 7], [0, 5, 5]]
+    assert merged["prompt_mask"].tolist() == [[1, 1, 1], [0, 1, 1]]
+    assert merged["completion_ids"].tolist() == [[7, 7, 0], [5, 5, 5]]
+    assert merged["completion_mask"].tolist() == [[1, 1, 0], [1, 1, 1]]
+    assert merged["tool_mask"].tolist() == [[1, 1, 1], [1, 1, 1]]
+    assert merged["sampling_per_token_logps"].tolist() == [[-7, -7, 0], [-5, -5, -5]]
+    assert merged["importance_sampling_ratio"].tolist() == [[7], [5]]
+    assert merged["token_type_ids"].tolist() == [[7, 7, 7, 7, 7, 0], [0, 5, 5, 5, 5, 5]]
+    assert merged["advantages"].tolist() == [1.0, -1.0]
+    assert merged["num_images"] == [7, 15]
+
+
+def test_an_entry_that_cannot_be_joined_is_named():
+    odd = [
+        {**batch(2, 3, 5), "mine": torch.ones(2, 4)},
+        {**batch(2, 3, 5), "mine": torch.ones(2, 5)},
+    ]
+    with pytest.raises(UnsupportedError, match="'mine'"):
+        merge_outputs(odd, [(0, 0)], pad_token_id=0)
+
+
+@pytest.mark.parametrize("args", [{"scale_rewards": "batch"},
+                                  {"multi_objective_aggregation": "normalize_then_sum"}])  # fmt: skip
+def test_trls_batch_wide_rules_are_refused(tmp_path, args):
+    with pytest.raises(UnsupportedError, match="its own"):
+        tiny.build(DisagreementGRPOTrainer, tmp_path, args=args, silent="resample")
+
+
+def test_a_stream_of_rows_is_refused(tmp_path):
+    rows = IterableDataset.from_generator(lambda: iter([{"prompt": "1 + 1 ="}] * 64))
+    with pytest.raises(UnsupportedError, match="IterableDataset"):
+        tiny.build(DisagreementGRPOTrainer, tmp_path, train_dataset=rows, silent="resample")
