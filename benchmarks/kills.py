@@ -111,14 +111,15 @@ def run_kills(kills: int, seed: int) -> dict:
     run_dir = Path(tempfile.mkdtemp())
     problems: dict[str, int] = {}
     flushed: dict[int, int] = {}
-    start_step, resumed, temporary, covered = 0, 0, 0, 0
+    start_step, resumed, covered = 0, 0, 0
+    temporary: set[Path] = set()
     for number in range(kills):
-        new = kill_once(run_dir, start_step, rng.uniform(0.0, 0.6))
+        new = kill_once(run_dir, start_step, rng.uniform(0.0, 1.2))
         flushed = {step: g for step, g in flushed.items() if step < start_step} | new
         for name, count in check(run_dir, flushed).items():
             problems[name] = problems.get(name, 0) + count
         resumed += len(Run(run_dir).attempts) == number + 1
-        temporary += len(store.temporary_files(run_dir))
+        temporary.update(store.temporary_files(run_dir))
         covered += len(store.list_segments(run_dir, "groups")) - len(
             store.list_live(run_dir, "groups")
         )
@@ -134,8 +135,8 @@ def run_kills(kills: int, seed: int) -> dict:
         "generations": generations,
         "flushed_and_live": len(flushed),
         "parts": parts,
-        "kills_left_temporary_files": temporary,
-        "kills_left_covered_segments": covered,
+        "temporary_files_left": len(temporary),
+        "covered_segments_left": covered,
     }
 
 

@@ -1,5 +1,6 @@
 """Compaction changes files, never rows; every crash point is safe."""
 
+import os
 import shutil
 
 import pyarrow.parquet as pq
@@ -166,6 +167,17 @@ def test_scalars_are_compacted_by_their_own_numbers(tmp_path):
     values = Run(tmp_path).scalars()["value"].to_pylist()
     assert values == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
     assert plain_duckdb(tmp_path).execute("SELECT count(*) FROM scalars").fetchone() == (7,)
+
+
+def test_temporary_files_of_killed_processes_go_when_they_are_old(tmp_path):
+    record_steps(tmp_path, range(1))
+    folder = tmp_path / "groups/attempt=1/rank=0"
+    old, new = folder / ".generation-000000009.parquet.1.tmp", folder / ".x.parquet.2.tmp"
+    old.touch()
+    new.touch()
+    os.utime(old, (0, 0))
+    compact(tmp_path, grace_s=0)
+    assert (old.exists(), new.exists()) == (False, True)
 
 
 def test_compact_refuses_what_is_not_a_run(tmp_path):

@@ -313,6 +313,28 @@ recorder.scalars(step=0, values={{"loss": 1.0}})
     assert Run(tmp_path).state == state
 
 
+def test_heavy_imports_happen_before_training(tmp_path):
+    """An import in the writer thread holds the interpreter, and so the training thread."""
+    record_steps(tmp_path, range(1))
+    code = f"""
+import sys
+from dissensus import Recorder
+with Recorder({str(tmp_path)!r}, 1, compact_every=2, strict=True) as recorder:
+    before = {{name.partition(".")[0] for name in sys.modules}}
+    for step in range(1, 6):
+        recorder.record(
+            step=step, group_ids=[step] * 2, prompt_ids=["a", "a"], rewards=[0.0, float("nan")],
+            completions=["a", None], prompts=["p", "p"], lengths=[1, 2], truncated=[True, False],
+            advantages_used=[0.0, 0.0], rewards_by_function={{"f": [0.0, 1.0]}},
+        )
+        recorder.flush()
+    after = {{name.partition(".")[0] for name in sys.modules}}
+assert not (after - before) & {{"pandas", "duckdb", "pyarrow", "scipy"}}, after - before
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert any(name.startswith("part") for name in files_of(tmp_path, "groups"))
+
+
 def test_records_from_several_threads_get_their_own_numbers(tmp_path):
     with Recorder(tmp_path) as recorder:
         threads = [

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -67,10 +66,8 @@ def rollout_table(
     """One row per rollout of this rank; completions where `keep_text` (N,) allows them."""
     rows, n = record.local, record.n_local
     trained, truncated, lengths = record.trained, record.truncated, record.lengths
-    correct = None
-    if groups.is_correct is not None:
-        flags = _from_numpy(groups.is_correct[rows])
-        correct = pc.if_else(_from_numpy(groups.is_scored[rows]), flags, None)
+    scored = groups.is_scored[rows]
+    correct = None if groups.is_correct is None else pa.array(groups.is_correct[rows], mask=~scored)
     columns = {
         **_key(record, n),
         "row": np.arange(record.n_rollouts)[rows],
@@ -141,21 +138,9 @@ def _table(name: str, columns: Mapping[str, Any], n_rows: int) -> pa.Table:
         if column is None:
             column = pa.nulls(n_rows, field.type)
         elif isinstance(column, np.ndarray):
-            column = _from_numpy(column)
+            column = pa.array(column, field.type)
         arrays.append(column)
     return pa.Table.from_arrays(arrays, schema=schema)
-
-
-def _from_numpy(values: NDArray[Any]) -> Any:
-    """An Arrow column of numbers or booleans.
-
-    pa.array() would import pandas, which holds the interpreter, and so the training thread, for a
-    second.
-    """
-    is_bool = values.dtype == np.bool_
-    data = np.packbits(values, bitorder="little") if is_bool else np.ascontiguousarray(values)
-    kind = pa.bool_() if is_bool else pa.from_numpy_dtype(values.dtype)
-    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(data)])
 
 
 def _key(record: Record, n_rows: int) -> dict[str, Any]:
@@ -185,10 +170,7 @@ def _mean_of_known(groups: RewardGroups, values: FloatArray | None) -> Any:
 
 def _number(values: FloatArray | None, rows: slice = slice(None)) -> Any:
     """Float column with null for NaN."""
-    if values is None:
-        return None
-    column = _from_numpy(values[rows])
-    return pc.if_else(pc.is_nan(column), None, column)
+    return None if values is None else pa.array(values[rows], pa.float64(), from_pandas=True)
 
 
 def _by_function(functions: Mapping[str, FloatArray] | None, rows: slice, n_rows: int) -> Any:
@@ -198,13 +180,13 @@ def _by_function(functions: Mapping[str, FloatArray] | None, rows: slice, n_rows
     offsets = np.arange(n_rows + 1, dtype=np.int32) * len(functions)
     positions = np.tile(np.arange(len(functions), dtype=np.int32), n_rows)
     return pa.MapArray.from_arrays(
-        _from_numpy(offsets), to_text(list(functions)).take(_from_numpy(positions)), _number(values)
+        pa.array(offsets), to_text(list(functions)).take(pa.array(positions)), _number(values)
     )
 
 
 def _strings(ids: Ids) -> Any:
     if isinstance(ids, np.ndarray) and ids.dtype.kind in "iu":
-        return _from_numpy(ids).cast(pa.string())
+        return pa.array(ids).cast(pa.string())
     return to_text(ids.tolist() if isinstance(ids, np.ndarray) else ids)
 
 

@@ -36,6 +36,9 @@ GENERATION_TABLES = ("prompts", "rollouts", "groups")
 GRACE_S = 5.0
 """Seconds between a new part and the deletion of what it covers: readers finish in that time."""
 
+ABANDONED_S = 3600.0
+"""A temporary file that nobody has touched for this long belongs to a process that was killed."""
+
 _ROWS_PER_GROUP = 65_536
 _BYTES_PER_GROUP = 32 * 1024**2
 
@@ -94,6 +97,10 @@ def compact(
             time.sleep(grace_s)
         folders = {**_ends(run_dir, TABLES)}
         removed = sum(remove_covered(run_dir, attempt, rank) for attempt, rank in folders)
+        for path in store.temporary_files(run_dir):
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > ABANDONED_S:
+                    path.unlink()
     return total._replace(removed=removed)
 
 

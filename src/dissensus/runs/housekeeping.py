@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from dissensus.errors import InputError
 from dissensus.runs import attempts, compaction, store
 from dissensus.runs.arrow import encode
@@ -53,6 +56,7 @@ class Housekeeping:
         self._written = {"generations": before, "scalars": before}
         self._compacted = dict(self._written)
         self._sweep_at: float | None = None
+        _import_everything(compacts=compact_every > 0)
         if sink.rank == 0:
             write_run_files(run_dir)
             self.beat("running")
@@ -178,10 +182,17 @@ def write_run_files(run_dir: Path) -> None:
             store.commit_bytes(path, encode(SCHEMAS[table].empty_table()))
 
 
-def _is_older(path: Path) -> bool:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def _import_everything(*, compacts: bool) -> None:
+    """Load now what the writer thread will need: an import holds the interpreter for up to 1 s.
 
+    pyarrow imports pandas, where it is installed, at its first conversion.
+    """
+    pa.array([], pa.string())
+    if compacts:
+        import duckdb  # noqa: F401
+
+
+def _is_older(path: Path) -> bool:
     try:
         metadata = pq.read_schema(path).metadata or {}
         version = int(metadata.get(b"dissensus_schema_version", b"0"))
