@@ -50,7 +50,7 @@ def model(seed: int = 0) -> LlamaForCausalLM:
     # By way of a folder, because TRL loads a reference model by the policy's name.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        folder = Path(tempfile.gettempdir()) / f"dissensus-tiny-{os.getuid()}-{seed}"
+        folder = Path(tempfile.gettempdir()) / f"dissensus-tiny-{os.getpid()}-{seed}"
         LlamaForCausalLM(config).save_pretrained(folder)
         return LlamaForCausalLM.from_pretrained(folder)
 

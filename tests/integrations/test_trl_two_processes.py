@@ -1,0 +1,95 @@
+"""Two processes for real: gloo on the CPU, one launch for all checks."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+
+from dissensus import Run
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What two_processes.py left behind; its own checks have passed when it ends with 0."""
+    found = tmp_path_factory.mktemp("two")
+    script = Path(__file__).with_name("two_processes.py")
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [sys.executable, *launch, str(script), str(found)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return found
+
+
+def test_a_group_that_straddles_the_ranks_is_one_group(folder):
+    run = Run(folder / "straddling" / "dissensus")
+    groups = run.groups(split="train").to_pandas()
+    rows = run.rollouts().to_pandas()
+    assert groups.rollouts.tolist() == [4] * 9
+    assert run.state == "finished"
+    for group in groups.itertuples():
+        mine = rows[rows.group_id == group.group_id]
+        expected = tiny.even_digits(mine.completion) + mine.length / 10
+        assert mine.reward.to_numpy() == pytest.approx(expected.to_numpy(), abs=1e-6)
+        assert group.mean == pytest.approx(expected.mean(), abs=1e-6)
+        assert group.std == pytest.approx(np.std(expected), abs=1e-6)
+        assert mine.prompt_id.nunique() == 1
+        assert sorted(mine["row"]) == list(range(min(mine["row"]), min(mine["row"]) + 4))
+    first = rows[rows.generation == 0].sort_values("row")
+    assert first["rank"].tolist() == [0] * 6 + [1] * 6
+    assert first.groupby("group_id")["rank"].nunique().tolist() == [1, 2, 1]
+    assert first.advantage_framework.groupby(first.group_id).sum().abs().max() < 1e-5
+
+
+def test_evaluation_groups_straddle_too(folder):
+    run = Run(folder / "straddling" / "dissensus")
+    groups = run.groups(split="eval").to_pandas()
+    assert groups.rollouts.tolist() == [4] * 6  # after step 2 and at the end
+    assert groups.groupby("step").prompt_id.nunique().tolist() == [3, 3]
+
+
+def test_masked_gradients_average_to_trls(folder):
+    errors = json.loads((folder / "report.json").read_text())["gradients"]
+    assert set(errors) == {"grpo", "bnpo", "dapo"}
+    assert max(errors.values()) < 1e-5
+
+
+def test_masked_groups_are_not_trained(folder):
+    groups = Run(folder / "mask" / "dissensus").groups().to_pandas()
+    assert groups.silent.any()
+    assert (groups.trained == np.where(groups.silent, 0, 2)).all()
+
+
+def test_refills_and_resume_on_two_ranks(folder):
+    run = Run(folder / "resample" / "dissensus")
+    groups = run.groups().to_pandas()
+    assert [a.attempt for a in run.attempts] == [1, 2]
+    assert groups.attempt.tolist() == [1 if s < 2 else 2 for s in groups.step]
+    assert set(groups["round"]) > {0}
+    trained = groups[groups.trained > 0]
+    assert trained.groupby("step").trained.sum().tolist() == [8] * 4
+    for _, mine in groups.groupby("step"):
+        assert mine.prompt_id.is_unique
+        assert not mine[mine.trained > 0].silent.any()
+    rows = run.rollouts().to_pandas()
+    assert set(rows["rank"]) == {0, 1}
+    assert rows.groupby("group_id")["rank"].nunique().max() == 1
+
+
+def test_straddling_groups_cannot_be_refilled(folder):
+    refusal = json.loads((folder / "report.json").read_text())["refusal"]
+    assert "whole groups" in refusal

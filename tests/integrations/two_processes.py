@@ -1,0 +1,183 @@
+"""Run by test_trl_two_processes.py in two processes: every check that needs a second rank.
+
+Usage: python -m torch.distributed.run --nproc-per-node 2 two_processes.py FOLDER
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import warnings
+from pathlib import Path
+
+import tiny
+import torch
+from accelerate.utils import gather_object
+from trl import GRPOTrainer
+
+from dissensus.errors import UnsupportedError
+from dissensus.integrations.trl import DisagreementGRPOTrainer, DisagreementMixin
+
+warnings.simplefilter("ignore")
+FOLDER = Path(sys.argv[1])
+LOSS_TYPES = ["grpo", "bnpo", "dapo"]  # one of each kind of denominator
+
+
+def weights(trainer):
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def straddling_groups():
+    """12 rows on two ranks in groups of four: the second group has two rows on each."""
+    args = {
+        "per_device_train_batch_size": 6,
+        "max_steps": 3,
+        "per_device_eval_batch_size": 2,
+        "eval_strategy": "steps",
+        "eval_steps": 2,
+    }
+
+    def trained(cls, name):
+        trainer = tiny.build(
+            cls,
+            FOLDER / name,
+            args=args,
+            reward_funcs=[tiny.even_digits, tiny.length_reward],
+            eval_dataset=tiny.dataset(3),
+        )
+        trainer.train()
+        return trainer
+
+    theirs = trained(GRPOTrainer, "plain")
+    ours = trained(DisagreementGRPOTrainer, "straddling")
+    assert torch.equal(weights(theirs), weights(ours)), "recording changed the training"
+    rank = ours.accelerator.process_index
+    shards = [ours.recorder.attempt, ours.recorder.rank]
+    assert gather_object([shards]) == [[1, 0], [1, 1]]
+    ours.recorder.close()
+    return {"rank": rank}
+
+
+class Kept(GRPOTrainer):
+    def _generate_and_score_completions(self, inputs):
+        output = super()._generate_and_score_completions(inputs)
+        noise = torch.Generator().manual_seed(self.accelerator.process_index)
+        base = -3 + torch.randn(output["completion_ids"].shape, generator=noise)
+        output["ref_per_token_logps"] = base * output["completion_mask"]
+        self.untouched = dict(output)
+        return output
+
+
+class Masked(DisagreementMixin, Kept):
+    pass
+
+
+def rank_one_is_silent(completions, prompts, **_):
+    """Unanimous for prompts that begin with 4 … 7, which are rank 1's; also for prompt 0."""
+    return [
+        1.0 if p[0] in "04567" else float(i % 4 == 0)
+        for i, p in zip(range(len(completions)), prompts, strict=True)
+    ]
+
+
+def masked_gradients():
+    """The mean over ranks of the masked gradient equals TRL's on all split rows in one batch."""
+    errors = {}
+    for loss_type in LOSS_TYPES:
+        trainer = tiny.build(
+            Masked,
+            FOLDER / f"mask-{loss_type}",
+            args={"per_device_train_batch_size": 16, "loss_type": loss_type, "beta": 0.2},
+            reward_funcs=[rank_one_is_silent],
+            silent="mask",
+            run_dir=False,
+        )
+        trainer.current_gradient_accumulation_steps = 1
+        trainer.model.train()
+        rank = trainer.accelerator.process_index
+        rows = [dict(trainer.train_dataset[4 * rank + i]) for i in range(4) for _ in range(4)]
+        output = trainer._generate_and_score_completions(rows)
+        trainer._buffered_inputs = [output]
+        got = gradient(trainer, trainer.compute_loss(trainer.model, output))
+        mean = trainer.accelerator.reduce(got, reduction="mean")
+        if rank == 1:
+            assert got.abs().max() == 0, "rank 1 is all silent"
+        # Rank 0 has every split row. TRL divides token sums by the number of processes.
+        keep = torch.tensor([i >= 4 for i in range(16)])
+        alone = {k: v if v.dim() == 0 else v[keep] for k, v in trainer.untouched.items()}
+        alone["num_items_in_batch"] = alone["completion_mask"].sum()
+        share = 2 if loss_type == "dapo" else 1
+        # Both ranks run it, because TRL's metrics are collective; rank 0's is the expected one.
+        loss = GRPOTrainer.compute_loss(trainer, trainer.model, alone) / share
+        expected = gradient(trainer, loss)
+        if rank == 0:
+            errors[loss_type] = float((mean - expected).abs().max() / expected.abs().max())
+    return errors
+
+
+def gradient(trainer, loss):
+    trainer.model.zero_grad()
+    loss.backward()
+    grads = [p.grad for p in trainer.model.parameters()]
+    return torch.cat([g.flatten().clone() for g in grads])
+
+
+def unequal_lengths():
+    """Train with masking; ranks have completions and prompts of other widths."""
+    trainer = tiny.build(
+        DisagreementGRPOTrainer,
+        FOLDER / "mask",
+        args={"num_generations": 2, "per_device_train_batch_size": 4, "max_steps": 3,
+              "loss_type": "bnpo", "steps_per_generation": 2},
+        silent="mask",
+    )  # fmt: skip
+    trainer.train()
+    assert torch.isfinite(weights(trainer)).all()
+    trainer.recorder.close()
+
+
+def resampling(resume=None):
+    """Refills on both ranks, and a second attempt from the checkpoint."""
+    trainer = tiny.build(
+        DisagreementGRPOTrainer,
+        FOLDER / "resample",
+        args={"num_generations": 2, "per_device_train_batch_size": 4, "max_steps": 4,
+              "save_strategy": "steps", "save_steps": 2},
+        train_dataset=tiny.dataset(40),
+        silent="resample",
+    )  # fmt: skip
+    trainer.train(resume_from_checkpoint=resume)
+    everyone = gather_object([weights(trainer).sum().item()])
+    assert everyone[0] == everyone[1], "the ranks have other weights"
+    trainer.recorder.close()
+
+
+def refusal():
+    try:
+        tiny.build(
+            DisagreementGRPOTrainer,
+            FOLDER / "refused",
+            args={"per_device_train_batch_size": 6},
+            silent="resample",
+        )
+    except UnsupportedError as error:
+        return str(error)
+    raise AssertionError("straddling groups were not refused")
+
+
+def main():
+    logging.getLogger("dissensus").setLevel(logging.ERROR)
+    report = {"straddling": straddling_groups(), "gradients": masked_gradients()}
+    unequal_lengths()
+    resampling()
+    resampling(resume=str(FOLDER / "resample" / "checkpoint-2"))
+    report["refusal"] = refusal()
+    if report["straddling"]["rank"] == 0:
+        (FOLDER / "report.json").write_text(json.dumps(report))
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
