@@ -40,6 +40,6 @@ def hostile_run(folder: Path) -> Run:
         n_prompts=17,
         spread=1.0,
         texts=lambda prompt, is_correct: HOSTILE[(prompt + is_correct) % len(HOSTILE)],
-        prompt_text=lambda prompt: HOSTILE[prompt % len(HOSTILE)],
+        prompt_text=lambda prompt: HOSTILE[prompt % len(HOSTILE)] + "\u202e",
         metadata={"estimator": HOSTILE[0], "note": HOSTILE[3], "\x1b[31m": HOSTILE[9]},
     )

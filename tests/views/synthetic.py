@@ -47,14 +47,17 @@ def record_run(
         for step in range(generations):
             shift = drift * step / max(1, generations - 1)
             if heldout_every and step % heldout_every == 0:
+                some = np.arange(min(50, n_prompts))
+                drifted = logit[some] + shift
                 _record(
                     recorder,
                     rng,
-                    np.arange(min(50, n_prompts)),
-                    logit[:50] + shift,
+                    some,
+                    drifted,
                     size=1,
                     step=step,
                     noise=noise,
+                    prompt_text=prompt_text,
                 )
             chosen = rng.permutation(n_prompts)[:prompts_per_generation]
             _record(

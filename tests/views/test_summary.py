@@ -150,6 +150,14 @@ def test_quarters(tmp_path):
     assert any("too easy" in each.text for each in advise(found))
 
 
+def test_a_change_within_its_error_is_no_trend(tmp_path):
+    # Quarters of four groups: 1 of 4 and 2 of 4 unanimous, a difference of .25 ± .33.
+    rewards = {True: [1.0, 1.0], False: [1.0, 0.0]}
+    counts = [1, 1, 1, 2]
+    groups = [(f"p{i}", step, rewards[i < counts[step]]) for step in range(4) for i in range(4)]
+    assert not [a for a in advise(summarise_run(record(tmp_path, groups))) if a.about == "trend"]
+
+
 def test_advice_names_prompts_that_never_split_in_three_visits(tmp_path):
     groups = [("dead", step, [0.0, 0.0]) for step in range(3)]
     groups += [("live", step, [1.0, 0.0]) for step in range(3)]

@@ -55,20 +55,24 @@ def print_summary(snapshot: Snapshot, summary: RunSummary) -> None:
         snapshot: The run.
         summary: Its summary.
     """
-    from dissensus.views.prompts import extreme_prompts
+    from dissensus.views.prompts import MIN_VISITS, extreme_prompts
     from dissensus.views.tables import prompts_table, summary_view
 
     console = make_console()
     console.print(summary_view(summary, width=console.width))
     lists = (
-        (summary.never_solved, "Never solved, most expensive first", False),
-        (summary.always_solved, "Always solved, most expensive first", True),
+        (summary.never_solved, "Never solved", False),
+        (summary.always_solved, "Always solved", True),
     )
     for prompts, title, solved in lists:
-        if prompts is not None and prompts.prompts:
-            found = extreme_prompts(snapshot, solved=solved, limit=_TERMINAL_PROMPTS)
-            console.print()
-            console.print(prompts_table(title, found, width=console.width))
+        if prompts is None or not prompts.repeated_prompts:
+            continue
+        found = extreme_prompts(
+            snapshot, solved=solved, limit=_TERMINAL_PROMPTS, min_visits=MIN_VISITS
+        )
+        heading = f"{title} in at least {MIN_VISITS} visits, most expensive first"
+        console.print()
+        console.print(prompts_table(heading, found, width=console.width))
 
 
 def write_page(run: Run | Snapshot, summary: RunSummary | None, path: Path) -> None:

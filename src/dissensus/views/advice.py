@@ -6,11 +6,13 @@ never called a better model.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 from dissensus.views.format import count, fraction, number, plural, points
 from dissensus.views.prompts import MIN_VISITS
+from dissensus.views.queries import Measures
 from dissensus.views.summary import RunSummary
 
 __all__ = ["Advice", "advise"]
@@ -82,7 +84,7 @@ def _trend(summary: RunSummary) -> Advice | None:
     if first is None or last is None or first.unanimous is None or last.unanimous is None:
         return None
     change = last.unanimous - first.unanimous
-    if abs(change) < _NOTABLE_FRAC:
+    if abs(change) < max(_NOTABLE_FRAC, 2.0 * _difference_error(first, last)):
         return None
     text = (
         f"The unanimous share went from {fraction(first.unanimous)} in the first quarter to "
@@ -169,6 +171,15 @@ def _heldout(summary: RunSummary) -> Advice | None:
         f"{fraction(after)} at step {count(heldout.last_step)} ({points(after - before)}, "
         f"{count(heldout.first.rollouts)} and {count(heldout.last.rollouts)} rollouts, one seed).",
     )
+
+
+def _difference_error(first: Measures, last: Measures) -> float:
+    """Standard error of the difference of two unanimous shares, groups taken as independent."""
+    variances = (
+        (m.unanimous or 0.0) * (1.0 - (m.unanimous or 0.0)) / max(1, m.groups)
+        for m in (first, last)
+    )
+    return math.sqrt(sum(variances))
 
 
 def _change(before: float | None, after: float | None) -> float | None:

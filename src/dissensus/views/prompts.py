@@ -71,18 +71,22 @@ def prompt_classes(source: Source) -> tuple[PromptClass, PromptClass] | None:
     return _class(row, "never"), _class(row, "always")
 
 
-def extreme_prompts(source: Snapshot, *, solved: bool, limit: int = 12) -> list[PromptRow]:
+def extreme_prompts(
+    source: Snapshot, *, solved: bool, limit: int = 12, min_visits: int = 1
+) -> list[PromptRow]:
     """List the prompts that cost most rollouts and never (or always) were solved.
 
     Args:
         source: A run.
         solved: `True` for always solved, `False` for never solved.
         limit: Longest list.
+        min_visits: Leave out prompts with fewer visits, which may be chance.
     """
     condition = "correct = scored" if solved else "correct = 0"
     found = rows(
         source,
-        f"""SELECT * FROM ({_PER_PROMPT}) WHERE known AND {condition}
+        f"""SELECT * FROM ({_PER_PROMPT})
+        WHERE known AND {condition} AND visits >= {int(min_visits)}
         ORDER BY rollouts DESC, visits DESC, prompt_id LIMIT {int(limit)}""",  # noqa: S608
     )
     texts = source.prompt_texts((row["prompt_id"] for row in found), 4 * _TEXT_CHARS)
