@@ -29,7 +29,8 @@ def rule(positive, negative) -> Rule:
     for k in range(size + 1):
         m = k / size
         if 0 < k < size:
-            contrast[k] = m * (1 - m) * (positive[k] - negative[k])
+            # 1 − k/G would lose the digits that the tests of the laws look at.
+            contrast[k] = k * (size - k) / size**2 * (positive[k] - negative[k])
         push[k] = (m * positive[k] if k else 0.0) + ((1 - m) * negative[k] if k < size else 0.0)
     positive[0] = negative[size] = np.nan
     silent = (np.nan_to_num(positive) == 0) & (np.nan_to_num(negative) == 0)
@@ -45,7 +46,7 @@ def grpo(size: int) -> Rule:
 
 def dr_grpo(size: int) -> Rule:
     k = np.arange(size + 1)
-    return rule(1 - k / size, -k / size)
+    return rule((size - k) / size, -k / size)
 
 
 def random_rule(size: int, seed: int) -> Rule:

@@ -126,6 +126,15 @@ def test_fit_at_its_boundaries():
     assert laws.beta_unanimous_rate(*alike, 8) == pytest.approx(2 * 0.5**8, rel=1e-3)
 
 
+def test_fit_of_prompts_that_are_all_alike_says_so():
+    # Exact binomial frequencies: the likelihood rises for ever, by less than rounding at the end.
+    k = np.arange(9)
+    for p in (0.3, 0.5):
+        fit = laws.fit_beta(k, 8, weights=stats.binom.pmf(k, 8, p))
+        assert fit.is_boundary
+        assert fit.mean == pytest.approx(p, rel=1e-6)
+
+
 def test_fit_of_a_population_that_is_nearly_always_unanimous():
     k = np.concatenate([np.zeros(30_000), np.full(20_000, 8), np.arange(1, 8)])
     fit = laws.fit_beta(k, 8)

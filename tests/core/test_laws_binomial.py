@@ -74,7 +74,7 @@ def test_ddof_and_eps_are_the_signatures_business():
     assert laws.expected_contrast(trl, 0.3) == pytest.approx(weights @ (std**2 / scale), rel=1e-13)
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 8, 64, 1024, 4096])
+@pytest.mark.parametrize("size", [1, 2, 3, 8, 64, 3001, 4096])
 def test_error_against_sixty_digits(size):
     mp.mp.dps = 60
     choose = [mp.binomial(size, k) for k in range(size + 1)]
@@ -107,6 +107,14 @@ def powers(choose, p, q):
         up.append(up[-1] * p)
         down.append(down[-1] * q)
     return [c * up[k] * down[size - k] for k, c in enumerate(choose)]
+
+
+@pytest.mark.parametrize("size", [2, 7, 1777, 3859, 4096])
+def test_probabilities_sum_to_one(size):
+    # A rule that gives 1 to everybody pushes by 1, and one that pays correct rollouts only by p.
+    everybody, correct = np.ones(size + 1), rule(np.ones(size + 1), np.zeros(size + 1))
+    assert laws.expected_push(rule(everybody, everybody), GRID) == pytest.approx(1, rel=2e-14)
+    assert laws.expected_push(correct, GRID) == pytest.approx(GRID, rel=2e-14)
 
 
 @pytest.mark.parametrize(("size", "p"), [(8, 1e-9), (64, 0.999), (1024, 0.3), (4096, 0.05)])

@@ -86,19 +86,16 @@ def fit_beta(correct: ArrayLike, size: ArrayLike, *, weights: ArrayLike | None =
         (1.0, 1.0)
     """
     k, n, count = _checked(correct, size, weights)
-    low, high = _CONCENTRATION
     if ((k == 0) | (k == n)).all():
         # The supremum lies at a+b → 0, where each prompt is right or wrong for good.
         share = float(count[k > 0].sum() / count.sum())
         x = np.clip(special.logit(share), *_LOGIT_MEAN)
-        return BetaFit(*_parameters(np.array([x, np.log(low)])))
+        return BetaFit(*_parameters(np.array([x, np.log(_CONCENTRATION[0])])))
     mean, moment = _moments(k, n, count)
-    # Far from its peak the likelihood is flat: try a few concentrations beside the moments' one.
+    # Far from its peak the likelihood is flat: try a few concentrations beside the moments' one,
+    # which is the upper edge itself where counts are no wider than binomial.
     fits = [_ascend(mean, start, k, n, count) for start in (moment, 1.0, 0.05, 50.0)]
     best = min(fits, key=lambda x: _loss(x, k, n, count)[0])
-    edge = np.array([best[0], np.log(high)])
-    if _loss(edge, k, n, count)[0] <= _loss(best, k, n, count)[0]:
-        best = edge
     return BetaFit(*_parameters(best))
 
 
