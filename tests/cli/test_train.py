@@ -18,11 +18,13 @@ from dissensus.lab.settings import TrainEvent, TrainResult
 from dissensus.views.live import TrainProgress, TrainState
 
 
-def fake_training(asked: list, *, interrupted: bool = False, heldout: float = 0.25):
+def fake_training(
+    asked: list, *, interrupted: bool = False, heldout: float = 0.25, heldout_every: int = 3
+):
     def train(settings, on_event=None):
         asked.append(settings)
         print("a framework prints")
-        record_run(Path(settings.run), generations=4, heldout_every=0)
+        record_run(Path(settings.run), generations=4, heldout_every=heldout_every)
         if on_event is not None:
             metrics = {"unanimous_frac": 0.5, "effective_rollout_frac": 0.5}
             on_event(TrainEvent(1, 4, 0.5, heldout, 0.01, True, metrics, 2.0, 6.0))
@@ -85,11 +87,14 @@ def test_options_reach_the_settings(asked, tmp_path, capsys):
 
 
 def test_ctrl_c_prints_the_summary_and_leaves_with_130(tmp_path, capsys, monkeypatch):
-    training = fake_training([], interrupted=True)
+    training = fake_training([], interrupted=True, heldout_every=10)
     monkeypatch.setattr("dissensus.lab.training.train", training)
     assert run(["train", "--run", str(tmp_path / "r")]) == 130
     text = capsys.readouterr().out
     assert "stopped by Ctrl-C" in text
+    # Only the check at step 0 was made: no change may be claimed.
+    assert "none was measured after it" in text
+    assert "points" not in text.rpartition("Trained")[2]
     assert "Unanimous groups" in text
 
 

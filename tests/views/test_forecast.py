@@ -77,16 +77,25 @@ def test_prediction_and_measurement_agree_where_prompts_differ(tmp_path):
 def test_mass_by_hand(tmp_path):
     # p: 1 of 4 and 3 of 4, so its groups have difficulty .75 and .25 from each other.
     # q: 0 of 4 and 2 of 4, difficulties .5 (silent) and 0. s was visited once: left out.
+    # Bins of .2, because a difficulty rests on 4 rollouts.
     groups = [group("p", 0, 1), group("p", 1, 3), group("q", 0, 0), group("q", 1, 2)]
     found = mass_by_difficulty(Snapshot(record(tmp_path, [*groups, group("s", 0, 2)])))
-    grpo = {7: math.sqrt(3) / 4, 2: math.sqrt(3) / 4, 0: 0.5}
-    dr_grpo = {7: 3 / 16, 2: 3 / 16, 0: 1 / 4}
+    grpo = {3: math.sqrt(3) / 4, 1: math.sqrt(3) / 4, 0: 0.5}
+    dr_grpo = {3: 3 / 16, 1: 3 / 16, 0: 1 / 4}
     for shares, weights in ((found.grpo, grpo), (found.used, grpo), (found.dr_grpo, dr_grpo)):
         total = sum(weights.values())
-        assert shares == pytest.approx([weights.get(i, 0.0) / total for i in range(10)])
-    assert found.rollouts == pytest.approx([0.25, 0, 0.25, 0, 0, 0.25, 0, 0.25, 0, 0])
+        assert shares == pytest.approx([weights.get(i, 0.0) / total for i in range(5)])
+    assert found.rollouts == pytest.approx([0.25, 0.25, 0.25, 0.25, 0])
     assert found.left_out_frac == pytest.approx(1 / 5)
     assert found.other_rollouts == 4
+
+
+def test_mass_has_narrow_bins_where_difficulty_is_well_known(tmp_path):
+    # Other rollouts: 60; difficulties .55 and .25.
+    groups = [group("p", 0, 15, size=60), group("p", 1, 33, size=60)]
+    found = mass_by_difficulty(Snapshot(record(tmp_path, groups)))
+    assert np.flatnonzero(found.rollouts).tolist() == [2, 5]
+    assert len(found.grpo) == 10
 
 
 def test_mass_needs_advantages_only_for_the_rule_in_use(tmp_path):
@@ -102,7 +111,7 @@ def test_mass_is_absent_where_no_prompt_came_back(tmp_path):
 
 def test_solved_prompts_are_in_the_last_bin(tmp_path):
     found = mass_by_difficulty(Snapshot(record(tmp_path, [group("p", 0, 4), group("p", 1, 3)])))
-    assert found.grpo[9] == 1.0
+    assert found.grpo == [0.0, 0.0, 0.0, 0.0, 1.0]
 
 
 def test_outcomes_over_time(tmp_path):

@@ -147,7 +147,7 @@ def test_quarters(tmp_path):
     assert found.first_quarter.unanimous == 0.0
     assert found.last_quarter.unanimous == 1.0
     assert len(found.timeline) == 8
-    assert any("too easy" in each.text for each in advise(found))
+    assert any("now easy" in each.text for each in advise(found))
 
 
 def test_a_change_within_its_error_is_no_trend(tmp_path):

@@ -18,6 +18,7 @@ from dissensus.errors import InputError
 
 if TYPE_CHECKING:
     from dissensus.lab.training import TrainEvent, TrainResult, TrainSettings
+    from dissensus.views.summary import RunSummary
 
 __all__ = ["Silent", "parse_estimator", "train"]
 
@@ -192,7 +193,7 @@ def _title(settings: TrainSettings) -> str:
 
 def _finish(result: TrainResult, *, as_json: bool) -> None:
     from dissensus.runs import Run
-    from dissensus.views.format import duration, fraction, points
+    from dissensus.views.format import duration
     from dissensus.views.snapshot import Snapshot
     from dissensus.views.summary import summarise_run
 
@@ -204,11 +205,23 @@ def _finish(result: TrainResult, *, as_json: bool) -> None:
         print_json(result.to_json() | {"report": str(page)})
         return
     print_summary(snapshot, summary)
-    before, after = fraction(result.heldout_before), fraction(result.heldout_after)
-    change = points(result.heldout_after - result.heldout_before)
     stopped = ", stopped by Ctrl-C" if result.interrupted else ""
     typer.echo(
         f"\nTrained {result.steps} steps in {duration(result.seconds)}{stopped}. "
-        f"Held-out solve rate {before} before, {after} after ({change})."
+        f"{_heldout_sentence(result, summary)}"
     )
     typer.echo(f"Run:    {result.run}\nReport: {page}\nAgain:  dissensus report {result.run}")
+
+
+def _heldout_sentence(result: TrainResult, summary: RunSummary) -> str:
+    from dissensus.views.format import fraction, points
+
+    before = fraction(result.heldout_before)
+    if summary.heldout is None:
+        return "No held-out check was made."
+    if summary.heldout.evaluations == 1:  # the latest rate is the first one: no change was measured
+        return f"Held-out solve rate {before} before training; none was measured after it."
+    change = points(result.heldout_after - result.heldout_before)
+    return (
+        f"Held-out solve rate {before} before, {fraction(result.heldout_after)} after ({change})."
+    )

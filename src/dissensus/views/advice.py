@@ -97,7 +97,7 @@ def _trend(summary: RunSummary) -> Advice | None:
     if wrong is not None and right is not None:
         text += f" (all-wrong {points(wrong)}, all-correct {points(right)})"
     if change > 0 and right is not None and wrong is not None and right > abs(wrong):
-        text += ": the prompts are becoming too easy for this policy. Harder prompts would split"
+        text += ": more prompts are now easy for this policy; add harder ones or visit these less"
     return Advice("trend", f"{text}.")
 
 

@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import dissensus
@@ -53,7 +54,9 @@ def report_page(run: Run | Snapshot, summary: RunSummary | None = None) -> str:
         tag("main", sections),
         _footer(summary),
     ]
-    return _document(f"{clean_text(summary.source, 120)} · Dissensus report", body, panels)
+    return _document(
+        f"{clean_text(Path(summary.source).name, 120)} · Dissensus report", body, panels
+    )
 
 
 def _document(title: str, body: list[Markup], panels: list[Panel]) -> str:
@@ -140,7 +143,7 @@ def _header(summary: RunSummary) -> Markup:
     ]
     return tag(
         "header",
-        tag("h1", clean_text(summary.source, 300)),
+        tag("h1", clean_text(Path(summary.source).name, 200)),
         tag("p", _facts(summary), class_="muted"),
         tag("dl", tiles, class_="tiles"),
     )
@@ -315,6 +318,7 @@ def _footer(summary: RunSummary) -> Markup:
         )
         if settings
         else None,
+        tag("p", f"Run folder: {clean_text(summary.source, 400)}", class_="path"),
         tag(
             "p",
             f"Made by dissensus {dissensus.__version__}. Shares are of groups unless said "

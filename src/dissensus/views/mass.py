@@ -19,10 +19,14 @@ from dissensus.views.queries import IS_TRAIN, Source, rows
 __all__ = ["DifficultyMass", "mass_by_difficulty"]
 
 _BINS = 10
+# From few rollouts only few rates are possible, and bins of 10 % would hold one or two in turn.
+_ROLLOUTS_FOR_NARROW_BINS = 50
 
 
 class DifficultyMass(NamedTuple):
-    """Shares by difficulty; bin i holds solve rates in [i/10, (i+1)/10), the last one includes 1.
+    """Shares by difficulty, in B equal bins of solve rate; the last one includes 1.
+
+    B is 10, or 5 where difficulties rest on fewer than 50 other rollouts on average.
 
     Attributes:
         rollouts: Share of the generated rollouts per bin, for comparison.
@@ -79,8 +83,15 @@ def mass_by_difficulty(source: Source) -> DifficultyMass | None:
         return None
     groups = sum(row["groups"] for row in binned.values())
     everything = sum(row["groups"] for row in found)
+    other_rollouts = float(sum(r["others"] * r["groups"] for r in binned.values()) / groups)
+    width = 1 if other_rollouts >= _ROLLOUTS_FOR_NARROW_BINS else 2
     columns = {
-        name: _shares([float(binned[b][name] or 0.0) if b in binned else 0.0 for b in range(_BINS)])
+        name: _shares(
+            [
+                sum(float(binned[b][name] or 0.0) for b in range(i, i + width) if b in binned)
+                for i in range(0, _BINS, width)
+            ]
+        )
         for name in ("rollouts", "used", "grpo", "dr_grpo")
     }
     is_recorded = all(row["unrecorded"] == 0 for row in binned.values())
@@ -91,9 +102,7 @@ def mass_by_difficulty(source: Source) -> DifficultyMass | None:
         dr_grpo=columns["dr_grpo"],
         groups=int(groups),
         left_out_frac=1.0 - groups / everything,
-        other_rollouts=float(
-            sum(row["others"] * row["groups"] for row in binned.values()) / groups
-        ),
+        other_rollouts=other_rollouts,
     )
 
 

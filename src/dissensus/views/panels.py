@@ -257,6 +257,7 @@ def _mass(mass: DifficultyMass | None, summary: RunSummary, theme: Theme) -> Pan
             note += " The advantages in use were not recorded, so only the two rules are shown."
     is_unknown = summary.train.solve_rate is None
     absent = _UNKNOWN_CORRECT if is_unknown else "Not shown: no prompt has been visited twice yet."
+    bins = 0 if mass is None else len(mass.rollouts)
     columns = [] if mass is None else [mass.rollouts, mass.used, mass.grpo, mass.dr_grpo]
     return Panel(
         name="mass",
@@ -268,13 +269,13 @@ def _mass(mass: DifficultyMass | None, summary: RunSummary, theme: Theme) -> Pan
         note=note,
         figure=None if mass is None else figures.mass_figure(mass, theme=theme),
         absent=absent if mass is None else "",
-        label="Share of gradient weight in ten bins of prompt solve rate, under three rules",
+        label="Share of gradient weight by bins of prompt solve rate, under three rules",
         header=["solve rate", "rollouts", "in use", "GRPO", "Dr. GRPO"],
         rows=[
             [
-                f"{10 * i}–{10 * i + 10} %",
+                f"{100 * i // bins}–{100 * (i + 1) // bins} %",
                 *(fraction(None if column is None else column[i]) for column in columns),
             ]
-            for i in range(10 if mass is not None else 0)
+            for i in range(bins)
         ],
     )
