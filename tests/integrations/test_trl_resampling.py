@@ -227,16 +227,14 @@ def test_rounds_of_other_widths_are_padded_on_their_own_side():
 
 
 def test_an_entry_that_cannot_be_joined_is_named():
-    odd = [
-        {**batch(2, 3, 5), "mine": torch.ones(2, 4)},
-        {**batch(2, 3, 5), "mine": torch.ones(2, 5)},
-    ]
+    odd = [{**batch(2, 3, 5), "mine": torch.ones(2, width)} for width in (4, 5)]
     with pytest.raises(UnsupportedError, match="'mine'"):
         merge_outputs(odd, [(0, 0)], pad_token_id=0)
 
 
-@pytest.mark.parametrize("args", [{"scale_rewards": "batch"},
-                                  {"multi_objective_aggregation": "normalize_then_sum"}])  # fmt: skip
+@pytest.mark.parametrize(
+    "args", [{"scale_rewards": "batch"}, {"multi_objective_aggregation": "normalize_then_sum"}]
+)
 def test_trls_batch_wide_rules_are_refused(tmp_path, args):
     with pytest.raises(UnsupportedError, match="its own"):
         tiny.build(DisagreementGRPOTrainer, tmp_path, args=args, silent="resample")

@@ -15,7 +15,13 @@ from dissensus._optional import require
 
 require("trl", "trl")
 
+from dissensus.integrations.trl.callbacks import RecordingCallback, open_recorder  # noqa: E402
 from dissensus.integrations.trl.mixin import DisagreementMixin  # noqa: E402
 from dissensus.integrations.trl.trainer import DisagreementGRPOTrainer  # noqa: E402
 
-__all__ = ["DisagreementGRPOTrainer", "DisagreementMixin"]
+__all__ = [
+    "DisagreementGRPOTrainer",
+    "DisagreementMixin",
+    "RecordingCallback",
+    "open_recorder",
+]

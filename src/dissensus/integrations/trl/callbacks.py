@@ -2,14 +2,137 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from typing import Any
 
 from transformers import TrainerCallback
 
-__all__ = ["LifecycleCallback"]
+from dissensus.integrations.trl.recording import split_scalars
+from dissensus.runs import Recorder
+from dissensus.runs.reward_hook import hook_of
+
+__all__ = ["LifecycleCallback", "RecordingCallback", "open_recorder"]
+
+log = logging.getLogger("dissensus.trl")
+
+_FLUSH_S = 10.0
 
 
-class LifecycleCallback(TrainerCallback):  # type: ignore[misc]  # transformers is not typed here
+def open_recorder(run_dir: str | os.PathLike[str], start_step: int = 0, **options: Any) -> Recorder:
+    """A `Recorder` for this process of a distributed training.
+
+    Rank 0 opens the attempt and tells its number to the others, so every process calls this, after
+    the training arguments are made (they decide how the processes talk).
+
+    Args:
+        run_dir: Folder of the run, on a file system that all processes see.
+        start_step: First step that this process will record.
+        options: Further arguments of `Recorder`.
+
+    Raises:
+        InputError: Arguments that cannot be used.
+        RunError: The folder cannot be made or written.
+    """
+    from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
+
+    state = PartialState()
+    rank, world = state.process_index, state.num_processes
+    place = {"rank": rank, "world_size": world, **options}
+    if world == 1:
+        return Recorder(run_dir, start_step, **place)
+    mine = Recorder(run_dir, start_step, **place) if rank == 0 else None
+    box = [mine.attempt if mine else None]
+    broadcast_object_list(box, from_process=0)
+    return mine or Recorder(run_dir, start_step, **place, attempt=box[0])
+
+
+class RecordingCallback(TrainerCallback):  # type: ignore[misc]  # transformers is not typed here
+    """Tells wrapped reward functions what they cannot know, through public hooks only.
+
+    Whether a generation was training or evaluation, the group size, reward weights, end tokens, the
+    other processes; it also records what the trainer logs, and flushes. Works with any HF trainer
+    that calls reward functions.
+
+    Args:
+        recorder: The recorder whose `wrap_reward` wrapped the reward functions.
+
+    Example:
+        recorder = Recorder("runs/mine")
+        GRPOTrainer(
+            reward_funcs=[recorder.wrap_reward(fn)], callbacks=[RecordingCallback(recorder)], …
+        )
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._hook = hook_of(recorder)
+
+    def on_init_end(self, args: Any, _state: Any, _control: Any, **given: Any) -> None:
+        """Read the configuration."""
+        self._configure(args, given)
+
+    def on_train_begin(self, args: Any, _state: Any, _control: Any, **given: Any) -> None:
+        """Read the configuration once more: processes are set up by now."""
+        self._configure(args, given)
+
+    def on_substep_end(self, _args: Any, _state: Any, _control: Any, **_: Any) -> None:
+        """A backward pass follows only what was generated for training."""
+        self._hook.commit("train")
+
+    def on_pre_optimizer_step(self, _args: Any, _state: Any, _control: Any, **_: Any) -> None:
+        """As `on_substep_end`, for the last micro-batch of a step."""
+        self._hook.commit("train")
+
+    def on_step_end(self, _args: Any, _state: Any, _control: Any, **_: Any) -> None:
+        """For trainers without the two events above."""
+        self._hook.commit("train")
+
+    def on_prediction_step(self, _args: Any, _state: Any, _control: Any, **_: Any) -> None:
+        """One evaluation batch is done."""
+        self._hook.commit("eval")
+
+    def on_log(
+        self, _args: Any, state: Any, _control: Any, logs: dict[str, Any] | None = None, **_: Any
+    ) -> None:
+        """Record what was logged."""
+        if state.is_world_process_zero:
+            for split, values in split_scalars(logs or {}).items():
+                self._recorder.scalars(step=state.global_step, values=values, split=split)
+
+    def on_save(self, _args: Any, _state: Any, _control: Any, **_: Any) -> None:
+        """Put on disk what a resumed training would build on."""
+        self._recorder.flush(_FLUSH_S)
+
+    def on_train_end(self, _args: Any, _state: Any, _control: Any, **_: Any) -> None:
+        """Put everything on disk; the run stays open for a last evaluation."""
+        self._hook.commit("train")
+        self._recorder.flush(_FLUSH_S)
+
+    def _configure(self, args: Any, given: dict[str, Any]) -> None:
+        hook = self._hook
+        hook.waits = True
+        size = getattr(args, "num_generations", None)
+        if size:
+            evaluation = getattr(args, "num_generations_eval", None) or size
+            hook.group_size = {"train": int(size), "eval": int(evaluation)}
+        weights = getattr(args, "reward_weights", None)
+        if weights is not None and len(weights) == len(hook.weights):
+            hook.weights = [float(weight) for weight in weights]
+        elif weights is not None:
+            log.warning(
+                "dissensus: %d reward weights, but %d functions were wrapped; recording the sum "
+                "with the weights given to wrap_reward",
+                len(weights),
+                len(hook.weights),
+            )
+        hook.end_ids = _end_ids(given.get("model"), given.get("processing_class"))
+        if int(getattr(args, "world_size", 1)) > 1:
+            hook.gather = _gather
+
+
+class LifecycleCallback(TrainerCallback):  # type: ignore[misc]
     """Tells a `DisagreementMixin` when training begins, logs, saves and ends."""
 
     def __init__(self, session: Any) -> None:
@@ -32,3 +155,21 @@ class LifecycleCallback(TrainerCallback):  # type: ignore[misc]  # transformers 
     def on_train_end(self, _args: Any, _state: Any, _control: Any, **_: Any) -> None:
         """Put everything on disk; the run stays open for a last evaluation."""
         self._session.writer.flush()
+
+
+def _end_ids(model: Any, processing_class: Any) -> set[int]:
+    """Tokens that end a completion, as TRL collects them: the model's, the tokenizer's, padding."""
+    tokenizer = getattr(processing_class, "tokenizer", processing_class)
+    declared = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    found = declared if isinstance(declared, list) else [declared]
+    found = [*found, getattr(tokenizer, "eos_token_id", None)]
+    if all(token is None for token in found):
+        return set()
+    return {int(t) for t in [*found, getattr(tokenizer, "pad_token_id", None)] if t is not None}
+
+
+def _gather(mine: dict[str, Any]) -> list[dict[str, Any]]:
+    from accelerate.utils import gather_object
+
+    everyone: list[dict[str, Any]] = gather_object([mine])
+    return everyone

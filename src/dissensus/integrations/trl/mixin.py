@@ -89,10 +89,12 @@ class DisagreementMixin:
         return rewards
 
     def _generate_and_score_completions(self, inputs: Any) -> Any:
-        if not self.model.training:
-            return self._observe(self._sample(inputs, is_final=False), is_train=False)
-        if self._dissensus.settings.silent != "resample":
-            return self._observe(self._sample(inputs, is_final=True), is_train=True)
+        is_train = self.model.training
+        settings = self._dissensus.settings
+        if settings.estimator is None and (settings.silent == "keep" or not is_train):
+            return self._watch(inputs, is_train=is_train)
+        if not is_train or settings.silent != "resample":
+            return self._observe(self._sample(inputs, is_final=is_train), is_train=is_train)
         tables = LogTables(self)
         tables.clear()
         first = self._sample(inputs, is_final=False)
@@ -116,10 +118,23 @@ class DisagreementMixin:
 
     # ---- one generation --------------------------------------------------------------------------
 
+    def _watch(self, inputs: Any, *, is_train: bool) -> Any:
+        """A batch that nothing is changed in: what goes wrong here is not the training's."""
+        output = super()._generate_and_score_completions(inputs)  # type: ignore[misc]
+        try:
+            self._observe(self._score(output, is_final=is_train), is_train=is_train)
+        except Exception as error:  # noqa: BLE001 - nothing may stop training
+            self._dissensus.writer.failures["measure"] += 1
+            self._dissensus.say_once("measure", f"a generation was not measured ({error!r})")
+        return output
+
     def _sample(self, inputs: Any, *, is_final: bool) -> Round:
         """TRL's generation and scoring, and what the estimator makes of it."""
-        session = self._dissensus
         output = super()._generate_and_score_completions(inputs)  # type: ignore[misc]
+        return self._score(output, is_final=is_final)
+
+    def _score(self, output: dict[str, Any], *, is_final: bool) -> Round:
+        session = self._dissensus
         if session.rows is None:
             raise RuntimeError("TRL scored a batch without calling _calculate_rewards")
         sampling = collect(self, session.rows, output, session.settings)

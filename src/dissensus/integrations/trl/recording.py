@@ -17,7 +17,7 @@ from dissensus.integrations.trl.settings import Settings
 from dissensus.runs import Recorder
 from dissensus.runs.rows import as_text, reference_text
 
-__all__ = ["RunWriter"]
+__all__ = ["RunWriter", "split_scalars"]
 
 log = logging.getLogger("dissensus.trl")
 
@@ -113,14 +113,8 @@ class RunWriter:
         """Write what the trainer logged; rank 0 only."""
         if self.recorder is None or not self._accelerator.is_main_process:
             return
-        splits: dict[str, dict[str, float]] = {"train": {}, "eval": {}}
-        for name, value in logs.items():
-            if isinstance(value, (int, float)) and not isinstance(value, bool):
-                split = "eval" if name.startswith("eval_") else "train"
-                splits[split][name.removeprefix("eval_")] = float(value)
-        for split, values in splits.items():
-            if values:
-                self.recorder.scalars(step=step, values=values, split=split)
+        for split, values in split_scalars(logs).items():
+            self.recorder.scalars(step=step, values=values, split=split)
 
     def flush(self) -> None:
         """Wait a moment for the disk."""
@@ -177,6 +171,21 @@ class RunWriter:
             if self.failures[what] == 1:
                 log.warning("dissensus: could not %s (%s); training goes on without", what, error)
             return None
+
+
+def split_scalars(logs: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """A trainer's log by split: names that begin with `eval_` are evaluation.
+
+    Example:
+        >>> split_scalars({"loss": 0.5, "eval_reward": 1, "note": "text"})
+        {'train': {'loss': 0.5}, 'eval': {'reward': 1.0}}
+    """
+    splits: dict[str, dict[str, float]] = {"train": {}, "eval": {}}
+    for name, value in logs.items():
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            split = "eval" if name.startswith("eval_") else "train"
+            splits[split][name.removeprefix("eval_")] = float(value)
+    return {split: values for split, values in splits.items() if values}
 
 
 def _record(

@@ -120,6 +120,7 @@ def _rewards(trainer: Any, rewards_per_func: Any) -> tuple[dict[str, FloatArray]
     weights = trainer.reward_weights.detach().double().cpu().numpy()
     total = np.nansum(values * weights, axis=1)
     total[np.isnan(values).all(axis=1)] = np.nan
+    total[np.isinf(total)] = np.nan  # its group has no mean, and TRL's advantages are NaN
     names = _unique(trainer.reward_func_names)
     return {name: values[:, i] for i, name in enumerate(names)}, total
 
@@ -136,8 +137,13 @@ def _unique(names: Sequence[str]) -> list[str]:
 
 def _prompt_ids(rows: Rows) -> list[str]:
     # An environment may own the prompt: then the row has none, and the text that was sent counts.
-    sources = zip(rows.inputs, rows.prompts, strict=True)
-    return [prompt_id(row if "prompt" in row else {**row, "prompt": text}) for row, text in sources]
+    names = []
+    for row, text in zip(rows.inputs, rows.prompts, strict=True):
+        try:
+            names.append(prompt_id(row if "prompt" in row else {**row, "prompt": text}))
+        except (TypeError, ValueError, RecursionError):
+            names.append("unknown")  # an error here would leave the other processes waiting
+    return names
 
 
 def _truncated(trainer: Any, completion_ids: Sequence[Sequence[int]]) -> list[bool]:
