@@ -32,9 +32,9 @@ def test_unanimous_rates_are_the_probabilities_of_the_outcomes(p, size):
     outcomes = list(enumerate_groups(size, p))
     wrong = sum(w for r, w in outcomes if not any(r))
     right = sum(w for r, w in outcomes if all(r))
-    assert laws.all_wrong_rate(p, size) == pytest.approx(wrong, rel=1e-12)
-    assert laws.all_correct_rate(p, size) == pytest.approx(right, rel=1e-12)
-    assert laws.unanimous_rate(p, size) == pytest.approx(wrong + right, rel=1e-12)
+    assert laws.all_wrong_rate(p, size) == pytest.approx(wrong, rel=1e-12, abs=0)
+    assert laws.all_correct_rate(p, size) == pytest.approx(right, rel=1e-12, abs=0)
+    assert laws.unanimous_rate(p, size) == pytest.approx(wrong + right, rel=1e-12, abs=0)
 
 
 @given(probabilities, sizes, st.integers(0, 1000))
@@ -71,7 +71,9 @@ def test_ddof_and_eps_are_the_signatures_business():
     trl = rule((1 - np.arange(9) / 8) / scale, -np.arange(9) / 8 / scale)
     assert trl.contrast[4] == pytest.approx(0.468, abs=5e-4)
     weights = stats.binom.pmf(np.arange(9), 8, 0.3)
-    assert laws.expected_contrast(trl, 0.3) == pytest.approx(weights @ (std**2 / scale), rel=1e-13)
+    assert laws.expected_contrast(trl, 0.3) == pytest.approx(
+        weights @ (std**2 / scale), rel=1e-13, abs=0
+    )
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 8, 64, 3001, 4096])
@@ -113,8 +115,10 @@ def powers(choose, p, q):
 def test_probabilities_sum_to_one(size):
     # A rule that gives 1 to everybody pushes by 1, and one that pays correct rollouts only by p.
     everybody, correct = np.ones(size + 1), rule(np.ones(size + 1), np.zeros(size + 1))
-    assert laws.expected_push(rule(everybody, everybody), GRID) == pytest.approx(1, rel=2e-14)
-    assert laws.expected_push(correct, GRID) == pytest.approx(GRID, rel=2e-14)
+    assert laws.expected_push(rule(everybody, everybody), GRID) == pytest.approx(
+        1, rel=2e-14, abs=0
+    )
+    assert laws.expected_push(correct, GRID) == pytest.approx(GRID, rel=2e-14, abs=0)
 
 
 @pytest.mark.parametrize(("size", "p"), [(8, 1e-9), (64, 0.999), (1024, 0.3), (4096, 0.05)])
@@ -149,7 +153,7 @@ def test_many_solve_rates_at_large_groups_stay_in_small_memory():
     got = laws.expected_contrast(signature, p)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert got == pytest.approx(p * (1 - p) * (1 - 1 / 4096), rel=1e-13)
+    assert got == pytest.approx(p * (1 - p) * (1 - 1 / 4096), rel=1e-13, abs=0)
     # The table of 3,000 × 4,097 numbers would alone hold 98 MB, and several are needed.
     assert peak < 100e6
 

@@ -24,10 +24,10 @@ def test_estimate_is_the_share_of_subsets(n, data):
     subsets = list(itertools.combinations([1] * k + [0] * (n - k), size))
     right = sum(all(s) for s in subsets) / len(subsets)
     wrong = sum(not any(s) for s in subsets) / len(subsets)
-    assert laws.unbiased_all_correct_rate(k, n, size) == pytest.approx(right, rel=1e-14)
-    assert laws.unbiased_all_wrong_rate(k, n, size) == pytest.approx(wrong, rel=1e-14)
+    assert laws.unbiased_all_correct_rate(k, n, size) == pytest.approx(right, rel=1e-14, abs=0)
+    assert laws.unbiased_all_wrong_rate(k, n, size) == pytest.approx(wrong, rel=1e-14, abs=0)
     either = sum(len(set(s)) == 1 for s in subsets) / len(subsets)
-    assert laws.unbiased_unanimous_rate(k, n, size) == pytest.approx(either, rel=1e-14)
+    assert laws.unbiased_unanimous_rate(k, n, size) == pytest.approx(either, rel=1e-14, abs=0)
 
 
 @given(st.floats(0, 1), st.integers(1, 40), st.data())

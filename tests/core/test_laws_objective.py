@@ -39,7 +39,7 @@ def test_slope_is_the_expected_update_over_its_variance(p, size, seed):
 @given(interior, st.integers(2, 50))
 def test_without_push_the_slope_is_contrast_over_variance(p, size):
     expected = laws.expected_contrast(grpo(size), p) / (p * (1 - p))
-    assert laws.objective_slope(grpo(size), p) == pytest.approx(expected, rel=1e-11)
+    assert laws.objective_slope(grpo(size), p) == pytest.approx(expected, rel=1e-11, abs=0)
 
 
 @given(interior, st.integers(1, 12), st.integers(0, 1000))
@@ -70,8 +70,8 @@ def test_error_against_sixty_digits(size):
     )
     for p in GRID:
         # Its step is A₊(j+1) − A₋(j) = 2 for every j, so that F′ = 2 and F = 2p.
-        assert laws.objective_slope(pushing, p) == pytest.approx(2, rel=1e-14)
-        assert laws.implied_objective(pushing, p) == pytest.approx(2 * p, rel=1e-14)
+        assert laws.objective_slope(pushing, p) == pytest.approx(2, rel=1e-14, abs=0)
+        assert laws.implied_objective(pushing, p) == pytest.approx(2 * p, rel=1e-14, abs=0)
         exact_p = mp.mpf(p)
         quadratic = pushing._replace(positive=(np.arange(size + 1.0)) ** 2)
         # A₊(j+1) − A₋(j) = j² + j + 1: moments of Binomial(G−1, p) by hand.
@@ -86,7 +86,7 @@ def test_weights_by_difficulty():
     assert laws.difficulty_weight(p, "dr_grpo").tolist() == [1, 1, 1]
     assert laws.difficulty_weight(0.0, "grpo") == np.inf
     assert laws.difficulty_weight(p, grpo(8)) == pytest.approx(
-        laws.expected_contrast(grpo(8), p) / (p * (1 - p)), rel=1e-12
+        laws.expected_contrast(grpo(8), p) / (p * (1 - p)), rel=1e-12, abs=0
     )
     # At p → 0 only k = 1 counts: E[W] → G p sqrt(G−1)/G.
     assert laws.difficulty_weight(0.0, grpo(8)) == pytest.approx(np.sqrt(7))
