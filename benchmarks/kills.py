@@ -120,7 +120,7 @@ def run_kills(kills: int, seed: int) -> dict:
             problems[name] = problems.get(name, 0) + count
         resumed += len(Run(run_dir).attempts) == number + 1
         temporary.update(store.temporary_files(run_dir))
-        covered += len(store.list_segments(run_dir, "groups")) - len(
+        covered = len(store.list_segments(run_dir, "groups")) - len(
             store.list_live(run_dir, "groups")
         )
         start_step = max(flushed, default=-1) + 1
