@@ -229,8 +229,7 @@ class RewardGroups:
 
     def is_unanimous(self, tol: float | None = None) -> BoolArray:
         """(P,) whether all rewards of a group are equal: max − min ≤ tol (default: self.tol)."""
-        limit = self.tol if tol is None else _as_tol(tol)
-        return self.range <= limit  # NaN, from a group without scored rollouts, compares False
+        return self._is_unanimous if tol is None else self._range_within(_as_tol(tol))
 
     @property
     def is_all_correct(self) -> BoolArray | None:
@@ -252,7 +251,7 @@ class RewardGroups:
                 f"expand needs one value per group, shape ({len(self)},)", got=values.shape
             )
         if self._scattered_index is None:
-            return np.repeat(values, self.rollouts)
+            return np.repeat(values, self._width or self.rollouts)
         return np.asarray(values[self._scattered_index])
 
     def sum_by_group(self, per_rollout: ArrayLike) -> FloatArray:
@@ -286,7 +285,22 @@ class RewardGroups:
         starts: IntArray = np.cumsum(self.rollouts) - self.rollouts
         return starts
 
+    @cached_property
+    def _width(self) -> int | None:
+        """Rows of every group, where all have the same number and stand in order."""
+        first = int(self.rollouts[0])
+        same = self._scattered_index is None and bool((self.rollouts == first).all())
+        return first if same else None
+
+    @cached_property
+    def _low_high(self) -> tuple[float, float]:
+        """Smallest and largest reward of all; NaN, NaN where none is scored."""
+        return float(np.fmin.reduce(self.rewards)), float(np.fmax.reduce(self.rewards))
+
     def _sum(self, per_rollout: NDArray[Any]) -> FloatArray:
+        if self._width and per_rollout.dtype == np.float64:
+            # Four times faster than reduceat, which starts anew for every group.
+            return np.einsum("pg->p", per_rollout.reshape(-1, self._width))
         if self._scattered_index is None:
             return np.add.reduceat(per_rollout, self._starts, dtype=np.float64)
         total = np.bincount(self._scattered_index, weights=per_rollout, minlength=len(self))
@@ -306,16 +320,42 @@ class RewardGroups:
         return np.asarray(out)
 
     @cached_property
-    def _deviation(self) -> _Deviation:
-        centered = self.rewards - self.expand(self.mean)
+    def _is_unanimous(self) -> BoolArray:
+        return _frozen(self._range_within(self.tol))
+
+    def _range_within(self, limit: float) -> BoolArray:
+        """(P,) max − min ≤ limit."""
+        # range²/2 ≤ Σ(r − mean)² ≤ size·range²/4 decides nearly every group without the two passes
+        # that extremes cost, as long as rounding is far below the tolerance.
+        squares, largest = self._raw_deviation.squares, max(-self._low_high[0], self._low_high[1])
+        if not limit > 1e-12 * largest * float(self.rollouts.max()):
+            return self.range <= limit  # NaN, of a group without scored rollouts, compares False
+        unanimous: BoolArray = (squares < 0.49 * limit**2) & (self.size > 0)
+        undecided = ~unanimous & (squares < 0.26 * limit**2 * self.size)
+        if undecided.any():
+            unanimous |= undecided & (self.range <= limit)
+        return unanimous
+
+    @cached_property
+    def _raw_deviation(self) -> _Deviation:
+        # In place: at millions of rows, fresh memory costs more than the arithmetic.
+        centered: FloatArray = self.expand(self.mean)
+        np.subtract(self.rewards, centered, out=centered)
         if not self._all_scored:
             np.nan_to_num(centered, copy=False)
-        squares = self._sum(np.square(centered))
+        if self._width:
+            table = centered.reshape(-1, self._width)
+            return _Deviation(centered, np.einsum("pg,pg->p", table, table))
+        return _Deviation(centered, self._sum(np.square(centered)))
+
+    @cached_property
+    def _deviation(self) -> _Deviation:
+        centered, squares = self._raw_deviation
         # A mean of equal numbers can miss them by a rounding error, which nobody may divide by.
         residue = self.is_unanimous() & (squares > 0)
         if residue.any():
-            centered[self.expand(residue)] = 0.0
-            squares[residue] = 0.0
+            centered = np.where(self.expand(residue), 0.0, centered)
+            squares = np.where(residue, 0.0, squares)
         return _Deviation(centered, squares)
 
     def _threshold(self) -> float | None:

@@ -168,7 +168,8 @@ class AdvantageEstimator:
                 got=float(advantages[row]),
                 hint="raise eps, or check the rewards of that group",
             )
-        return advantages
+        # A rule may hand out a cached array of the groups; what the caller gets is the caller's.
+        return advantages if advantages.flags.writeable else advantages.copy()
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{key}={value!r}" for key, value in self.parameters.items())

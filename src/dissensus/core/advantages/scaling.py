@@ -24,5 +24,5 @@ def divide_by_std(groups: RewardGroups, std: ArrayLike, eps: float) -> FloatArra
     denominator = np.broadcast_to(np.asarray(std, dtype=np.float64) + eps, (len(groups),))
     # A centred reward is exactly 0 wherever the denominator can vanish: any positive number serves.
     usable = np.where(denominator > 0, denominator, 1.0)
-    advantages: FloatArray = groups.centered / groups.expand(usable)
-    return advantages
+    advantages: FloatArray = groups.expand(usable)  # divided in place: fresh memory is what costs
+    return np.divide(groups.centered, advantages, out=advantages)

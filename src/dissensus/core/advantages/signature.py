@@ -40,11 +40,13 @@ class Signature:
                 got=(positive.shape, negative.shape),
             )
         self.group_size = len(positive) - 1
-        m = np.arange(self.group_size + 1) / self.group_size
+        k = np.arange(self.group_size + 1)
+        m = k / self.group_size
         plus, minus = np.where(m > 0, positive, 0.0), np.where(m < 1, negative, 0.0)
         self.positive = np.where(m > 0, positive, np.nan)
         self.negative = np.where(m < 1, negative, np.nan)
-        self.contrast = m * (1 - m) * (plus - minus)
+        # k(G − k)/G² is exact where m(1 − m) would lose digits near k = G.
+        self.contrast = k * (self.group_size - k) / self.group_size**2 * (plus - minus)
         self.push = m * plus + (1 - m) * minus
         self.is_silent: BoolArray = (plus == 0) & (minus == 0)
 
