@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from dissensus import RewardGroups
+from dissensus.core.correctness import InferredCorrectness
 from dissensus.errors import InputError
 
 REWARDS = st.sampled_from([0.0, 1.0, -1.0, 0.1, 0.3, 0.7, 2.5, float("nan")])
@@ -133,6 +134,22 @@ def test_declared_correctness_wins_over_two_values():
     flags = np.array([True, True, False, True])
     by_flag = RewardGroups.from_flat([0, 0, 1, np.nan], [0, 0, 1, 1], correct=flags)
     assert by_flag.correct.tolist() == [2, 0]  # the unscored rollout counts for nothing
+
+
+def test_unknown_can_be_declared_and_is_not_read_from_the_rewards():
+    groups = RewardGroups.from_flat([0, 1], [0, 0], correct="unknown")
+    assert groups.correct is groups.is_all_correct is None
+    with pytest.raises(InputError, match="can only be 'unknown'"):
+        RewardGroups.from_flat([0, 1], [0, 0], correct="unkown")
+
+
+def test_a_third_reward_value_makes_the_rest_of_a_run_unknown():
+    seen = InferredCorrectness(tol=1e-6)
+    assert seen.declare(np.array([0.0, np.nan])) is None
+    assert seen.declare(np.array([10.0, 10.0 + 1e-8])) == 10.0
+    assert seen.declare(np.array([5.0])) == "unknown"
+    resumed = InferredCorrectness(tol=1e-6, values=seen.values)
+    assert resumed.declare(np.array([0.0, 10.0])) == "unknown"
 
 
 def test_all_wrong_and_all_correct_split_the_unanimous_groups():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -63,7 +63,7 @@ class RewardGroups:
         rollouts: IntArray,
         *,
         index: IntArray | None,
-        correct: float | BoolArray | None,
+        correct: float | BoolArray | Literal["unknown"] | None,
         tol: float,
     ) -> None:
         # `index` is the group of each row; None says that the rows of a group stand together, and
@@ -78,7 +78,7 @@ class RewardGroups:
         rewards: ArrayLike,
         group_ids: ArrayLike | Sequence[int] | Sequence[str],
         *,
-        correct: float | ArrayLike | None = None,
+        correct: float | ArrayLike | Literal["unknown"] | None = None,
         tol: float = DEFAULT_TOL,
     ) -> RewardGroups:
         """Group N rewards by their group id.
@@ -86,7 +86,8 @@ class RewardGroups:
         Args:
             rewards: (N,) numbers or booleans; NaN or None marks an unscored rollout.
             group_ids: (N,) all integers or all strings, in any order.
-            correct: Threshold (correct when reward ≥ correct − tol), or (N,) booleans, or None.
+            correct: Threshold (correct when reward ≥ correct − tol), or (N,) booleans, or
+                "unknown", or None to read it from two-valued rewards.
             tol: Rewards closer than this are equal; in reward units.
 
         Raises:
@@ -111,7 +112,7 @@ class RewardGroups:
         rewards_P_G: ArrayLike,
         *,
         ids: ArrayLike | None = None,
-        correct: float | ArrayLike | None = None,
+        correct: float | ArrayLike | Literal["unknown"] | None = None,
         tol: float = DEFAULT_TOL,
     ) -> RewardGroups:
         """Group a (P, G) table of rewards: one row a group; ids default to 0 … P−1.
@@ -300,7 +301,7 @@ class RewardGroups:
     def _sum(self, per_rollout: NDArray[Any]) -> FloatArray:
         if self._width and per_rollout.dtype == np.float64:
             # Four times faster than reduceat, which starts anew for every group.
-            return np.einsum("pg->p", per_rollout.reshape(-1, self._width))
+            return np.asarray(np.einsum("pg->p", per_rollout.reshape(-1, self._width)))
         if self._scattered_index is None:
             return np.add.reduceat(per_rollout, self._starts, dtype=np.float64)
         total = np.bincount(self._scattered_index, weights=per_rollout, minlength=len(self))
@@ -362,6 +363,8 @@ class RewardGroups:
         """Smallest reward that counts as correct, declared or read from two-valued rewards."""
         if isinstance(self._declared, float):
             return self._declared
+        if self._declared is not None:
+            return None
         scored = self.rewards if self._all_scored else self.rewards[self.is_scored]
         if not len(scored):
             return None
@@ -460,9 +463,13 @@ def _object_ids(ids: NDArray[Any]) -> NDArray[Any]:
     return ids.astype(np.int64) if kinds == {int} else ids
 
 
-def _as_correct(correct: Any, n_rollouts: int) -> float | BoolArray | None:
+def _as_correct(correct: Any, n_rollouts: int) -> float | BoolArray | Literal["unknown"] | None:
     if correct is None:
         return None
+    if isinstance(correct, str):
+        if correct != "unknown":
+            raise InputError("The 'correct' parameter as text can only be 'unknown'", got=correct)
+        return "unknown"
     if np.ndim(correct) == 0 and not isinstance(correct, (bool, np.bool_)):
         if not np.isfinite(correct):
             raise InputError("The 'correct' threshold must be finite", got=correct)

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from dissensus.core.correctness import InferredCorrectness
 from dissensus.core.disagreement import summarise_groups
-from dissensus.core.groups import BoolArray, FloatArray, RewardGroups
+from dissensus.core.groups import BoolArray, RewardGroups
 from dissensus.runs import arrow, store
 from dissensus.runs.records import Ids, Record, pick
 from dissensus.runs.text_budget import choose_groups, estimate_bytes
 
-__all__ = ["Correctness", "Sink", "Written"]
+__all__ = ["Sink", "Written"]
 
 PROMPT_SHARE = 0.25
 """Share of the text budget that prompts and references may take; completions get the rest."""
@@ -27,48 +28,6 @@ class Written(NamedTuple):
 
     texts_lost: int
     prompts_lost: int
-
-
-class Correctness:
-    """What counts as correct in this run, when nobody said so.
-
-    Rewards that have taken two values are wrong and correct. Once there was a third value
-    correctness is unknown, and stays so: half a run split by cause would mislead.
-    """
-
-    def __init__(self, tol: float, values: Iterable[float] = ()) -> None:
-        self.tol = tol
-        self.values: list[float] = sorted(values)
-
-    def declare(self, rewards: FloatArray) -> float | BoolArray | None:
-        """Threshold for these rewards, all-unknown, or None to let the rewards speak alone.
-
-        Example:
-            >>> seen = Correctness(tol=1e-6)
-            >>> seen.declare(np.array([0.0, 5.0])), seen.declare(np.array([5.0, 5.0]))
-            (5.0, 5.0)
-            >>> seen.declare(np.array([0.0, 2.0])) is None, seen.is_unknown
-            (True, True)
-        """
-        self._observe(rewards)
-        return self.values[1] if len(self.values) == 2 else None
-
-    @property
-    def is_unknown(self) -> bool:
-        """Whether more than two reward values were seen."""
-        return len(self.values) > 2
-
-    def _observe(self, rewards: FloatArray) -> None:
-        if self.is_unknown:
-            return
-        scored = rewards[~np.isnan(rewards)]
-        for known in self.values:
-            scored = scored[np.abs(scored - known) > self.tol]
-        while len(scored) and not self.is_unknown:
-            value = float(scored.min())
-            self.values.append(value)
-            scored = scored[scored - value > self.tol]
-        self.values.sort()
 
 
 class Sink:
@@ -94,7 +53,7 @@ class Sink:
     ) -> None:
         self.run_dir, self.attempt, self.rank = run_dir, attempt, rank
         self.tol, self.correct = tol, correct
-        self.correctness = Correctness(tol, reward_values)
+        self.correctness = InferredCorrectness(tol, reward_values)
         self.budget_bytes = text_budget_bytes
         self.text_bytes, self.prompt_bytes = text_bytes, prompt_bytes
         self._prompt_budget = text_budget_bytes * PROMPT_SHARE / world_size
@@ -138,16 +97,12 @@ class Sink:
     def group(self, record: Record) -> RewardGroups:
         """The record's rewards by group, with what this run knows about correctness."""
         declared = record.correct if record.correct is not None else self.correct
-        if declared is None:
-            declared = self.correctness.declare(record.rewards)
-        groups = RewardGroups.from_flat(
-            record.rewards, record.group_ids, correct=declared, tol=self.tol
+        return RewardGroups.from_flat(
+            record.rewards,
+            record.group_ids,
+            correct=self.correctness.declare(record.rewards) if declared is None else declared,
+            tol=self.tol,
         )
-        if declared is None and self.correctness.is_unknown:
-            # A cached property takes what stands in the instance: two-valued rewards of this one
-            # generation must not bring back what the run as a whole has lost.
-            vars(groups).update(is_correct=None, correct=None)
-        return groups
 
     def _choose_text(
         self, record: Record, groups: RewardGroups
