@@ -127,7 +127,8 @@ def test_evaluation_batches_are_groups_of_num_generations_eval(tmp_path):
         args={"num_generations_eval": 2, "per_device_eval_batch_size": 4},
         eval_dataset=tiny.dataset(3),
     )
-    metrics = trainer.evaluate()
+    trainer.evaluate()
+    metrics = trainer.state.log_history[-1]
     groups = run_of(trainer).groups(split="eval").to_pylist()
     assert [g["rollouts"] for g in groups] == [2, 2, 2]
     assert len({g["prompt_id"] for g in groups}) == 3

@@ -244,3 +244,38 @@ def test_a_stream_of_rows_is_refused(tmp_path):
     rows = IterableDataset.from_generator(lambda: iter([{"prompt": "1 + 1 ="}] * 64))
     with pytest.raises(UnsupportedError, match="IterableDataset"):
         tiny.build(DisagreementGRPOTrainer, tmp_path, train_dataset=rows, silent="resample")
+
+
+def scripted(prompts, trainer):
+    """Completions of unequal length whose first token is a tool's."""
+    width = [2 + (i + trainer.state.global_step) % 4 for i in range(len(prompts))]
+    ids = trainer.processing_class(prompts)["input_ids"]
+    return {
+        "prompt_ids": ids,
+        "completion_ids": [[4 + i % 3] * n for i, n in enumerate(width)],
+        "logprobs": [[-0.5 * (j + 1) for j in range(n)] for n in width],
+        "env_mask": [[0] + [1] * (n - 1) for n in width],
+    }
+
+
+@pytest.mark.parametrize("silent", ["resample", "mask"])
+def test_tool_masks_and_sampling_logps_stay_with_their_rows(tmp_path, silent):
+    trainer = tiny.build(
+        Resampling,
+        tmp_path,
+        args={"per_device_train_batch_size": 16, "beta": 0.1},
+        reward_funcs=odd_answers_split,
+        rollout_func=scripted,
+        silent=silent,
+    )
+    trainer.train()
+    for batch in trainer.used:
+        lengths = batch["completion_mask"].sum(1)
+        logps = batch["sampling_per_token_logps"]
+        expected = (batch["completion_mask"] * batch["tool_mask"]).sum()
+        assert batch["num_items_in_batch"] == expected
+        for row, n in enumerate(lengths.tolist()):
+            assert logps[row, :n].tolist() == [-0.5 * (j + 1) for j in range(n)]
+            kept = [0] + [1] * (n - 1)
+            assert batch["tool_mask"][row, :n].tolist() in (kept, [0] * n)
+            assert (silent == "mask") or batch["tool_mask"][row, :n].tolist() == kept

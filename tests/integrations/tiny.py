@@ -27,6 +27,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=core,
         padding_side="left",
+        model_input_names=["input_ids", "attention_mask"],
         pad_token=PAD,
         eos_token=EOS,
         unk_token=UNK,

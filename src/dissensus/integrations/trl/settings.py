@@ -122,6 +122,11 @@ def _check_mask(trainer: Any) -> None:
             f"silent='mask' does not know the denominator of loss_type {trainer.loss_type!r}",
             hint=f"one of {', '.join(LOSS_TYPES)}",
         )
+    if not hasattr(trainer, "tools"):
+        _refuse(
+            "silent='mask' works through the tool mask, which this version of TRL has not",
+            hint="pip install -U trl",
+        )
     if getattr(trainer, "liger_grpo_loss", None) is not None or (
         getattr(trainer, "use_liger_kernel", False) or getattr(trainer, "use_liger_loss", False)
     ):
