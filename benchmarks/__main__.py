@@ -1,4 +1,4 @@
-"""Run every benchmark in turn: `python -m benchmarks [NAME …]`; results go to benchmarks/results/."""
+"""Run every benchmark, or those named: `python -m benchmarks [NAME …]`; JSON goes to results/."""
 
 from __future__ import annotations
 
