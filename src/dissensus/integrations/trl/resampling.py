@@ -145,11 +145,12 @@ def _join(
     output = merge_outputs(
         [each.output for each in rounds], local_picks, pad_token_id=tokenizer.pad_token_id
     )
-    mask = output["completion_mask"]
-    if "tool_mask" in output:
-        mask = mask * output["tool_mask"]
-    items = trainer.accelerator.gather(mask.sum()).sum()
-    output["num_items_in_batch"] = items.to(output["num_items_in_batch"].dtype)
+    if "num_items_in_batch" in output:  # old TRL has none
+        mask = output["completion_mask"]
+        if "tool_mask" in output:
+            mask = mask * output["tool_mask"]
+        items = trainer.accelerator.gather(mask.sum()).sum()
+        output["num_items_in_batch"] = items.to(output["num_items_in_batch"].dtype)
     tables.restore(picks)
     sampling = _join_samplings([each.sampling for each in rounds], picks, settings)
     return Refilled(output, sampling, rounds, sources, None)

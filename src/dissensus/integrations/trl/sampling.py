@@ -147,9 +147,10 @@ def _prompt_ids(rows: Rows) -> list[str]:
 
 
 def _truncated(trainer: Any, completion_ids: Sequence[Sequence[int]]) -> list[bool]:
-    ends = getattr(trainer, "eos_token_ids", None) or [trainer.eos_token_id]
     tokenizer = getattr(trainer, "_tokenizer", None) or trainer.processing_class
-    ends = {*ends, getattr(tokenizer, "pad_token_id", None)}
+    declared = getattr(trainer, "eos_token_ids", None) or [getattr(trainer, "eos_token_id", None)]
+    ends = {*declared, getattr(tokenizer, "eos_token_id", None)}
+    ends.add(getattr(tokenizer, "pad_token_id", None))
     return [len(ids) == 0 or int(ids[-1]) not in ends for ids in completion_ids]
 
 

@@ -84,6 +84,11 @@ def check_supported(trainer: Any, settings: Settings) -> None:
         InputError: `correct` names a reward function that is not there.
         UnsupportedError: A combination that would silently train on something else.
     """
+    if not hasattr(super(_mixin(), trainer), "_calculate_rewards"):
+        _refuse(
+            "this trainer has no _calculate_rewards to wrap (TRL before 0.20)",
+            hint="record with recorder.wrap_reward and RecordingCallback",
+        )
     names = list(trainer.reward_func_names)
     if settings.correct_function is not None and settings.correct_function not in names:
         raise InputError(
@@ -97,6 +102,12 @@ def check_supported(trainer: Any, settings: Settings) -> None:
         _check_mask(trainer)
     if settings.silent == "resample":
         _check_resample(trainer, settings)
+
+
+def _mixin() -> type:
+    from dissensus.integrations.trl.mixin import DisagreementMixin  # it imports this module
+
+    return DisagreementMixin
 
 
 def _check_estimator(trainer: Any, estimator: AdvantageEstimator) -> None:

@@ -1,0 +1,79 @@
+"""When a run is opened, and as which attempt."""
+
+from __future__ import annotations
+
+import pytest
+import tiny
+
+from dissensus import Recorder, Run
+from dissensus.errors import UnsupportedError
+from dissensus.integrations.trl import DisagreementGRPOTrainer, DisagreementMixin
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+SAVING = {"save_strategy": "steps", "save_steps": 2, "max_steps": 4}
+
+
+def build(folder, **more):
+    return tiny.build(
+        DisagreementGRPOTrainer, folder, args=SAVING, eval_dataset=tiny.dataset(2), **more
+    )
+
+
+def test_an_evaluation_before_training_belongs_to_the_run(tmp_path):
+    trainer = build(tmp_path)
+    trainer.evaluate()
+    trainer.train()
+    trainer.recorder.close()
+    run = Run(tmp_path / "dissensus")
+    assert [a.attempt for a in run.attempts] == [1]
+    assert run.groups(split="eval")["step"].to_pylist() == [0, 0]
+    assert set(run.groups(split="train")["step"].to_pylist()) == {0, 1, 2, 3}
+
+
+def test_an_evaluation_before_a_resume_supersedes_nothing(tmp_path):
+    first = build(tmp_path)
+    first.train()
+    first.recorder.close()
+    second = build(tmp_path)
+    second.evaluate()
+    assert second.recorder is None, "an attempt at step 0 would supersede the whole run"
+    second.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    second.recorder.close()
+    run = Run(tmp_path / "dissensus")
+    assert [(a.attempt, a.start_step) for a in run.attempts] == [(1, 0), (2, 2)]
+    groups = run.groups(split="train").to_pandas()
+    assert groups.groupby("step").size().to_dict() == {0: 2, 1: 2, 2: 2, 3: 2}
+    assert groups.attempt.tolist() == [1] * 4 + [2] * 4
+    assert run.groups(split="eval").num_rows == 2
+
+
+def test_a_second_training_is_a_new_attempt(tmp_path):
+    trainer = build(tmp_path)
+    trainer.train()
+    trainer.train()
+    trainer.recorder.close()
+    run = Run(tmp_path / "dissensus")
+    assert [(a.attempt, a.start_step) for a in run.attempts] == [(1, 0), (2, 0)]
+    assert set(run.groups()["attempt"].to_pylist()) == {2}
+
+
+def test_a_recorder_of_ones_own_stays_open(tmp_path):
+    with Recorder(tmp_path / "mine", strict=True) as recorder:
+        trainer = build(tmp_path, recorder=recorder)
+        trainer.train()
+        assert trainer.recorder is recorder
+        recorder.record(step=4, group_ids=[0], prompt_ids=[0], rewards=[1.0], split="held-out")
+    assert Run(tmp_path / "mine").groups(split="held-out").num_rows == 1
+
+
+def test_a_trainer_without_the_wrapped_method_is_refused(tmp_path):
+    class Other:
+        def __init__(self, **_):
+            self.model = None
+
+    class Mine(DisagreementMixin, Other):
+        pass
+
+    with pytest.raises(UnsupportedError, match="wrap_reward"):
+        Mine()
