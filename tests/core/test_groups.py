@@ -139,6 +139,8 @@ def test_declared_correctness_wins_over_two_values():
 def test_unknown_can_be_declared_and_is_not_read_from_the_rewards():
     groups = RewardGroups.from_flat([0, 1], [0, 0], correct="unknown")
     assert groups.correct is groups.is_all_correct is None
+    assert groups.with_correct(0.5).correct.tolist() == [1]
+    assert groups.with_correct(None).with_correct("unknown").correct is None
     with pytest.raises(InputError, match="can only be 'unknown'"):
         RewardGroups.from_flat([0, 1], [0, 0], correct="unkown")
 

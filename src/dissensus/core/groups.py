@@ -138,6 +138,17 @@ class RewardGroups:
         rollouts = np.full(n_groups, size, dtype=np.int64)
         return cls(table.ravel(), names, rollouts, index=None, correct=declared, tol=_as_tol(tol))
 
+    def with_correct(self, correct: float | ArrayLike | Literal["unknown"] | None) -> RewardGroups:
+        """The same groups under another declaration of what is correct, as `from_flat` takes it."""
+        return RewardGroups(
+            self.rewards,
+            self.ids,
+            self.rollouts,
+            index=self._scattered_index,
+            correct=_as_correct(correct, self.n_rollouts),
+            tol=self.tol,
+        )
+
     def __len__(self) -> int:
         """Number of groups, P."""
         return len(self.ids)

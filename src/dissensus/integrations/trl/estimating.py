@@ -12,7 +12,7 @@ from dissensus.core.disagreement import GroupSummary, summarise_groups
 from dissensus.core.groups import BoolArray, FloatArray, IntArray, RewardGroups
 from dissensus.integrations.trl.sampling import Sampling
 
-__all__ = ["Estimate", "RewardValues", "estimate", "replace_advantages"]
+__all__ = ["Estimate", "estimate", "replace_advantages"]
 
 
 class Estimate(NamedTuple):
@@ -31,26 +31,12 @@ class Estimate(NamedTuple):
     summary: GroupSummary
 
 
-class RewardValues:
-    """Which reward values a run has shown: from the third on, nothing is inferred as correct."""
-
-    def __init__(self) -> None:
-        self._seen: set[float] = set()
-
-    def look(self, rewards: FloatArray) -> bool:
-        """Whether correctness can still be read from the rewards, these included."""
-        if len(self._seen) <= 2:
-            self._seen.update(np.unique(rewards[~np.isnan(rewards)]).round(6).tolist())
-        return len(self._seen) <= 2
-
-
 def estimate(
     sampling: Sampling,
     *,
     estimator: AdvantageEstimator | None,
     state: EstimatorState | None,
     per_function: bool,
-    is_correct_known: bool,
 ) -> Estimate:
     """Advantages of a sampling and what they do with each group.
 
@@ -62,7 +48,6 @@ def estimate(
         estimator: None for TRL's own advantages.
         state: Memory of the estimator; updated in place.
         per_function: TRL normalises each reward function by itself before it sums.
-        is_correct_known: Whether correctness is declared, or can be read from two-valued rewards.
     """
     groups = sampling.groups
     tokens = None
@@ -81,11 +66,6 @@ def estimate(
             is_moving = values != 0
         silent = groups.sum_by_group(is_moving) == 0
     summary = summarise_groups(groups, values)._replace(is_silent=silent)
-    if not is_correct_known:
-        against_reward = groups.mean_by_group(values * groups.centered)
-        summary = summary._replace(
-            correct=None, is_all_wrong=None, is_all_correct=None, contrast=against_reward
-        )
     return Estimate(values, tokens, silent, summary)
 
 

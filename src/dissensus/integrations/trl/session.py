@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from dissensus.core.advantages import EstimatorState
-from dissensus.integrations.trl.estimating import Estimate, RewardValues, estimate
+from dissensus.core.correctness import InferredCorrectness
+from dissensus.integrations.trl.estimating import Estimate, estimate
 from dissensus.integrations.trl.masking import MicroBatchScale
 from dissensus.integrations.trl.metrics import MetricWindow
 from dissensus.integrations.trl.prompt_stream import PromptStream
@@ -41,7 +43,7 @@ class Session:
         )
         self.resume_from: str | None = None
         self.micro_batch_scale = MicroBatchScale()
-        self._values = RewardValues()
+        self._correctness = InferredCorrectness(settings.tol)
         self._per_function = (
             getattr(trainer, "multi_objective_aggregation", "") == "normalize_then_sum"
         )
@@ -49,13 +51,14 @@ class Session:
 
     def estimate(self, sampling: Sampling, *, is_final: bool) -> Estimate:
         """Advantages and silence of a sampling; only a final call moves the estimator's memory."""
-        is_inferable = self._values.look(sampling.rewards)
+        if not sampling.is_correct_declared:
+            correct = self._correctness.declare(sampling.rewards)
+            sampling = replace(sampling, groups=sampling.groups.with_correct(correct))
         return estimate(
             sampling,
             estimator=self.settings.estimator,
             state=self.state if is_final else self.state.copy(),
             per_function=self._per_function,
-            is_correct_known=sampling.is_correct_declared or is_inferable,
         )
 
     def begin_training(self, step: int) -> None:
