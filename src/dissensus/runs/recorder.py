@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from numpy.typing import ArrayLike
 
@@ -31,8 +31,6 @@ log = logging.getLogger("dissensus.runs")
 
 TEXT_BUDGET_BYTES = 2 * 1024**3
 """Default text budget of a run, before compression."""
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 _open: weakref.WeakSet[Recorder] = weakref.WeakSet()
 
@@ -266,12 +264,14 @@ class Recorder:
         except Exception as error:  # noqa: BLE001 - nothing may stop training
             self._refuse("scalars", error)
 
-    def wrap_reward(self, fn: Function, **options: Any) -> Function:
-        """A reward function that records: for trainers with public hooks only."""
+    def wrap_reward(self, fn: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+        """A reward function that records: for trainers with public hooks only.
+
+        See `dissensus.runs.reward_hook.wrap_reward` for the options and an example.
+        """
         from dissensus.runs.reward_hook import wrap_reward
 
-        wrapped: Function = wrap_reward(self, fn, **options)
-        return wrapped
+        return wrap_reward(self, fn, **options)
 
     # ---- ending ------------------------------------------------------------------------------
 
