@@ -44,11 +44,11 @@ class TrainSettings:
     """
 
     run: Path | None = None
-    steps: int = 60
+    steps: int = 80
     prompts_per_step: int = 64
     group_size: int = 8
     seed: int = 0
-    learning_rate: float = 1e-4
+    learning_rate: float = 2e-4
     estimator: str | None = None
     estimator_parameters: Mapping[str, Any] = field(default_factory=dict)
     silent: Literal["keep", "mask", "resample"] = "keep"

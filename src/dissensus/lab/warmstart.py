@@ -86,9 +86,9 @@ RECIPE = Recipe(
             learning_rate=6e-4,
             warmup_steps=10,
             noise={
+                "addition": (0.0, 0.3, 0.25, 0.25),
                 "modulo": (0.25, 0.25, 0.25, 0.25),
-                "sorting": (0.0, 0.15, 0.25, 0.3),
-                "chain": (0.0, 0.25, 0.25, 0.25),
+                "sorting": (0.1, 0.3, 0.35, 0.35),
             },
         ),
     )
