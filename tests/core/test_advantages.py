@@ -331,3 +331,23 @@ def test_a_rule_that_gives_infinity_is_named():
     broken = AdvantageEstimator("broken", lambda groups, context: groups.rewards / 0.0)
     with np.errstate(all="ignore"), pytest.raises(InputError, match=r"broken\(\), row 0"):
         broken(REFERENCE)
+
+
+@pytest.mark.parametrize(("rewards", "lengths"), [([np.nan, np.nan], [3, 4]), ([1.0, 0.0], [0, 0])])
+def test_a_batch_without_tokens_or_scores_has_no_advantages(rewards, lengths):
+    groups = RewardGroups.from_flat(rewards, [0, 0])
+    context = Context(lengths=np.array(lengths))
+    assert advantages.get("reinforce_pp_baseline")(groups, context).tolist() == [0.0, 0.0]
+
+
+def test_lengths_below_zero_are_refused():
+    context = Context(lengths=np.array([-1, 2]))
+    with pytest.raises(InputError, match="tokens"):
+        advantages.get("reinforce_pp_baseline")(RewardGroups.from_dense([[1, 0]]), context)
+
+
+def test_too_few_rollouts_for_a_std_give_no_advantage():
+    split = RewardGroups.from_dense([[1, 0]])
+    assert not advantages.get("grpo", ddof=2)(split).any()
+    lone = Context(reference=RewardGroups.from_flat([1.0], [0]))
+    assert not advantages.get("lite_ppo", ddof=1, eps=1e-4)(split, lone).any()

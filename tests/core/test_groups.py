@@ -66,6 +66,49 @@ def test_every_kind_of_id_gives_the_same_groups(kind):
     np.testing.assert_allclose(groups.mean, [2 / 3, 1 / 2, 1.0])
 
 
+@pytest.mark.parametrize("kind", [np.int8, np.int16, object])
+def test_ids_whose_range_overflows_their_own_type_group_as_any_other(kind):
+    far = {np.int8: 100, np.int16: 30_000, object: 2**70}[kind]
+    ids = np.array([-far, far, -far, 5] * 5_000, dtype=kind)
+    groups = RewardGroups.from_flat(np.tile([1.0, 0.0, 0.0, 1.0], 5_000), ids)
+    assert groups.ids.tolist() == [-far, far, 5]
+    assert groups.mean.tolist() == [0.5, 0.0, 1.0]
+    assert RewardGroups.from_flat([1, 0], [-1, 2**63]).ids.tolist() == [-1, 2**63]
+
+
+class _Tensor:
+    """Hands out its own memory, as a tensor on the CPU or a data frame's column does."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __array__(self, dtype=None, copy=None):
+        return self.array.astype(dtype or self.array.dtype, copy=bool(copy))
+
+
+def test_no_memory_is_shared_with_the_caller():
+    rewards, flags, ids = np.array([1.0, 0.0]), np.array([True, False]), np.array([7])
+    flat = RewardGroups.from_flat(_Tensor(rewards), [0, 0], correct=flags)
+    dense = RewardGroups.from_dense(rewards[None], ids=ids)
+    rewards[:], flags[:], ids[:] = 9.0, True, 8
+    assert flat.rewards.tolist() == dense.rewards.tolist() == [1.0, 0.0]
+    assert flat.correct.tolist() == [1]
+    assert dense.ids.tolist() == [7]
+
+
+def test_flags_of_a_table_must_have_its_shape():
+    with pytest.raises(InputError, match="shape"):
+        RewardGroups.from_dense([[1, 0, 0], [0, 0, 0]], correct=np.zeros((3, 2), bool))
+
+
+def test_rewards_too_large_for_a_variance_are_refused():
+    largest = RewardGroups.from_flat([1e150, -1e150], [0, 0])
+    assert largest.std().tolist() == [1e150]
+    for reward in (2e150, -1e200, 1e308):
+        with pytest.raises(InputError, match="row 1"):
+            RewardGroups.from_flat([0.0, reward, np.nan], [0, 0, 0])
+
+
 def test_ids_far_apart_group_as_well_as_narrow_ones():
     far = np.array([10**15, -(10**15), 10**15, 5])
     groups = RewardGroups.from_flat([1, 0, 0, 1], far)
@@ -231,8 +274,3 @@ def test_dense_equals_flat():
     np.testing.assert_array_equal(dense.size, flat.size)
     with pytest.raises(InputError, match="each of the 2 groups once"):
         RewardGroups.from_dense(table, ids=["x", "x"])
-
-
-def test_huge_rewards_neither_overflow_nor_count_as_infinite():
-    groups = RewardGroups.from_flat([1e308, 1e308, -1e308], [0, 1, 2])
-    assert groups.mean.tolist() == [1e308, 1e308, -1e308]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -19,6 +20,9 @@ BoolArray: TypeAlias = NDArray[np.bool_]
 
 DEFAULT_TOL = 1e-6
 """Rewards closer than this are equal. Constant float32 rewards such as 0.1 do not have zero std."""
+
+_LARGEST = 1e150
+"""Squares of larger rewards overflow: their standard deviation would be infinite."""
 
 
 class _Deviation(NamedTuple):
@@ -91,8 +95,8 @@ class RewardGroups:
             tol: Rewards closer than this are equal; in reward units.
 
         Raises:
-            InputError: Empty input, lengths that differ, infinite rewards, ids of mixed types,
-                or a tolerance below zero.
+            InputError: Empty input, lengths that differ, rewards that are infinite or above 1e150,
+                ids of mixed types, or a tolerance below zero.
         """
         values = _as_rewards(rewards, ndim=1)
         ids = _as_ids(group_ids)
@@ -118,7 +122,8 @@ class RewardGroups:
         """Group a (P, G) table of rewards: one row a group; ids default to 0 … P−1.
 
         Raises:
-            InputError: As `from_flat`; also ids that repeat or do not match the rows.
+            InputError: As `from_flat`; also ids that repeat or do not match the rows, or flags of
+                another shape than the rewards.
 
         Example:
             >>> RewardGroups.from_dense([[1, 0, 0, 0]]).std().round(4).tolist()
@@ -126,15 +131,22 @@ class RewardGroups:
         """
         table = _as_rewards(rewards_P_G, ndim=2)
         n_groups, size = table.shape
-        names = np.arange(n_groups) if ids is None else _as_ids(ids)
+        names = np.arange(n_groups) if ids is None else _as_ids(ids).copy()
         if len(names) != n_groups or len(np.unique(names)) != n_groups:
             raise InputError(
                 f"ids must name each of the {n_groups} groups once",
                 where="RewardGroups.from_dense",
                 got=names[:8].tolist(),
             )
-        flags = correct if correct is None or np.ndim(correct) == 0 else np.ravel(correct)
-        declared = _as_correct(flags, table.size)
+        if correct is not None and np.ndim(correct) > 0:
+            if np.shape(correct) != table.shape:
+                raise InputError(
+                    f"correct must be a threshold, or booleans of the rewards' shape {table.shape}",
+                    where="RewardGroups.from_dense",
+                    got=np.shape(correct),
+                )
+            correct = np.ravel(correct)
+        declared = _as_correct(correct, table.size)
         rollouts = np.full(n_groups, size, dtype=np.int64)
         return cls(table.ravel(), names, rollouts, index=None, correct=declared, tol=_as_tol(tol))
 
@@ -287,10 +299,8 @@ class RewardGroups:
 
     @cached_property
     def _all_scored(self) -> bool:
-        # Infinities were refused, so only a NaN (or an overflow, hence the second look) spoils the
-        # sum; one pass without a temporary.
-        with np.errstate(over="ignore"):
-            return bool(np.isfinite(self.rewards.sum())) or not np.isnan(self.rewards).any()
+        # Infinities were refused, so only a NaN spoils the sum; one pass without a temporary.
+        return not np.isnan(self.rewards.sum())
 
     @cached_property
     def _starts(self) -> IntArray:
@@ -408,41 +418,36 @@ def _as_tol(tol: float) -> float:
 
 def _as_rewards(rewards: ArrayLike, *, ndim: int) -> FloatArray:
     try:
-        values = np.ascontiguousarray(rewards, dtype=np.float64)
+        # Always a copy: no caller's array is frozen here, and none changes ours later.
+        values = np.array(rewards, dtype=np.float64, order="C")
     except (TypeError, ValueError) as error:
         raise InputError(
             "rewards must be numbers", where="RewardGroups", hint="use NaN for an unscored rollout"
         ) from error
-    if np.ndim(rewards) != ndim or values.size == 0:
+    if values.ndim != ndim or values.size == 0:
         raise InputError(
             f"rewards must be a non-empty {ndim}-D array",
             where="RewardGroups",
-            got=np.shape(rewards),
+            got=values.shape,
         )
-    # The sum is finite only if every term is: the costly search runs only when it is not.
+    # The sum of squares is finite only if all is well: the costly search runs when it is not.
+    flat = values.ravel()
     with np.errstate(over="ignore", invalid="ignore"):
-        if not np.isfinite(values.sum()) and np.isinf(values).any():
-            row = int(np.flatnonzero(np.isinf(values.ravel()))[0])
-            raise InputError(
-                "rewards must be finite or NaN",
-                where=f"RewardGroups, row {row}",
-                got=float(values.ravel()[row]),
-                hint="clip the reward, or give NaN for a rollout without a score",
-            )
-    return values.copy() if values is rewards else values
+        is_too_large = np.zeros(0) if np.isfinite(flat @ flat) else np.abs(flat) > _LARGEST
+    if is_too_large.any():
+        row = int(np.argmax(is_too_large))
+        raise InputError(
+            f"rewards must be finite or NaN, and at most {_LARGEST:g} in size",
+            where=f"RewardGroups, row {row}",
+            got=float(flat[row]),
+            hint="clip the reward, or give NaN for a rollout without a score",
+        )
+    return values
 
 
 def _as_ids(group_ids: Any) -> NDArray[Any]:
     if not isinstance(group_ids, np.ndarray):
-        group_ids = list(group_ids)
-        kinds = _kinds(group_ids)
-        if len(kinds) > 1 or kinds - {int, str}:
-            raise InputError(
-                "group ids must be all integers or all strings",
-                where="RewardGroups",
-                got=sorted(kind.__name__ for kind in kinds),
-            )
-        group_ids = np.array(group_ids, dtype=object if kinds == {str} else None)
+        group_ids = np.array(list(group_ids), dtype=object)
     ids: NDArray[Any] = group_ids
     if ids.ndim != 1:
         raise InputError("group ids must be one-dimensional", where="RewardGroups", got=ids.shape)
@@ -471,7 +476,10 @@ def _object_ids(ids: NDArray[Any]) -> NDArray[Any]:
             where="RewardGroups",
             got=sorted(kind.__name__ for kind in kinds),
         )
-    return ids.astype(np.int64) if kinds == {int} else ids
+    if kinds == {int}:
+        with contextlib.suppress(OverflowError):  # wider ones are grouped as the objects they are
+            return ids.astype(np.int64)
+    return ids
 
 
 def _as_correct(correct: Any, n_rollouts: int) -> float | BoolArray | Literal["unknown"] | None:
@@ -492,7 +500,7 @@ def _as_correct(correct: Any, n_rollouts: int) -> float | BoolArray | Literal["u
             where="RewardGroups",
             got=(flags.shape, str(flags.dtype)),
         )
-    return flags
+    return flags.copy()
 
 
 def _factorize(ids: NDArray[Any]) -> tuple[NDArray[Any], IntArray, IntArray | None]:
@@ -510,13 +518,20 @@ def _all_different(names: NDArray[Any]) -> bool:
     if names.dtype == object:
         return len(set(names.tolist())) == len(names)
     if _is_narrow(names):
-        return bool(np.bincount((names - names.min()).astype(np.int64)).max() == 1)
+        return bool(np.bincount(_above_least(names)).max() == 1)
     return len(np.unique(names)) == len(names)
 
 
 def _is_narrow(ids: NDArray[Any]) -> bool:
     """Whether a table as wide as the range of the ids is no larger than a few copies of them."""
     return ids.dtype.kind in "iu" and int(ids.max()) - int(ids.min()) < 4 * len(ids) + 1024
+
+
+def _above_least(ids: NDArray[Any]) -> IntArray:
+    """The ids minus their minimum; the difference of two int8 need not fit into an int8."""
+    wide = ids.astype(np.int64, copy=False) if ids.dtype.kind == "i" else ids
+    above: IntArray = (wide - wide.min()).astype(np.int64, copy=False)
+    return above
 
 
 def _codes_of_objects(ids: NDArray[Any]) -> tuple[IntArray, IntArray]:
@@ -532,7 +547,7 @@ def _codes_of_objects(ids: NDArray[Any]) -> tuple[IntArray, IntArray]:
 def _codes(ids: NDArray[Any]) -> tuple[IntArray, IntArray]:
     """Number of each row's group and first row of each group, by first appearance."""
     if _is_narrow(ids):  # no sort: a table as wide as the range holds the first rows
-        slot = (ids - ids.min()).astype(np.int64)
+        slot = _above_least(ids)
         first_of = np.full(int(slot.max()) + 1, len(ids), dtype=np.int64)
         first_of[slot[::-1]] = np.arange(len(ids) - 1, -1, -1)
         present = np.flatnonzero(first_of < len(ids))

@@ -160,7 +160,7 @@ class AdvantageEstimator:
         context = context or Context()
         self._check_context(groups, context)
         advantages = self._raw(groups, context)
-        if not np.isfinite(advantages.sum()):
+        if not np.isfinite(advantages).all():
             row = int(np.flatnonzero(~np.isfinite(advantages))[0])
             raise InputError(
                 "an advantage is not finite",

@@ -23,5 +23,5 @@ def lite_ppo(
     """
     population = groups if context.reference is None else context.reference
     scored = population.rewards[population.is_scored]
-    std = np.std(scored, ddof=ddof) if len(scored) > ddof else 0.0
+    std = np.std(scored, ddof=ddof) if len(scored) > ddof else np.nan
     return divide_by_std(groups, std, eps)

@@ -22,7 +22,6 @@ def divide_by_std(groups: RewardGroups, std: ArrayLike, eps: float) -> FloatArra
     if not eps >= 0:
         raise InputError("The 'eps' parameter must be ≥ 0", got=eps)
     denominator = np.broadcast_to(np.asarray(std, dtype=np.float64) + eps, (len(groups),))
-    # A centred reward is exactly 0 wherever the denominator can vanish: any positive number serves.
-    usable = np.where(denominator > 0, denominator, 1.0)
+    usable = np.where(denominator > 0, denominator, np.inf)  # 0 or unknown: no advantage
     advantages: FloatArray = groups.expand(usable)  # divided in place: fresh memory is what costs
     return np.divide(groups.centered, advantages, out=advantages)

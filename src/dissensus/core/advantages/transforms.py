@@ -86,8 +86,10 @@ class Whiten:
             # The reference has no lengths of its own here, so each of its rollouts counts once.
             values = rule(context.reference, Context())[context.reference.is_scored]
             weights = np.ones(len(values))
-        mean = np.average(values, weights=weights)
         count = weights.sum() - self.ddof
+        if not weights.any():  # nothing scored, or only empty completions
+            return np.zeros_like(advantages)
+        mean = np.average(values, weights=weights)
         squares = float(weights @ np.square(values - mean))
         if count <= 0 or squares <= 0:
             return np.zeros_like(advantages)
@@ -102,4 +104,7 @@ class Whiten:
                 "whitening by token needs the context field 'lengths'",
                 hint="pass context=Context(lengths=…), or whiten by='rollout'",
             )
-        return np.asarray(context.lengths, dtype=np.float64)[groups.is_scored]
+        lengths = np.asarray(context.lengths, dtype=np.float64)[groups.is_scored]
+        if not (lengths >= 0).all():
+            raise InputError("lengths must be numbers of tokens ≥ 0", where=self.name)
+        return lengths
