@@ -11,7 +11,7 @@ from dissensus.integrations.trl import DisagreementGRPOTrainer, DisagreementMixi
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-SAVING = {"save_strategy": "steps", "save_steps": 2, "max_steps": 4}
+SAVING = {"save_strategy": "steps", "save_steps": 2, "max_steps": 3}
 
 
 def build(folder, **more):
@@ -28,7 +28,7 @@ def test_an_evaluation_before_training_belongs_to_the_run(tmp_path):
     run = Run(tmp_path / "dissensus")
     assert [a.attempt for a in run.attempts] == [1]
     assert run.groups(split="eval")["step"].to_pylist() == [0, 0]
-    assert set(run.groups(split="train")["step"].to_pylist()) == {0, 1, 2, 3}
+    assert set(run.groups(split="train")["step"].to_pylist()) == {0, 1, 2}
 
 
 def test_an_evaluation_before_a_resume_supersedes_nothing(tmp_path):
@@ -43,8 +43,8 @@ def test_an_evaluation_before_a_resume_supersedes_nothing(tmp_path):
     run = Run(tmp_path / "dissensus")
     assert [(a.attempt, a.start_step) for a in run.attempts] == [(1, 0), (2, 2)]
     groups = run.groups(split="train").to_pandas()
-    assert groups.groupby("step").size().to_dict() == {0: 2, 1: 2, 2: 2, 3: 2}
-    assert groups.attempt.tolist() == [1] * 4 + [2] * 4
+    assert groups.groupby("step").size().to_dict() == {0: 2, 1: 2, 2: 2}
+    assert groups.attempt.tolist() == [1] * 4 + [2] * 2
     assert run.groups(split="eval").num_rows == 2
 
 
@@ -63,7 +63,7 @@ def test_a_recorder_of_ones_own_stays_open(tmp_path):
         trainer = build(tmp_path, recorder=recorder)
         trainer.train()
         assert trainer.recorder is recorder
-        recorder.record(step=4, group_ids=[0], prompt_ids=[0], rewards=[1.0], split="held-out")
+        recorder.record(step=3, group_ids=[0], prompt_ids=[0], rewards=[1.0], split="held-out")
     assert Run(tmp_path / "mine").groups(split="held-out").num_rows == 1
 
 

@@ -103,8 +103,20 @@ def test_gradient_is_trls_on_the_split_groups_alone(tmp_path, loss_type, beta):
     assert not torch.allclose(unmasked, expected, rtol=1e-2, atol=1e-6)
 
 
-@pytest.mark.parametrize("steps", [2, 8], ids=["one optimiser step", "four optimiser steps"])
-@pytest.mark.parametrize("loss_type", LOSS_TYPES)
+# One of each kind of denominator over several optimiser steps; the others take their time.
+CASES = [
+    pytest.param(
+        loss_type,
+        steps,
+        id=f"{loss_type}, {steps // 2} optimiser steps",
+        marks=[] if steps == 8 and loss_type in {"grpo", "bnpo", "dapo"} else pytest.mark.slow,
+    )
+    for loss_type in LOSS_TYPES
+    for steps in (2, 8)
+]
+
+
+@pytest.mark.parametrize(("loss_type", "steps"), CASES)
 def test_under_accumulation_the_mean_over_optimiser_steps_is_trls(tmp_path, loss_type, steps):
     trainer, output = make(
         tmp_path,
@@ -175,7 +187,7 @@ def test_silence_follows_the_estimator_in_use(tmp_path):
     assert output["num_items_in_batch"] == output["completion_mask"][:4].sum().clamp(min=1)
 
 
-@pytest.mark.parametrize("loss_type", ["dapo", "bnpo", "grpo"])
+@pytest.mark.parametrize("loss_type", ["bnpo", "grpo"])
 def test_training_runs(tmp_path, loss_type):
     trainer = tiny.build(
         DisagreementGRPOTrainer,

@@ -191,7 +191,13 @@ def test_an_estimator_replaces_the_advantages(tmp_path, name):
 
 def test_trls_own_rule_as_an_estimator_gives_trls_advantages(tmp_path):
     rule = advantages.get("grpo", ddof=1, eps=1e-4)
-    trainer = tiny.build(DisagreementGRPOTrainer, tmp_path, estimator=rule)
+    trainer = tiny.build(
+        DisagreementGRPOTrainer,
+        tmp_path,
+        args={"reward_weights": [1.0, 0.3]},
+        reward_funcs=[tiny.sometimes_none, tiny.length_reward],
+        estimator=rule,
+    )
     trainer.train()
     rows = run_of(trainer).rollouts().to_pandas()
     assert rows.advantage_used.tolist() == pytest.approx(
@@ -287,3 +293,54 @@ def test_recording_can_be_turned_off(tmp_path):
 def test_bad_arguments_are_refused(tmp_path, extra):
     with pytest.raises((InputError, UnsupportedError)):
         tiny.build(DisagreementGRPOTrainer, tmp_path, **extra)
+
+
+@pytest.mark.parametrize("silent", ["keep", "mask", "resample"])
+def test_a_per_token_estimator_fills_the_completion_mask(tmp_path, silent):
+    from dissensus.core.advantages import AdvantageEstimator
+
+    def decaying(groups, context):
+        spread = np.repeat(groups.centered, np.diff(context.token_offsets))
+        place = np.concatenate([np.arange(n) for n in np.diff(context.token_offsets)])
+        return spread * 0.5**place
+
+    outputs = []
+
+    class Mine(DisagreementGRPOTrainer):
+        def _generate_and_score_completions(self, inputs):
+            outputs.append(super()._generate_and_score_completions(inputs))
+            return outputs[-1]
+
+    rule = AdvantageEstimator("decaying", decaying, needs=("token_offsets",))
+    trainer = tiny.build(Mine, tmp_path, estimator=rule, silent=silent)
+    trainer.train()
+    assert all(torch.isfinite(p).all() for p in trainer.model.parameters())
+    rows = run_of(trainer).rollouts().to_pandas()
+    for output in outputs:
+        table, mask = output["advantages"], output["completion_mask"]
+        assert table.shape == mask.shape
+        assert (table[mask == 0] == 0).all()
+        assert torch.allclose(table[:, 1:] * mask[:, 1:], table[:, :-1] * 0.5 * mask[:, 1:])
+    mean = table.sum(1) / mask.sum(1)
+    last = rows[(rows.step == 1) & rows.trained].advantage_used.to_numpy()
+    assert sorted(last) == pytest.approx(
+        sorted(m for m, row in zip(mean.tolist(), table, strict=True)
+               if silent != "mask" or row.any()), abs=1e-6
+    )  # fmt: skip
+
+
+def test_what_trl_cannot_give_an_estimator_is_refused(tmp_path):
+    from dissensus.core.advantages import AdvantageEstimator
+
+    def rule(needs):
+        return AdvantageEstimator("asks", lambda groups, _context: groups.centered, needs=needs)
+
+    with pytest.raises(UnsupportedError, match="token_entropies"):
+        tiny.build(DisagreementGRPOTrainer, tmp_path, estimator=rule(("token_entropies",)))
+    with pytest.raises(UnsupportedError, match="vespo"):
+        tiny.build(
+            DisagreementGRPOTrainer,
+            tmp_path,
+            args={"loss_type": "vespo"},
+            estimator=rule(("token_offsets",)),
+        )

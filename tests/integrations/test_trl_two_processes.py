@@ -31,7 +31,7 @@ def folder(tmp_path_factory):
         timeout=280,
         check=False,
     )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    assert done.returncode == 0, done.stderr[-3000:]
     return found
 
 
@@ -60,6 +60,20 @@ def test_evaluation_groups_straddle_too(folder):
     groups = run.groups(split="eval").to_pandas()
     assert groups.rollouts.tolist() == [4] * 6  # after step 2 and at the end
     assert groups.groupby("step").prompt_id.nunique().tolist() == [3, 3]
+
+
+def test_wrapped_reward_functions_record_the_same_groups(folder):
+    columns = ["step", "split", "group_id", "prompt_id", "rollouts", "mean", "std", "length_mean"]
+    subclass, wrapped = (
+        Run(folder / run).groups(columns=columns).to_pylist()
+        for run in ("straddling/dissensus", "wrapped/run")
+    )
+    assert len(subclass) == 15
+    for mine, other in zip(subclass, wrapped, strict=True):
+        assert other == {k: pytest.approx(v, abs=1e-6) if isinstance(v, float) else v
+                         for k, v in mine.items()}  # fmt: skip
+    ranks = Run(folder / "wrapped" / "run").rollouts().to_pandas()
+    assert set(ranks["rank"]) == {0, 1}
 
 
 def test_masked_gradients_average_to_trls(folder):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import atexit
+import shutil
 import tempfile
 import warnings
 from pathlib import Path
@@ -15,6 +16,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from trl import GRPOConfig
 
 torch.set_num_threads(1)  # two threads on tensors this small only wait for each other
+
+FOLDER = Path(tempfile.mkdtemp(prefix="dissensus-tiny-"))
+atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 
 PAD, EOS, UNK = "<pad>", "<eos>", "<unk>"
 WORDS = [str(i) for i in range(10)] + ["+", "=", "a", "b", "c", "d"]
@@ -51,8 +55,9 @@ def model(seed: int = 0) -> LlamaForCausalLM:
     # By way of a folder, because TRL loads a reference model by the policy's name.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        folder = Path(tempfile.gettempdir()) / f"dissensus-tiny-{os.getpid()}-{seed}"
-        LlamaForCausalLM(config).save_pretrained(folder)
+        folder = FOLDER / str(seed)
+        if not folder.exists():
+            LlamaForCausalLM(config).save_pretrained(folder)
         return LlamaForCausalLM.from_pretrained(folder)
 
 

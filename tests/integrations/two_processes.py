@@ -17,7 +17,12 @@ from accelerate.utils import gather_object
 from trl import GRPOTrainer
 
 from dissensus.errors import UnsupportedError
-from dissensus.integrations.trl import DisagreementGRPOTrainer, DisagreementMixin
+from dissensus.integrations.trl import (
+    DisagreementGRPOTrainer,
+    DisagreementMixin,
+    RecordingCallback,
+    open_recorder,
+)
 
 warnings.simplefilter("ignore")
 FOLDER = Path(sys.argv[1])
@@ -39,18 +44,22 @@ def straddling_groups():
         "eval_steps": 2,
     }
 
-    def trained(cls, name):
+    def trained(cls, name, *, recorder=None):
+        functions = [tiny.even_digits, tiny.length_reward]
         trainer = tiny.build(
             cls,
             FOLDER / name,
             args=args,
-            reward_funcs=[tiny.even_digits, tiny.length_reward],
+            reward_funcs=[recorder.wrap_reward(fn) for fn in functions] if recorder else functions,
             eval_dataset=tiny.dataset(3),
+            callbacks=[RecordingCallback(recorder)] if recorder else None,
         )
         trainer.train()
         return trainer
 
-    theirs = trained(GRPOTrainer, "plain")
+    tiny.config(FOLDER / "wrapped")  # the arguments say how the processes talk
+    with open_recorder(FOLDER / "wrapped" / "run") as recorder:
+        theirs = trained(GRPOTrainer, "wrapped", recorder=recorder)
     ours = trained(DisagreementGRPOTrainer, "straddling")
     assert torch.equal(weights(theirs), weights(ours)), "recording changed the training"
     rank = ours.accelerator.process_index
@@ -169,6 +178,7 @@ def refusal():
 
 def main():
     logging.getLogger("dissensus").setLevel(logging.ERROR)
+    tiny.model()  # once there are two processes, only the first one saves
     report = {"straddling": straddling_groups(), "gradients": masked_gradients()}
     unequal_lengths()
     resampling()
