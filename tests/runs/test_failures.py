@@ -181,6 +181,11 @@ HOSTILE = {
     "too few texts": {"completions": ["a"]},
     "texts of all rows for some": {"completions": ["a"] * 4, "local": slice(0, 2)},
     "step is not a number": {"step": None},
+    "step of more than 64 bits": {"step": 10**30},
+    "generation is not a number": {"generation": "x"},
+    "generation is NaN": {"generation": math.nan},
+    "generation below 0": {"generation": -1},
+    "generation out of reach": {"generation": 10**9},
     "advantages of another length": {"advantages_used": [1.0]},
     "flags are numbers": {"truncated": [0.5, 0.5, 0.5, 0.5]},
     "a function's rewards": {"rewards_by_function": {"f": [1.0]}},
@@ -206,9 +211,19 @@ def test_bad_scalars_are_counted(tmp_path):
     with Recorder(tmp_path) as recorder:
         recorder.scalars(step=0, values={"a": "text"})
         recorder.scalars(step="x", values={"a": 1.0})
+        recorder.scalars(step=10**30, values={"a": 1.0})
         recorder.scalars(step=0, values={"b\x00\ud800": 1})
-    assert recorder.dropped == {"invalid_calls": 2}
+    assert recorder.dropped == {"invalid_calls": 3}
     assert Run(tmp_path).scalars()["name"].to_pylist() == ["b\x00?"]
+
+
+def test_ids_of_python_and_numpy_may_be_mixed(tmp_path):
+    with Recorder(tmp_path, strict=True) as recorder:
+        recorder.record(
+            step=0, group_ids=[1, np.int64(1)], prompt_ids=["a", np.str_("a")], rewards=[1, 0]
+        )
+    row = Run(tmp_path).groups(columns=["group_id", "prompt_id", "size"]).to_pylist()
+    assert row == [{"group_id": "1", "prompt_id": "a", "size": 2}]
 
 
 def test_hostile_text_and_ids_come_back(tmp_path):

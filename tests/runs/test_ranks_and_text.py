@@ -88,6 +88,13 @@ def test_text_over_budget_is_null_and_counted(tmp_path):
     assert recorder.dropped == {"texts_over_budget": 10, "prompts_over_budget": 1}
 
 
+def test_the_budget_counts_bytes_and_not_characters(tmp_path):
+    with Recorder(tmp_path, text_budget_bytes=100, strict=True) as recorder:
+        recorder.record(**batch(0, completions=["字" * 5] * 4, prompts=["字" * 9] * 4))
+    # 60 bytes in two groups, and 37.5 may go in the first half; no prompt of 27 fits into 25.
+    assert recorder.dropped == {"texts_over_budget": 2, "prompts_over_budget": 2}
+
+
 def test_no_budget_keeps_everything(tmp_path):
     with Recorder(tmp_path, text_budget_bytes=None) as recorder:
         recorder.record(**batch(0, completions=["x" * 10_000] * 4))

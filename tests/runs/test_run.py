@@ -165,6 +165,16 @@ def test_plain_duckdb_agrees_with_run(tmp_path):
         )
 
 
+@pytest.mark.parametrize(("name", "sibling"), [("lr[1]", "lr1"), ("lr*", "lrx"), ("lr?", "lr2")])
+def test_the_name_of_a_folder_is_no_pattern(tmp_path, name, sibling):
+    for folder, n_steps in ((name, 5), (sibling, 3)):
+        record_steps(tmp_path / folder, range(n_steps), compact_every=2)
+    assert Run(tmp_path / name).groups()["step"].to_pylist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert Run(tmp_path / name).steps().num_rows == 5
+    plain = plain_duckdb(tmp_path / name)
+    assert plain.execute("SELECT count(*), max(step) FROM groups").fetchone() == (10, 4)
+
+
 def test_views_work_from_the_run_folder_and_through_the_search_path(tmp_path, monkeypatch):
     import duckdb
 

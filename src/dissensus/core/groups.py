@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dissensus.errors import InputError
 
-__all__ = ["DEFAULT_TOL", "BoolArray", "FloatArray", "IntArray", "RewardGroups"]
+__all__ = ["DEFAULT_TOL", "BoolArray", "FloatArray", "IntArray", "RewardGroups", "id_kinds"]
 
 FloatArray: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.int64]
@@ -460,7 +460,7 @@ def _as_ids(group_ids: Any) -> NDArray[Any]:
     return ids
 
 
-def _kinds(ids: list[Any]) -> set[type]:
+def id_kinds(ids: list[Any]) -> set[type]:
     """Types of the ids, with numpy's own counted as Python's; booleans are no integers here."""
     return {
         int if issubclass(kind, np.integer) else str if issubclass(kind, str) else kind
@@ -469,7 +469,7 @@ def _kinds(ids: list[Any]) -> set[type]:
 
 
 def _object_ids(ids: NDArray[Any]) -> NDArray[Any]:
-    kinds = _kinds(ids.tolist())
+    kinds = id_kinds(ids.tolist())
     if len(kinds) > 1 or kinds - {int, str}:
         raise InputError(
             "group ids must be all integers or all strings",

@@ -25,6 +25,9 @@ __all__ = ["BEAT_S", "Housekeeping", "write_run_files"]
 BEAT_S = 2.0
 """Seconds between two heartbeats."""
 
+LONGEST_GAP = 1_000_000
+"""Generation numbers that a caller may skip at once."""
+
 
 class Housekeeping:
     """Stands between the writer thread and the sink, in the writer thread.
@@ -90,12 +93,19 @@ class Housekeeping:
         elif is_idle and self._sweep_at is not None and now >= self._sweep_at:
             self._sweep()
 
-    def check_number(self, generation: int) -> None:
-        """Refuse a generation number that cannot be written any more.
+    def check_number(self, generation: int, next_generation: int) -> None:
+        """Refuse a generation number that cannot be written any more, or that is out of reach.
 
         Raises:
-            InputError: It belongs to an earlier attempt, or was compacted.
+            InputError: It belongs to an earlier attempt, was compacted, or skips a million numbers:
+                compaction goes through all of them.
         """
+        if generation >= next_generation + LONGEST_GAP:
+            raise InputError(
+                f"generation numbers may skip at most {LONGEST_GAP} at once",
+                where="record(generation=…)",
+                got=generation,
+            )
         done = self._compacted["generations"]
         if generation <= done:
             raise InputError(

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import sys
+import threading
 import time
 import weakref
 from collections import Counter
@@ -98,6 +99,7 @@ class Recorder:
         self.rank, self.world_size, self.strict = rank, world_size, strict
         self._pid = os.getpid()
         self._is_closed = False
+        self._numbering = threading.Lock()
         self._dropped: Counter[str] = Counter()
         self._attempt = self._open(start_step, metadata, correct, tol, attempt)
         self._next_generation = self._first = self._attempt.first_generation
@@ -213,8 +215,9 @@ class Recorder:
         """
         if not self._is_usable():
             return self._next_generation
-        number = self._take_number(generation)
+        number = self._next_generation
         try:
+            number = self._take_number(generation)
             record = records.capture(
                 step=step,
                 generation=number,
@@ -238,7 +241,6 @@ class Recorder:
                 references=references,
                 completions=completions,
             )
-            self._housekeeping.check_number(number)
             self._writer.submit(record)
         except Exception as error:  # noqa: BLE001 - nothing may stop training
             self._refuse("record", error)
@@ -255,9 +257,9 @@ class Recorder:
         if not self._is_usable():
             return
         try:
-            now_s = time.time()
+            number, now_s = records.integer("step", step), time.time()
             taken = [
-                (int(step), str(split), str(name), _finite(value), now_s)
+                (number, str(split), str(name), _finite(value), now_s)
                 for name, value in values.items()
             ]
             self._writer.submit_scalars(taken)
@@ -351,9 +353,13 @@ class Recorder:
         return {"dropped": self.dropped, "generation": self._next_generation}
 
     def _take_number(self, generation: int | None) -> int:
-        number = self._next_generation if generation is None else int(generation)
-        self._next_generation = max(self._next_generation, number + 1)
-        return number
+        with self._numbering:
+            number = self._next_generation
+            if generation is not None:
+                number = records.integer("generation", generation)
+                self._housekeeping.check_number(number, self._next_generation)
+            self._next_generation = max(self._next_generation, number + 1)
+            return number
 
     def _is_usable(self) -> bool:
         if os.getpid() != self._pid:  # before any lock: a fork may have copied a locked one
@@ -386,7 +392,7 @@ def _finite(value: Any) -> float:
 
 def _check_numbers(start_step: int, correct: float | None, tol: float) -> None:
     where = "Recorder"
-    if int(start_step) != start_step or start_step < 0:
+    if records.integer("start_step", start_step) < 0:
         raise InputError("start_step must be an integer ≥ 0", where=where, got=start_step)
     if correct is not None and not math.isfinite(correct):
         raise InputError("correct must be a finite threshold", where=where, got=correct)

@@ -9,10 +9,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from dissensus.core.groups import BoolArray, FloatArray
+from dissensus.core.groups import BoolArray, FloatArray, id_kinds
 from dissensus.errors import InputError
 
-__all__ = ["Ids", "Record", "Texts", "capture", "pick"]
+__all__ = ["Ids", "Record", "Texts", "capture", "integer", "pick"]
 
 Ids: TypeAlias = NDArray[Any] | list[Any]
 Texts: TypeAlias = list[str | None]
@@ -101,12 +101,14 @@ def capture(
     n_local = n if local is None else len(range(*rows.indices(n)))
     functions = (rewards_by_function or {}).items()
     return Record(
-        step=_integer("step", step),
+        step=integer("step", step),
         generation=generation,
         split=str(split),
-        round=_integer("round", round),
+        round=integer("round", round),
         epoch=None if epoch is None else float(epoch),
-        policy_version=_integer("policy_version", policy_version, is_optional=True),
+        policy_version=None
+        if policy_version is None
+        else integer("policy_version", policy_version),
         time_s=time_s,
         group_ids=_ids("group_ids", group_ids, n),
         prompt_ids=_ids("prompt_ids", prompt_ids, n),
@@ -146,16 +148,19 @@ def _rewards(rewards: Any) -> FloatArray:
     return values
 
 
-def _integer(name: str, value: Any, *, is_optional: bool = False) -> Any:
-    if is_optional and value is None:
-        return None
+def integer(name: str, value: Any) -> int:
+    """The value as an int that a column can hold.
+
+    Raises:
+        InputError: It is not a whole number, or does not fit into 64 bits.
+    """
     try:
         number = int(value)
-        if number == value:
+        if number == value and -(2**63) <= number < 2**63:
             return number
     except (TypeError, ValueError, OverflowError):
         pass
-    raise InputError(f"{name} must be an integer", where=f"record({name}=…)", got=value)
+    raise InputError(f"{name} must be an integer of 64 bits", where=f"{name}=…", got=value)
 
 
 def _check_length(name: str, got: int, expected: int | None) -> None:
@@ -224,11 +229,10 @@ def _ids(name: str, ids: Any, n: int) -> Ids:
     else:
         ids = list(ids)
         _check_length(name, len(ids), n)
-    kinds = set(map(type, ids))
-    kind = next(iter(kinds))
-    if len(kinds) == 1 and issubclass(kind, str):
+    kinds = id_kinds(ids)
+    if kinds == {str}:
         return list(ids)
-    if len(kinds) > 1 or not issubclass(kind, (int, np.integer)) or kind is bool:
+    if kinds != {int}:
         raise InputError(
             f"{name} must be all integers or all strings",
             where=f"record({name}=…)",

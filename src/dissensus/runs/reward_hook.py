@@ -106,6 +106,13 @@ class _Pending:
     epoch: float | None
     rewards: dict[int, FloatArray] = field(default_factory=dict)
 
+    def rows(self) -> list[dict[str, Any]]:
+        """Prompt and known columns of each rollout, as rows of the data set."""
+        return [
+            {"prompt": prompt, **{name: values[i] for name, values in self.columns.items()}}
+            for i, prompt in enumerate(self.prompts)
+        ]
+
 
 class RewardHook:
     """Collects what the wrapped reward functions of one recorder see.
@@ -176,23 +183,18 @@ class RewardHook:
     # ---- private -----------------------------------------------------------------------------
 
     def _record(self, recorder: Recorder, pending: _Pending, split: str) -> None:
-        rows = [
-            {"prompt": prompt, **{name: values[i] for name, values in pending.columns.items()}}
-            for i, prompt in enumerate(pending.prompts)
-        ]
-        n_local = len(rows)
-        by_number = [
-            pending.rewards.get(i, np.full(n_local, np.nan)) for i in range(len(self.names))
-        ]
-        mine: dict[str, Any] = {
-            "prompt_ids": [prompt_id(row) for row in rows],
-            "rewards": np.stack(by_number, axis=1),
-            "lengths": None
-            if pending.completion_ids is None
-            else [len(ids) for ids in pending.completion_ids],
-            "truncated": self._truncated(pending.completion_ids),
-        }
+        try:
+            rows = pending.rows()
+            mine = self._numbers(pending, rows)
+        except Exception as error:
+            if self.gather is not None:
+                self.gather({"error": repr(error)})  # the other processes wait for this one
+            raise
         parts = [mine] if self.gather is None else self.gather(mine)
+        failures = [part["error"] for part in parts if "error" in part]
+        if failures:
+            raise InputError("another process could not read its rewards", got=failures[0])
+        n_local = len(rows)
         start = sum(len(part["prompt_ids"]) for part in parts[: recorder.rank])
         prompt_ids = [i for part in parts for i in part["prompt_ids"]]
         scores = np.concatenate([part["rewards"] for part in parts])
@@ -215,6 +217,18 @@ class RewardHook:
             epoch=pending.epoch,
             local=slice(start, start + n_local),
         )
+
+    def _numbers(self, pending: _Pending, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """What every process needs to know of this one's rows."""
+        unscored = np.full(len(rows), np.nan)
+        by_number = [pending.rewards.get(i, unscored) for i in range(len(self.names))]
+        completion_ids = pending.completion_ids
+        return {
+            "prompt_ids": [prompt_id(row) for row in rows],
+            "rewards": np.stack(by_number, axis=1),
+            "lengths": None if completion_ids is None else [len(ids) for ids in completion_ids],
+            "truncated": self._truncated(completion_ids),
+        }
 
     def _truncated(self, completion_ids: Sequence[Sequence[int]] | None) -> list[bool] | None:
         if completion_ids is None or not self.end_ids:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +29,10 @@ COLUMN_NAMES: dict[str, list[str]] = {
 """Columns of each table as readers get them: those of the schema, and the two of the path."""
 
 
+_GLOB = re.compile(r"[*?\[]")
+"""What DuckDB would take for a pattern: a folder runs/lr[1] must not read runs/lr1 as well."""
+
+
 def scan(table: str, segments: Sequence[Segment], ends: dict[int, int | None]) -> str:
     """SQL for the live rows of some segments: the columns of this version, nulls where missing."""
     names = ", ".join(f'"{name}"' for name in COLUMN_NAMES[table])
@@ -50,7 +55,7 @@ def scan(table: str, segments: Sequence[Segment], ends: dict[int, int | None]) -
 
 def read_parquet(paths: Sequence[Path], extra: str = "") -> str:
     """SQL that reads some files, whatever columns each of them has."""
-    files = ", ".join(quote(str(path)) for path in paths)
+    files = ", ".join(quote(_GLOB.sub(r"[\g<0>]", str(path))) for path in paths)
     return f"read_parquet([{files}], union_by_name=true{extra})"
 
 

@@ -111,7 +111,7 @@ class Sink:
             return None, 0.0, 0
         size = estimate_bytes(record.n_rollouts, record.lengths)
         if self._world_size == 1 and record.n_local == record.n_rollouts:
-            size = np.array([len(str(t or "")) for t in record.completions], dtype=np.float64)
+            size = np.array([_text_bytes(t) for t in record.completions], dtype=np.float64)
         keep, taken = choose_groups(
             groups,
             size,
@@ -134,7 +134,7 @@ class Sink:
         taken = 0.0
         has_text = []
         for row in new:
-            size = sum(len(str(column[row] or "")) for column in columns)
+            size = sum(_text_bytes(column[row]) for column in columns)
             has_text.append(self.prompt_bytes + taken + size <= self._prompt_budget)
             taken += size * has_text[-1]
         return new, has_text, taken
@@ -142,6 +142,11 @@ class Sink:
     def _commit(self, table: str, number: int, data: pa.Table) -> None:
         path = store.segment_path(self.run_dir, table, self.attempt, self.rank, number)
         store.commit_bytes(path, arrow.encode(data))
+
+
+def _text_bytes(text: Any) -> int:
+    """Bytes of a text in UTF-8: three for each character of some languages."""
+    return len(str(text or "").encode("utf-8", "replace"))
 
 
 def _listed(ids: Ids) -> list[Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dissensus.runs.schema import SCHEMAS, TABLES
+from dissensus.runs.schema import TABLES
 
 __all__ = ["PROMPT_SUMS", "STEP_SUMS", "VIEWS_SQL", "prompts_from_sums", "steps_from_sums"]
 
@@ -184,7 +184,9 @@ _KEYS = {
 
 
 def _in_run(pattern: str) -> str:
-    return f"coalesce(getvariable('dissensus_run') || '/', '') || '{pattern}'"
+    # The folder's own name is no pattern: in runs/lr[1], [1] would also stand for runs/lr1.
+    folder = r"regexp_replace(getvariable('dissensus_run')::VARCHAR, '([*?\[])', '[\1]', 'g')"
+    return f"coalesce({folder} || '/', '') || '{pattern}'"
 
 
 def _views_sql() -> str:
@@ -200,8 +202,3 @@ def _views_sql() -> str:
 
 VIEWS_SQL: str = _views_sql()
 """Content of views.sql, the same in every run of this version."""
-
-
-def column_list(table: str) -> str:
-    """Quoted names of the columns of a table, with the two that come from the path."""
-    return ", ".join(f'"{name}"' for name in (*SCHEMAS[table].names, "attempt", "rank"))
