@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -123,11 +124,13 @@ def test_report_of_hostile_text_cannot_steer_a_terminal(tmp_path, capsys):
     assert max(map(len, text.splitlines())) <= 80
 
 
-def test_a_page_that_cannot_be_written_is_one_line(folder, tmp_path, capsys):
-    assert run(["report", str(folder), "--html", str(tmp_path)]) == 2
-    captured = capsys.readouterr()
-    assert captured.err.count("\n") == 1
-    assert str(tmp_path) in captured.err
+def test_a_page_that_cannot_be_written_is_one_line(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for target in (str(tmp_path), "."):
+        assert run(["report", str(folder), "--html", target]) == 2
+        captured = capsys.readouterr()
+        assert captured.err.count("\n") == 1
+        assert f"{target}: cannot write the page" in captured.err
 
 
 def test_a_reader_that_closes_the_pipe_is_no_error(folder):
@@ -195,6 +198,21 @@ def test_estimators(capsys):
     assert found["grpo"]["parameters"] == {"ddof": 0, "eps": 0.0}
     assert run(["estimators"]) == 0
     assert "dr_grpo" in capsys.readouterr().out
+
+
+def test_a_file_is_not_called_an_absent_folder(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert run(["report", str(tmp_path / "file")]) == 2
+    assert "not a file" in capsys.readouterr().err
+
+
+def test_report_of_a_run_without_rewards_says_so(tmp_path, capsys):
+    with Recorder(tmp_path) as recorder:
+        recorder.record(step=0, group_ids=[0, 0], prompt_ids=[0, 0], rewards=[math.nan] * 2)
+    assert run(["report", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert "No rollout has a reward" in text
+    assert "more than two values" not in text
 
 
 def test_report_of_an_empty_run(tmp_path, capsys):

@@ -105,6 +105,23 @@ def test_an_unmeasured_heldout_rate_is_null(tmp_path, capsys, monkeypatch):
     assert json.loads(capsys.readouterr().out)["heldout_before"] is None
 
 
+def test_a_heldout_rate_not_measured_after_training_is_null(tmp_path, capsys, monkeypatch):
+    training = fake_training([], interrupted=True, heldout_every=10)
+    monkeypatch.setattr("dissensus.lab.training.train", training)
+    assert run(["train", "--json", "--run", str(tmp_path / "r")]) == 130
+    found = json.loads(capsys.readouterr().out)
+    assert found["heldout_before"] == 0.25
+    assert found["heldout_after"] is None
+    assert found["heldout_after_standard_error"] is None
+
+
+def test_a_folder_with_a_run_is_refused(asked, tmp_path, capsys):
+    record_run(tmp_path, generations=2)
+    assert run(["train", "--run", str(tmp_path)]) == 2
+    assert asked == []
+    assert "holds a run already" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

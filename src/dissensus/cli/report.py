@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -91,6 +92,8 @@ def write_page(run: Run | Snapshot, summary: RunSummary | None, path: Path) -> N
 
     page = report_page(run, summary).encode("utf-8")
     try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         commit_bytes(path, page)
     except OSError as error:
         raise InputError(f"cannot write the page ({error.strerror})", where=str(path)) from error

@@ -75,6 +75,9 @@ def train(
     exit code is 130.
     """
     name, parameters = (None, {}) if estimator is None else parse_estimator(estimator)
+    if run is not None and (run / "run.json").exists():
+        # Training starts at step 0, so a second attempt would supersede every row of the first.
+        raise InputError("the folder holds a run already", where=str(run), hint="name a new one")
     settings = _settings(
         run=run,
         steps=steps,
@@ -202,7 +205,10 @@ def _finish(result: TrainResult, *, as_json: bool) -> None:
     page = Path(result.run) / REPORT_NAME
     write_page(snapshot, summary, page)
     if as_json:
-        print_json(result.to_json() | {"report": str(page)})
+        document = result.to_json()
+        if summary.heldout is not None and summary.heldout.evaluations == 1:
+            document |= {"heldout_after": None, "heldout_after_standard_error": None}
+        print_json(document | {"report": str(page)})
         return
     print_summary(snapshot, summary)
     stopped = ", stopped by Ctrl-C" if result.interrupted else ""

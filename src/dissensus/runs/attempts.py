@@ -197,7 +197,8 @@ def read_info(run_dir: Path) -> dict[str, Any]:
         RunError: The folder is absent or not a run.
     """
     if not run_dir.is_dir():
-        raise RunError("there is no such folder", where=str(run_dir))
+        what = "a run is a folder, not a file" if run_dir.exists() else "there is no such folder"
+        raise RunError(what, where=str(run_dir))
     path = run_dir / "run.json"
     if not path.exists():
         raise RunError(

@@ -144,10 +144,16 @@ def _forecast(summary: RunSummary) -> Advice | None:
 def _unknown(summary: RunSummary) -> Advice | None:
     if not summary.train.groups or summary.train.all_wrong is not None:
         return None
+    if summary.train.reward_mean is None:
+        return Advice(
+            "unscored",
+            "No rollout has a reward (all are None, NaN or infinite), so nothing can be said about "
+            "agreement. Check what the reward functions return.",
+        )
     return Advice(
         "correct_unknown",
         "Correctness is unknown (rewards take more than two values and no threshold was declared), "
-        "so nothing is split by cause. Declare it with Recorder(correct=…).",
+        "so nothing is split by cause. Declare it with correct=… of the trainer or Recorder.",
     )
 
 

@@ -26,7 +26,7 @@ __all__ = ["Panel", "run_panels"]
 
 _UNKNOWN_CORRECT = (
     "Not shown: it needs to know which rollouts are correct. Rewards of this run take more than "
-    "two values and no threshold was declared (Recorder(correct=…))."
+    "two values and no threshold was declared (correct=… of the trainer or Recorder)."
 )
 _TABLE_ROWS = 24
 
