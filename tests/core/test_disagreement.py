@@ -80,3 +80,14 @@ def test_bad_input():
         summarise_groups(BATCH, [1.0])
     with pytest.raises(InputError, match="at least the rollouts"):
         disagreement_metrics(summarise_groups(BATCH), rollouts_generated=3)
+
+
+def test_a_group_without_scores_is_in_no_fraction_and_no_mean():
+    groups = RewardGroups.from_flat([1, 1, 1, 0, np.nan, np.nan], [0, 0, 1, 1, 2, 2])
+    metrics = disagreement_metrics(summarise_groups(groups))
+    assert metrics == {
+        "unanimous_frac": 0.5,
+        "all_wrong_frac": 0.0,
+        "all_correct_frac": 0.5,
+        "group_std_mean": 0.25,
+    }
