@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -96,6 +99,18 @@ def test_nothing_is_printed(tmp_path, capfd):
     train(TrainSettings(run=tmp_path / "run", **{**TINY, "steps": 1}))
     captured = capfd.readouterr()
     assert (captured.out, captured.err) == ("", "")
+
+
+def test_the_hub_is_never_asked():
+    code = (
+        "from dissensus.lab.quiet import quiet_frameworks\n"
+        "with quiet_frameworks():\n"
+        "    import datasets, huggingface_hub\n"
+        "assert huggingface_hub.constants.HF_HUB_OFFLINE\n"
+        "assert datasets.config.HF_HUB_OFFLINE\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=120)
 
 
 def test_ctrl_c_ends_with_a_whole_run(tmp_path):

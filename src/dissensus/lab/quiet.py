@@ -13,8 +13,8 @@ from dissensus._optional import require
 __all__ = ["quiet_frameworks"]
 
 _ENVIRONMENT = {
-    "HF_HUB_ENVIRONMENT": "1",
-    "HF_DATASETS_ENVIRONMENT": "1",
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "TRL_EXPERIMENTAL_SILENCE": "1",
