@@ -35,13 +35,15 @@ async def waiting(completion_ids, **_):
 
 
 @pytest.mark.parametrize(
-    "rewards",
-    [[tiny.even_digits, tiny.sometimes_none], [tiny.even_digits, waiting]],
-    ids=["with None", "async"],
+    ("rewards", "rows"),
+    [
+        ([tiny.even_digits, tiny.sometimes_none], [0, 1, 2, 3]),
+        ([tiny.even_digits, waiting], [0, 0, 0, 0]),
+    ],
+    ids=["with None", "async, two groups of one prompt in each batch"],
 )
-def test_wrapped_functions_record_the_groups_the_subclass_records(tmp_path, rewards):
-    data = {"train_dataset": tiny.dataset(5).select([0, 1, 1, 2, 3]),
-            "eval_dataset": tiny.dataset(3)}  # fmt: skip
+def test_wrapped_functions_record_the_groups_the_subclass_records(tmp_path, rewards, rows):
+    data = {"train_dataset": tiny.dataset(5).select(rows), "eval_dataset": tiny.dataset(3)}
     trainer = tiny.build(
         DisagreementGRPOTrainer, tmp_path / "a", args=ARGS, reward_funcs=rewards, **data
     )
