@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from dissensus.core import advantages
 from dissensus.core.advantages import AdvantageEstimator
@@ -51,14 +51,15 @@ class Settings:
         return settings
 
     def _validate(self) -> None:
-        _require(callable(self.estimator) or self.estimator is None, "estimator", self.estimator)
-        _require(self.silent in ("keep", "mask", "resample"), "silent", self.silent)
+        is_rule = callable(self.estimator) or self.estimator is None
+        _require(is_rule, "an estimator or its name", "estimator", self.estimator)
         _require(
-            isinstance(self.max_resample, int) and self.max_resample >= 1,
-            "max_resample",
-            self.max_resample,
+            self.silent in get_args(Silent), f"one of {get_args(Silent)}", "silent", self.silent
         )
-        _require(0 <= self.tol < float("inf"), "tol", self.tol)
+        is_count = isinstance(self.max_resample, int) and self.max_resample >= 1
+        _require(is_count, "a whole number ≥ 1", "max_resample", self.max_resample)
+        is_finite = 0 <= self.tol < float("inf")
+        _require(is_finite, "a finite number ≥ 0", "tol", self.tol)
         if self.recorder is not None and self.run_dir is not None:
             raise InputError("give either run_dir or recorder, not both", got=str(self.run_dir))
 
@@ -205,6 +206,6 @@ def _refuse(reason: str, *, hint: str | None = None) -> None:
     raise UnsupportedError(reason, where="DisagreementGRPOTrainer", hint=hint)
 
 
-def _require(is_fine: bool, name: str, value: object) -> None:
+def _require(is_fine: bool, what: str, name: str, value: object) -> None:
     if not is_fine:
-        raise InputError(f"The '{name}' parameter cannot be used", got=value)
+        raise InputError(f"The '{name}' parameter must be {what}", got=value)
