@@ -120,17 +120,18 @@ def disagreement_metrics(
             got=(generated, total),
         )
     metrics = {}
-    n_scored = int(np.count_nonzero(summary.size))
+    is_scored = summary.size > 0
+    n_scored = int(np.count_nonzero(is_scored))
     if n_scored:  # a group without a scored rollout is neither unanimous, nor has it a std
         metrics["unanimous_frac"] = int(np.count_nonzero(summary.is_unanimous)) / n_scored
         if summary.is_all_wrong is not None and summary.is_all_correct is not None:
             metrics["all_wrong_frac"] = int(np.count_nonzero(summary.is_all_wrong)) / n_scored
             metrics["all_correct_frac"] = int(np.count_nonzero(summary.is_all_correct)) / n_scored
-        metrics["group_std_mean"] = float(np.nansum(summary.std)) / n_scored
+        metrics["group_std_mean"] = float(summary.std[is_scored].sum()) / n_scored
     if summary.is_silent is not None and summary.contrast is not None:
         used = summary.rollouts if trained is None else np.asarray(trained)
         metrics["silent_frac"] = float(summary.is_silent.mean())
         metrics["effective_rollout_frac"] = float(used[~summary.is_silent].sum() / generated)
-        contrast = np.nansum(summary.contrast[used > 0])
+        contrast = summary.contrast[(used > 0) & is_scored].sum()
         metrics["contrast_per_1000_rollouts"] = float(1000.0 * contrast / generated)
     return metrics

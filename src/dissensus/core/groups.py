@@ -405,8 +405,11 @@ def _frozen(array: NDArray[Any]) -> NDArray[Any]:
 
 def _divide(total: NDArray[Any], count: NDArray[Any]) -> FloatArray:
     """Quotient total / count, NaN where count ≤ 0."""
+    is_defined = count > 0
+    if is_defined.all():
+        return np.asarray(total / count, dtype=np.float64)
     out = np.full(len(total), np.nan)
-    np.divide(total, count, out=out, where=count > 0)
+    np.divide(total, count, out=out, where=is_defined)
     return out
 
 
