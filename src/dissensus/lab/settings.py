@@ -26,7 +26,8 @@ class TrainSettings:
         prompts_per_step: Prompts in one step.
         group_size: Rollouts per prompt and step.
         seed: Of the training prompts, their order and the sampling.
-        learning_rate: Of AdamW, constant after five steps of warm-up.
+        learning_rate: Of AdamW, its peak: it rises over an eighth of the steps, then falls
+            linearly to 0.
         estimator: Name of an advantage estimator; None leaves TRL's own advantages.
         estimator_parameters: Its parameters, such as `{"ddof": 1, "eps": 1e-4}`.
         silent: What happens to silent groups: `"keep"`, `"mask"` or `"resample"`.
@@ -44,7 +45,7 @@ class TrainSettings:
     """
 
     run: Path | None = None
-    steps: int = 80
+    steps: int = 60
     prompts_per_step: int = 64
     group_size: int = 8
     seed: int = 0

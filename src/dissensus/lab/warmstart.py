@@ -1,10 +1,10 @@
 """Make the packaged checkpoint: ``python -m dissensus.lab.warmstart``.
 
-A short supervised run on demonstrations of the training prompts, from random weights. It is meant
-to leave room for reinforcement learning: it is short, so hard levels stay unsolved, and it learns
-from imperfect demonstrations, in which a share of the characters is wrong (`RECIPE`), so even
-on easy prompts the model samples wrong answers until GRPO removes that noise. Held-out prompts
-are never shown.
+A short supervised run from random weights, on demonstrations of training prompts; held-out prompts
+are never shown. It leaves room for reinforcement learning on purpose. It is short, so hard levels
+stay unsolved; and its last phase learns from demonstrators who slip: a share of the digits is
+wrong (`RECIPE`), so the model samples wrong answers to prompts whose right answer it prefers. What
+GRPO gains first is the removal of that noise.
 """
 
 from __future__ import annotations
@@ -80,15 +80,17 @@ class Recipe:
 RECIPE = Recipe(
     phases=(
         Phase(seed=0, steps=900, learning_rate=3e-3, warmup_steps=50),
+        Phase(seed=1, steps=400, learning_rate=2e-3, warmup_steps=20),
         Phase(
             seed=7,
-            steps=120,
+            steps=150,
             learning_rate=6e-4,
             warmup_steps=10,
             noise={
-                "addition": (0.0, 0.3, 0.25, 0.25),
-                "modulo": (0.25, 0.25, 0.25, 0.25),
-                "sorting": (0.1, 0.3, 0.35, 0.35),
+                "addition": (0.0, 0.25, 0.25, 0.25),
+                "modulo": (0.0, 0.25, 0.25, 0.25),
+                "sorting": (0.0, 0.25, 0.3, 0.3),
+                "chain": (0.0, 0.2, 0.2, 0.2),
             },
         ),
     )
