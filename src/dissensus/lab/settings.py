@@ -45,7 +45,7 @@ class TrainSettings:
     """
 
     run: Path | None = None
-    steps: int = 60
+    steps: int = 80
     prompts_per_step: int = 64
     group_size: int = 8
     seed: int = 0
