@@ -142,7 +142,9 @@ class Run:
 
     def prompts(self) -> pa.Table:
         """One row per prompt: prompt_id, prompt, reference, and where it was first seen."""
-        return self._retrying(lambda: self._query("FROM prompts ORDER BY generation, prompt_id", ["prompts"]))
+        return self._retrying(
+            lambda: self._query("FROM prompts ORDER BY generation, prompt_id", ["prompts"])
+        )
 
     def scalars(self, name: str | None = None, split: str | None = None) -> pa.Table:
         """One row per scalar: step, split, name, value, time_s."""
