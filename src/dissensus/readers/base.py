@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 Container: TypeAlias = Literal["jsonl", "json", "csv", "parquet", "torch", "pickle", "unknown"]
-"""What a file is by its first bytes: `json` is one document, `torch` a zip archive of torch.save."""
+"""What a file is by its first bytes: `json` is one document, `torch` a zip archive (torch.save)."""
 
 Certainty: TypeAlias = Literal["exact", "likely", "guessed"]
 GroupingKind: TypeAlias = Literal["key", "prompt", "consecutive", "size", "counts"]
@@ -125,6 +125,7 @@ class Layout:
         required: Raw columns that every row must have; a row without one is unreadable.
         unnest: Raw list columns that lie parallel: a row holds many rollouts, and each expression
             sees one element of these.
+        flags: Raw text columns that hold yes or no, in words or as a number.
         metadata: What the log says about the framework: "framework", "version", settings.
         notes: What a reader of the report should know about this log.
     """
@@ -134,6 +135,7 @@ class Layout:
     grouping: Grouping
     required: tuple[str, ...] = ()
     unnest: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
