@@ -130,6 +130,18 @@ class Log:
         self._make_groups()
         return list(self._notes)
 
+    @property
+    def columns(self) -> frozenset[str]:
+        """Canonical columns that the log has."""
+        return frozenset(self._layout.columns)
+
+    @property
+    def threshold(self) -> float | None:
+        """Reward from which a rollout is correct; None where that is unknown or a column."""
+        self._make_groups()
+        known = self._correctness or Correctness()
+        return None if known.low is None or known.high is None else (known.low + known.high) / 2
+
     # ---- tables ------------------------------------------------------------------------------
 
     def groups(self, columns: Sequence[str] | None = None, split: str | None = None) -> pa.Table:
@@ -186,6 +198,27 @@ class Log:
         names = ", ".join(f'"{name}"' for name in columns)
         cursor = self._connection.cursor()
         yield from cursor.execute(f"SELECT {names} FROM ({rows})").to_arrow_reader(rows_per_batch)  # noqa: S608
+
+    def sorted_rollouts(self, folder: Path, columns: Sequence[str]) -> Iterator[Any]:
+        """Rollouts as Arrow record batches, generation by generation and group by group.
+
+        They are sorted by way of a file, so that memory stays bounded.
+
+        Args:
+            folder: Where the file may lie.
+            columns: As in `batches`.
+        """
+        import pyarrow.parquet as pq
+
+        self._make_groups()
+        file = folder / "sorted.parquet"
+        rows = self._rollout_rows([*columns, "row"], "", ordered=False)
+        self._connection.execute(
+            f"""COPY (SELECT * FROM ({rows}) ORDER BY step, generation, split, round,
+                min(row) OVER (PARTITION BY step, generation, split, round, group_id), group_id, row
+            ) TO {quote(str(file))} (FORMAT parquet, ROW_GROUP_SIZE 8192)"""  # noqa: S608
+        )
+        yield from pq.ParquetFile(file).iter_batches(4096)
 
     def sql(self, query: str) -> pa.Table:
         """Run a DuckDB query over the views groups, rollouts and prompts.

@@ -95,7 +95,7 @@ def _list_files(path: Path) -> list[Path]:
             raise InputError(f"the folder holds more than {_MAX_FILES} files", where=str(path))
         return sorted(found, key=_natural)
     if not path.exists():
-        raise InputError("there is no such file or folder", where=str(path))
+        raise InputError("there is no such folder or file", where=str(path))
     if not path.is_file():
         raise InputError("it is neither a file nor a folder", where=str(path))
     if path.stat().st_size == 0:
