@@ -10,6 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dissensus.cli.output import make_console, print_json
+from dissensus.cli.source import (
+    FormatOption,
+    MapOption,
+    StrictOption,
+    TrustOption,
+    log_facts,
+    open_source,
+    print_log_facts,
+)
 from dissensus.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,29 +31,39 @@ __all__ = ["print_summary", "report", "write_page"]
 _TERMINAL_PROMPTS = 5
 
 
-def report(
-    source: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a recorded run.")],
+def report(  # noqa: PLR0917 — typer makes options of parameters
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="Folder of a recorded run, or a rollout log.")
+    ],
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write one self-contained page.")
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document and nothing else.")
     ] = False,
+    format: FormatOption = "auto",  # noqa: A002 — the option's name
+    mapping: MapOption = None,
+    strict: StrictOption = False,
+    trust_pickle: TrustOption = False,
 ) -> None:
-    """Summarise a run: what its rollouts taught, and why the rest did not."""
+    """Summarise a run or a log: what its rollouts taught, and why the rest did not."""
     single_threaded_algebra()
-    from dissensus.runs import Run
     from dissensus.views.snapshot import Snapshot
     from dissensus.views.summary import summarise_run
 
-    snapshot = Snapshot(Run(source))
+    opened = open_source(
+        source, format=format, mapping=mapping, strict=strict, trust_pickle=trust_pickle
+    )
+    snapshot = Snapshot(opened)
     summary = summarise_run(snapshot)
     if html is not None:
         write_page(snapshot, summary, html)
     if as_json:
-        print_json(summary.to_json() | ({} if html is None else {"html": str(html)}))
+        facts = log_facts(opened)
+        print_json(summary.to_json() | facts | ({} if html is None else {"html": str(html)}))
         return
     print_summary(snapshot, summary)
+    print_log_facts(opened)
     if html is not None:
         typer.echo(f"\nReport: {html}")
 

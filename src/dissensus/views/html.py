@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import dissensus
-from dissensus.runs import Run
 from dissensus.views.advice import advise
 from dissensus.views.examples import Answer, SplitGroup, split_groups
 from dissensus.views.format import UNKNOWN, clean_text, count, fraction, number, plural
 from dissensus.views.markup import Child, Markup, tag
 from dissensus.views.panels import Panel, run_panels
 from dissensus.views.prompts import PromptRow, extreme_prompts
+from dissensus.views.readable import Readable
 from dissensus.views.snapshot import Snapshot
 from dissensus.views.style import DARK, LIGHT
 from dissensus.views.summary import RunSummary, summarise_run
@@ -32,7 +32,7 @@ __all__ = ["report_page"]
 _SETTING_CHARS = 200
 
 
-def report_page(run: Run | Snapshot, summary: RunSummary | None = None) -> str:
+def report_page(run: Readable | Snapshot, summary: RunSummary | None = None) -> str:
     """Write the report of a run as one HTML document.
 
     Args:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from dissensus.runs import Run
+from dissensus.views.readable import Readable
 
 __all__ = ["PromptText", "Snapshot"]
 
@@ -47,13 +47,13 @@ class Snapshot:
     """The live groups of a run at the moment this is made, and the way to its texts.
 
     Args:
-        run: The run; its groups are read here, its texts when they are asked for.
+        run: The run, or a log; its groups are read here, its texts when they are asked for.
 
     Raises:
         RunError: A file of the run cannot be read.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Readable) -> None:
         import duckdb
 
         self.run = run

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from dissensus.runs import Run
 from dissensus.views.forecast import Forecast, forecast_unanimous
 from dissensus.views.prompts import PromptClass, prompt_classes
 from dissensus.views.queries import IS_TRAIN, MEASURES, Measures, Source, ordered_buckets, rows
+from dissensus.views.readable import Readable
 from dissensus.views.snapshot import Snapshot
 
 __all__ = ["GroupSize", "Heldout", "RunSummary", "TimePoint", "summarise_run"]
@@ -147,7 +147,7 @@ class RunSummary:
         }
 
 
-def summarise_run(run: Run | Snapshot) -> RunSummary:
+def summarise_run(run: Readable | Snapshot) -> RunSummary:
     """Summarise a run by a handful of queries; a million groups take a few seconds.
 
     Args:

@@ -1,0 +1,248 @@
+"""Per-prompt counts: how many of n rollouts were correct, without the rollouts themselves.
+
+Three shapes: a JSON object {prompt: [accuracy of each visit]}, a histogram of solve counts
+(`correct_of_64,problems`), and rows with a count of correct rollouts and a group size.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from dissensus.readers.base import Format, Grouping, Layout, ReportBadRow, Sample, quote_name
+from dissensus.readers.sniff import open_bytes
+from dissensus.readers.tabular import cast, raw_type
+
+__all__ = ["ACCURACY_LISTS", "COUNT_NAMES", "HISTOGRAM", "KOFN", "count_layout", "group_size_of"]
+
+MAX_GROUP_SIZE = 1024
+"""Largest group size that is looked for when only accuracies are given."""
+
+_TOL = 1e-4
+_BATCH = 65_536
+_READ_BYTES = 1 << 20
+_MAX_VALUE_CHARS = 64 << 20
+_HISTOGRAM = re.compile(r"correct_of_(\d{1,6})", re.IGNORECASE)
+COUNT_NAMES: dict[str, tuple[str, ...]] = {
+    "correct_count": ("correct_count", "num_correct", "n_correct", "correct", "k"),
+    "size": ("size", "group_size", "num_rollouts", "n_rollouts", "num_samples", "total", "n"),
+    "visits": ("visits", "problems", "prompts"),
+}
+
+
+# ---- a JSON object of accuracy lists ---------------------------------------------------------
+
+
+def group_size_of(accuracies: Sequence[float]) -> int | None:
+    """The smallest group size of which every accuracy is a multiple; None up to 1024.
+
+    Example:
+        >>> group_size_of([0.125, 1.0, 0.25])
+        8
+    """
+    fractions = sorted({round(value, 6) for value in accuracies})
+    for size in range(1, MAX_GROUP_SIZE + 1):
+        if all(abs(value * size - round(value * size)) <= _TOL * size for value in fractions):
+            return size
+    return None
+
+
+def _is_accuracy_lists(sample: Sample) -> bool:
+    if len(sample.rows) != 1 or not sample.columns:
+        return False
+    lists = list(sample.rows[0].values())
+    return all(isinstance(each, list) and _are_fractions(each) for each in lists) and any(lists)
+
+
+def _are_fractions(values: list[Any]) -> bool:
+    return all(_is_number(value) and 0 <= value <= 1 for value in values)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _accuracy_layout(sample: Sample) -> Layout:
+    values = [value for each in sample.rows[0].values() for value in each]
+    size = group_size_of(values)
+    if size is None:
+        text, certainty = f"accuracies are no fractions of up to {MAX_GROUP_SIZE}", "guessed"
+    else:
+        text, certainty = f"each accuracy is one group; all are multiples of 1/{size}", "likely"
+    return Layout(
+        raw={"step": "BIGINT", "prompt_id": "VARCHAR", "accuracy": "DOUBLE"},
+        columns={
+            "step": "step",
+            "prompt_id": "prompt_id",
+            "correct_count": f"CAST(round(accuracy * {size or 1}) AS BIGINT)",
+            "size": f"{size or 1}::BIGINT",
+        },
+        grouping=Grouping("counts", certainty, text, size),  # type: ignore[arg-type]
+        notes=("no step numbers: step is the visit of the prompt, from 0",),
+    )
+
+
+def _convert_accuracies(file: Path, report: ReportBadRow) -> Iterator[pa.RecordBatch]:
+    """Stream (prompt, visit, accuracy); a document of any size takes little memory."""
+    steps: list[int] = []
+    prompts: list[str] = []
+    values: list[float] = []
+    row = 0
+    for row, (key, value) in enumerate(_pairs(file, report), start=1):
+        if not isinstance(value, list):
+            report(row, f"a list of accuracies for prompt {key[:40]!r}", "nothing")
+            continue
+        for visit, accuracy in enumerate(value):
+            if not (_is_number(accuracy) and 0 <= accuracy <= 1):
+                report(row, f"an accuracy from 0 to 1 at visit {visit + 1}", "its other visits")
+                continue
+            steps.append(visit)
+            prompts.append(key)
+            values.append(float(accuracy))
+        if len(values) >= _BATCH:
+            yield _batch(steps, prompts, values)
+            steps, prompts, values = [], [], []
+    yield _batch(steps, prompts, values)
+
+
+def _batch(steps: list[int], prompts: list[str], values: list[float]) -> pa.RecordBatch:
+    return pa.record_batch(
+        {
+            "step": pa.array(steps, pa.int64()),
+            "prompt_id": pa.array(prompts, pa.string()),
+            "accuracy": pa.array(values, pa.float64()),
+        }
+    )
+
+
+def _pairs(file: Path, report: ReportBadRow) -> Iterator[tuple[str, Any]]:
+    """The pairs of one JSON object, read piece by piece."""
+    decoder, decode = json.JSONDecoder(), codecs.getincrementaldecoder("utf-8")("replace").decode
+    count = 0
+    with open_bytes(file) as stream:
+        text = decode(stream.read(_READ_BYTES))
+        at = text.find("{") + 1
+        while True:
+            text, at = text[at:].lstrip(" \t\r\n,"), 0
+            if text.startswith("}"):
+                return
+            pair = _pair(decoder, text)
+            if pair is None:
+                more = stream.read(max(_READ_BYTES, len(text)))
+                if not more or len(text) > _MAX_VALUE_CHARS:
+                    report(count + 1, "a complete JSON object", f"the {count} prompts before")
+                    return
+                text += decode(more)
+                continue
+            key, value, at = pair
+            count += 1
+            yield key, value
+
+
+def _pair(decoder: json.JSONDecoder, text: str) -> tuple[str, Any, int] | None:
+    try:
+        key, at = decoder.raw_decode(text)
+        while text[at] in " \t\r\n:":
+            at += 1
+        value, at = decoder.raw_decode(text, at)
+        while text[at] in " \t\r\n":
+            at += 1
+    except (ValueError, IndexError, RecursionError):
+        return None
+    return (str(key), value, at) if text[at] in ",}" else None
+
+
+ACCURACY_LISTS = Format(
+    name="accuracies",
+    title="accuracies of each prompt's groups",
+    containers=frozenset({"jsonl", "json"}),
+    matches=_is_accuracy_lists,
+    layout=_accuracy_layout,
+    convert=_convert_accuracies,
+)
+
+
+# ---- rows with counts ------------------------------------------------------------------------
+
+
+def _histogram_column(sample: Sample) -> str | None:
+    return next((name for name in sample.columns if _HISTOGRAM.fullmatch(name.strip())), None)
+
+
+def _histogram_layout(sample: Sample) -> Layout:
+    column = _histogram_column(sample) or ""
+    match = _HISTOGRAM.fullmatch(column.strip())
+    size = int(match[1]) if match else 0
+    visits = next(name for name in sample.columns if name != column)
+    return Layout(
+        raw={column: "BIGINT", visits: "BIGINT"},
+        columns={
+            "correct_count": quote_name(column),
+            "size": f"{size}::BIGINT",
+            "visits": quote_name(visits),
+        },
+        grouping=Grouping("counts", "exact", f"each problem is one group of {size}", size),
+        required=(column, visits),
+        notes=("a histogram: problems have no names and no order",),
+    )
+
+
+HISTOGRAM = Format(
+    name="histogram",
+    title="number of problems by solve count",
+    containers=frozenset({"csv"}),
+    matches=lambda sample: _histogram_column(sample) is not None and len(sample.columns) == 2,
+    layout=_histogram_layout,
+)
+
+
+def count_layout(sample: Sample, mapping: Mapping[str, str]) -> Layout:
+    """One group per row: `correct_count` of `size` rollouts."""
+    columns = {name: cast(name, raw, sample) for name, raw in mapping.items()}
+    return Layout(
+        raw={raw: raw_type(name, raw, sample) for name, raw in mapping.items()},
+        columns=columns,
+        grouping=Grouping(
+            "counts",
+            "exact",
+            f"one per row: {mapping['correct_count']} of {mapping['size']} correct",
+        ),
+        required=tuple(mapping[name] for name in ("correct_count", "size")),
+    )
+
+
+def _count_mapping(sample: Sample) -> dict[str, str]:
+    by_name = {name.lower(): name for name in reversed(list(sample.columns))}
+    names = {
+        **COUNT_NAMES,
+        "step": ("step", "global_step", "iteration"),
+        "prompt_id": ("prompt_id", "problem_id", "question_id", "id"),
+        "prompt": ("prompt", "problem", "question"),
+    }
+    hits = {
+        canonical: next((by_name[name] for name in options if name in by_name), None)
+        for canonical, options in names.items()
+    }
+    return {canonical: raw for canonical, raw in hits.items() if raw is not None}
+
+
+def _is_kofn(sample: Sample) -> bool:
+    found = _count_mapping(sample)
+    has_reward = {"reward", "score", "rewards"} & {name.lower() for name in sample.columns}
+    return "correct_count" in found and "size" in found and not has_reward
+
+
+KOFN = Format(
+    name="counts",
+    title="correct rollouts of each group",
+    containers=frozenset({"jsonl", "json", "csv", "parquet"}),
+    matches=_is_kofn,
+    layout=lambda sample: count_layout(sample, _count_mapping(sample)),
+)

@@ -1,0 +1,194 @@
+"""What a file is, told from its first bytes and rows, never from its name."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from dissensus.errors import InputError
+from dissensus.readers.base import Container, Sample
+
+__all__ = ["CSV_DELIMITERS", "csv_delimiter", "is_gzip", "leading_pairs", "open_bytes", "sniff"]
+
+CSV_DELIMITERS = (",", "\t", ";", "|")
+_HEAD_BYTES = 1 << 16
+_FIRST_LINE_BYTES = 16 << 20
+_ROWS = 8
+_BOM = b"\xef\xbb\xbf"
+
+
+def sniff(file: Path) -> Sample:
+    """Look at the beginning of a file (Parquet: at its footer).
+
+    Raises:
+        InputError: The file cannot be opened.
+    """
+    try:
+        with open_bytes(file) as stream:
+            head = stream.read(_HEAD_BYTES)
+    except (OSError, EOFError) as error:
+        raise InputError(f"the file cannot be read ({error})", where=str(file)) from error
+    container = _container(head)
+    if container == "parquet":
+        return Sample(file, container, _parquet_columns(file), head=head)
+    if container in ("jsonl", "json"):
+        return _json_sample(file, head)
+    if container == "csv":
+        return _csv_sample(file, head)
+    return Sample(file, container, {}, head=head)
+
+
+def open_bytes(file: Path) -> IO[bytes]:
+    """Open a file for reading, through gzip where it is compressed."""
+    stream: Any = gzip.open(file) if is_gzip(file) else file.open("rb")  # noqa: SIM115
+    opened: IO[bytes] = stream
+    return opened
+
+
+def is_gzip(file: Path) -> bool:
+    """Whether the file begins with gzip's magic number."""
+    with file.open("rb") as stream:
+        return stream.read(2) == b"\x1f\x8b"
+
+
+def leading_pairs(text: str) -> Iterator[tuple[str, Any]]:
+    """The key-value pairs of a JSON object that are complete, up to where the text breaks off.
+
+    Example:
+        >>> list(leading_pairs('{"a": 1, "b": [2, 3], "c": "unfini'))
+        [('a', 1), ('b', [2, 3])]
+    """
+    decoder, at = json.JSONDecoder(), _skip(text, text.find("{") + 1)
+    while at < len(text) and text[at] == '"':
+        try:
+            key, at = decoder.raw_decode(text, at)
+            at = _skip(text, at)
+            if text[at : at + 1] != ":":
+                return
+            value, at = decoder.raw_decode(text, _skip(text, at + 1))
+        except (ValueError, RecursionError):
+            return
+        at = _skip(text, at)
+        if at >= len(text):  # a number at the very end may be cut
+            return
+        yield key, value
+        at = _skip(text, at + 1)
+
+
+def csv_delimiter(header: str) -> str:
+    """The delimiter that cuts a header line into most names."""
+    return max(CSV_DELIMITERS, key=header.count)
+
+
+def _skip(text: str, at: int) -> int:
+    while at < len(text) and text[at] in " \t\r\n":
+        at += 1
+    return at
+
+
+def _container(head: bytes) -> Container:
+    if head.startswith(b"PAR1"):
+        return "parquet"
+    if head.startswith(b"PK\x03\x04"):
+        return "torch"
+    if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        return "pickle"
+    text = head.removeprefix(_BOM).lstrip()
+    if text[:1] == b"{":
+        return "jsonl"
+    if text[:1] == b"[":
+        return "json"
+    line = text.split(b"\n", 1)[0]
+    is_text = b"\x00" not in line and any(each.encode() in line for each in CSV_DELIMITERS)
+    return "csv" if is_text else "unknown"
+
+
+def _parquet_columns(file: Path) -> dict[str, str]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        schema = pq.read_schema(file)
+    except (OSError, pa.ArrowException):
+        return {}
+    return {field.name: str(field.type) for field in schema}
+
+
+def _json_sample(file: Path, head: bytes) -> Sample:
+    if head.removeprefix(_BOM).lstrip()[:1] == b"[":
+        rows = _array_rows(head)
+        return Sample(file, "json", _keys(rows), rows, head)
+    rows = []
+    with open_bytes(file) as stream:
+        for _ in range(_ROWS):
+            line = stream.readline(_FIRST_LINE_BYTES)
+            if not line:
+                break
+            text = line.removeprefix(_BOM).decode("utf-8", "replace")
+            row = _object(text)
+            if row is not None:
+                rows.append(row)
+            elif not rows and text.lstrip()[:1] == "{" and stream.tell() < _FIRST_LINE_BYTES:
+                # One document over several lines.
+                text += stream.read(_FIRST_LINE_BYTES).decode("utf-8", "replace")
+                document = _object(text)
+                found = dict(leading_pairs(text)) if document is None else document
+                if "\n" in text.strip() and found and not _is_jsonl_after_all(text):
+                    return Sample(file, "json", _keys([found]), [found], head)
+                break
+            elif not rows and text.lstrip()[:1] == "{":
+                rows.append(dict(leading_pairs(text)))
+    return Sample(file, "jsonl", _keys(rows), rows, head)
+
+
+def _is_jsonl_after_all(text: str) -> bool:
+    """A damaged first line is followed by lines that are objects of their own."""
+    lines = [line for line in text.splitlines()[1:_ROWS] if line.strip()]
+    return any(_object(line) for line in lines)
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _array_rows(head: bytes) -> list[dict[str, Any]]:
+    text = head.removeprefix(_BOM).decode("utf-8", "replace")
+    rows: list[dict[str, Any]] = []
+    decoder, at = json.JSONDecoder(), _skip(text, text.find("[") + 1)
+    while at < len(text) and len(rows) < _ROWS:
+        try:
+            value, at = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            break
+        if isinstance(value, dict):
+            rows.append(value)
+        at = _skip(text, at)
+        at = _skip(text, at + 1)
+    return rows
+
+
+def _csv_sample(file: Path, head: bytes) -> Sample:
+    text = head.removeprefix(_BOM).decode("utf-8", "replace")
+    delimiter = csv_delimiter(text.splitlines()[0])
+    try:
+        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    except csv.Error:
+        lines = []
+    if not lines:
+        return Sample(file, "csv", {}, head=head)
+    header = lines[0]
+    rows = [dict(zip(header, line, strict=False)) for line in lines[1 : _ROWS + 1]]
+    return Sample(file, "csv", dict.fromkeys(header, ""), rows, head)
+
+
+def _keys(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    return {key: "" for row in rows for key in row}

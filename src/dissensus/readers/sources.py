@@ -1,0 +1,203 @@
+"""Which files a log consists of, and which format they have."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from dissensus.errors import InputError, UnsupportedError
+from dissensus.readers.base import CANONICAL, Format, Layout, Sample
+from dissensus.readers.counts import KOFN, count_layout
+from dissensus.readers.formats import FORMATS, FRAMEWORK_FORMATS, GENERIC_FORMATS, format_names
+from dissensus.readers.sniff import sniff
+from dissensus.readers.tabular import TABLE, cast, guess_mapping, raw_type, table_layout
+
+__all__ = ["Source", "find_source"]
+
+_NUMBER = re.compile(r"(\d+)")
+_MAX_FILES = 200_000
+
+
+class Source(NamedTuple):
+    """A log that was recognised.
+
+    Attributes:
+        path: What was asked for.
+        files: Its files, numbers in their names in order.
+        sample: The beginning of the first file.
+        format: Its format.
+        layout: What its columns mean.
+        notes: What was left out.
+    """
+
+    path: Path
+    files: tuple[Path, ...]
+    sample: Sample
+    format: Format
+    layout: Layout
+    notes: tuple[str, ...] = ()
+
+
+def find_source(
+    path: Path,
+    *,
+    format: str,  # noqa: A002
+    mapping: Mapping[str, str],
+    trust_pickle: bool,
+) -> Source:
+    """Recognise a log by its content.
+
+    Raises:
+        InputError: There is nothing to read, or no format, or more than one, recognises it.
+        UnsupportedError: Reading it could run code, and it is not trusted.
+    """
+    if format != "auto" and format not in format_names():
+        raise InputError(
+            "there is no such format", got=format, hint=f"formats are {', '.join(format_names())}"
+        )
+    _check_mapping_names(mapping)
+    candidates = _list_files(path)
+    samples = [sniff(file) for file in candidates]
+    readable = [sample for sample in samples if sample.columns or sample.container != "unknown"]
+    chosen, matching = _choose(path, readable, samples, format, mapping)
+    if chosen.needs_trust is not None and not trust_pickle:
+        raise UnsupportedError(
+            f"{chosen.title} is refused: {chosen.needs_trust}",
+            where=str(path),
+            hint="--trust-pickle reads it if you trust whoever wrote it",
+        )
+    by_file = {sample.file: sample for sample in matching}
+    files = tuple(chosen.choose_files(list(by_file)))
+    if not files:
+        raise InputError(f"no file of format {chosen.name} is left to read", where=str(path))
+    sample = _union(by_file[files[0]], [by_file[file] for file in files])
+    layout = _mapped_layout(chosen, sample, mapping)
+    left = len(candidates) - len(files)
+    notes = (f"{left} of {len(candidates)} files are of another kind and were not read",)
+    return Source(path, files, sample, chosen, layout, notes if left else ())
+
+
+def _list_files(path: Path) -> list[Path]:
+    if path.is_dir():
+        found = [
+            Path(folder) / name
+            for folder, _, names in os.walk(path)
+            for name in names
+            if not name.startswith(".")
+        ]
+        if not found:
+            raise InputError("the folder holds no files", where=str(path))
+        if len(found) > _MAX_FILES:
+            raise InputError(f"the folder holds more than {_MAX_FILES} files", where=str(path))
+        return sorted(found, key=_natural)
+    if not path.exists():
+        raise InputError("there is no such folder or file", where=str(path))
+    if not path.is_file():
+        raise InputError("it is neither a file nor a folder", where=str(path))
+    if path.stat().st_size == 0:
+        raise InputError("the file is empty", where=str(path))
+    return [path]
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Sort key that puts step_9 before step_10."""
+    parts = _NUMBER.split(str(path))
+    return [(int(part), "") if i % 2 else (-1, part) for i, part in enumerate(parts)]
+
+
+def _choose(
+    path: Path,
+    samples: Sequence[Sample],
+    every: Sequence[Sample],
+    name: str,
+    mapping: Mapping[str, str],
+) -> tuple[Format, list[Sample]]:
+    if name != "auto":
+        chosen = next(each for each in FORMATS if each.name == name)
+        fitting = [sample for sample in samples if sample.container in chosen.containers]
+        matching = [sample for sample in fitting if chosen.matches(sample)]
+        if not fitting:
+            raise _unrecognised(path, every, [chosen])
+        return chosen, matching or fitting
+    tables = [FRAMEWORK_FORMATS, *((each,) for each in GENERIC_FORMATS)]
+    for formats in tables:
+        hits = {each.name: (each, found) for each in formats if (found := _matching(each, samples))}
+        if len(hits) > 1:
+            most = max(len(found) for _, found in hits.values())
+            best = [key for key, (_, found) in hits.items() if len(found) == most]
+            if len(best) > 1:
+                raise InputError(
+                    f"it could be {' or '.join(best)}", where=str(path), hint="say --format NAME"
+                )
+            return hits[best[0]]
+        if hits:
+            return next(iter(hits.values()))
+    if mapping:
+        chosen = KOFN if "correct_count" in mapping else TABLE
+        fitting = [
+            sample
+            for sample in samples
+            if sample.container in chosen.containers and sample.has(*mapping.values())
+        ]
+        if fitting:
+            return chosen, fitting
+    raise _unrecognised(path, every, FORMATS)
+
+
+def _matching(format_: Format, samples: Sequence[Sample]) -> list[Sample]:
+    return [
+        sample
+        for sample in samples
+        if sample.container in format_.containers and format_.matches(sample)
+    ]
+
+
+def _unrecognised(path: Path, samples: Sequence[Sample], tried: Sequence[Format]) -> InputError:
+    first = next((each for each in samples if each.columns), samples[0])
+    columns = ", ".join(list(first.columns)[:12])
+    what = f"{first.container} with columns {columns}" if columns else f"{first.container} content"
+    names = ", ".join(each.name for each in tried)
+    hint = "--map reward=COLUMN --map group_id=COLUMN says what its columns mean"
+    return InputError(
+        f"no reader recognises it ({what}; tried {names})", where=str(path), hint=hint
+    )
+
+
+def _union(first: Sample, samples: Sequence[Sample]) -> Sample:
+    """The first sample, with the columns that any file has."""
+    columns = {name: kind for sample in reversed(samples) for name, kind in sample.columns.items()}
+    return first._replace(columns={**first.columns, **columns})
+
+
+def _check_mapping_names(mapping: Mapping[str, str]) -> None:
+    unknown = [name for name in mapping if name not in CANONICAL]
+    if unknown:
+        raise InputError(
+            "--map names a column that does not exist",
+            got=unknown,
+            hint=f"the left side is one of {', '.join(CANONICAL)}",
+        )
+
+
+def _mapped_layout(format_: Format, sample: Sample, mapping: Mapping[str, str]) -> Layout:
+    missing = [raw for raw in mapping.values() if not sample.has(raw)]
+    if missing and format_.convert is None:
+        raise InputError(
+            f"--map names columns that the log does not have: {', '.join(missing)}",
+            where=str(sample.file),
+            hint=f"it has {', '.join(list(sample.columns)[:20])}",
+        )
+    if not mapping:
+        return format_.layout(sample)
+    if format_.name == TABLE.name:
+        return table_layout(sample, {**guess_mapping(sample.columns), **mapping})
+    if format_.name == KOFN.name and {"correct_count", "size"} <= mapping.keys():
+        return count_layout(sample, mapping)
+    layout = format_.layout(sample)
+    raw = {column: raw_type(name, column, sample) for name, column in mapping.items()}
+    columns = {name: cast(name, column, sample) for name, column in mapping.items()}
+    return replace(layout, raw={**raw, **layout.raw}, columns={**layout.columns, **columns})

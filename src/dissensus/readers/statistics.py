@@ -1,0 +1,131 @@
+"""Statistics of groups as SQL aggregates, with the definitions of `core.disagreement`.
+
+    sums     one row per group: counts and sums over its rollouts, made in one scan of the log
+    groups   the columns of `runs.schema` from those sums
+
+Correctness is decided over the whole log, as `core.correctness` does: two reward values are wrong
+and correct, with a third it is unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+__all__ = ["KEYS", "TOL", "Correctness", "count_sums", "groups_from_sums", "rollout_sums"]
+
+TOL = 1e-6
+"""Rewards closer than this are one value, in reward units."""
+
+KEYS = ("step", "generation", "split", "round", "group_id")
+"""Columns that together name a group."""
+
+_FINITE = "CASE WHEN isfinite(reward) THEN reward END"
+
+
+class Correctness(NamedTuple):
+    """Which reward is correct: the upper of two values, or the rollout's own column.
+
+    Attributes:
+        low: Reward of a wrong rollout; `None` where correctness is unknown or a column.
+        high: Reward of a correct one.
+        is_column: Whether the log says for each rollout whether it is correct.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    is_column: bool = False
+
+
+def rollout_sums(rows: str, has: frozenset[str], keys: Sequence[str] = KEYS) -> str:
+    """SQL of the sums of every group.
+
+    Args:
+        rows: SQL of canonical columns, one row per rollout.
+        has: Canonical columns that the log has; what it has not costs nothing.
+        keys: Columns that name a group, among those of `rows`.
+    """
+    heard = "isfinite(reward)"
+    parts = [
+        *keys,
+        "any_value(prompt_id) AS prompt_id" if "prompt_id" in has else "NULL AS prompt_id",
+        "count(*) AS rollouts",
+        f"count({_FINITE}) AS size",
+        f"avg({_FINITE}) AS mean",
+        f"stddev_pop({_FINITE}) AS std",
+        f"min({_FINITE}) AS min",
+        f"max({_FINITE}) AS max",
+        f"sum(({_FINITE}) * reward) AS squares",
+        _if("correct" in has, f"count(*) FILTER ({heard} AND correct)", "right_count", "BIGINT"),
+        _if(
+            "correct" in has,
+            f"count(*) FILTER ({heard} AND correct IS NULL)",
+            "unjudged",
+            "BIGINT",
+        ),
+        _if("advantage" in has, "count(advantage)", "heard", "BIGINT"),
+        _if("advantage" in has, "count(*) FILTER (advantage <> 0)", "loud", "BIGINT"),
+        _if("advantage" in has, f"sum(advantage) FILTER ({heard})", "advantages", "DOUBLE"),
+        _if("advantage" in has, f"sum(advantage * {_FINITE})", "products", "DOUBLE"),
+        _if(
+            {"advantage", "correct"} <= has,
+            f"sum(advantage) FILTER ({heard} AND correct)",
+            "right_advantages",
+            "DOUBLE",
+        ),
+        _if("length" in has, "avg(length)", "length_mean", "DOUBLE"),
+        _if("truncated" in has, "count(*) FILTER (truncated)", "truncated", "BIGINT"),
+        _if("trained" in has, "count(*) FILTER (trained)", "trained", "BIGINT"),
+        _if("policy_version" in has, "max(policy_version)", "policy_version", "BIGINT"),
+    ]
+    return f"SELECT {', '.join(parts)} FROM ({rows}) GROUP BY {', '.join(keys)}"  # noqa: S608
+
+
+def count_sums(rows: str) -> str:
+    """SQL of the sums of groups that are given as `correct_count` of `size` rollouts."""
+    return f"""SELECT step, generation, split, round, group_id, prompt_id,
+        size AS rollouts, size, correct_count / size AS mean,
+        sqrt((correct_count / size) * (1 - correct_count / size)) AS std,
+        CASE WHEN correct_count < size THEN 0.0 ELSE 1.0 END AS min,
+        CASE WHEN correct_count > 0 THEN 1.0 ELSE 0.0 END AS max,
+        correct_count::DOUBLE AS squares, correct_count AS right_count, 0::BIGINT AS unjudged,
+        NULL::BIGINT AS heard, NULL::BIGINT AS loud, NULL::DOUBLE AS advantages,
+        NULL::DOUBLE AS products, NULL::DOUBLE AS right_advantages, NULL::DOUBLE AS length_mean,
+        NULL::BIGINT AS truncated, NULL::BIGINT AS trained, NULL::BIGINT AS policy_version
+        FROM ({rows})"""  # noqa: S608
+
+
+def groups_from_sums(sums: str, correctness: Correctness) -> str:
+    """SQL of the columns of `runs.schema`'s `groups`.
+
+    Args:
+        sums: Name of the table of sums.
+        correctness: Which reward is correct.
+    """
+    against = "(products - advantages * mean) / nullif(size, 0)"
+    if correctness.is_column:
+        correct = "CASE WHEN unjudged = 0 AND size > 0 THEN right_count END"
+        contrast = f"""CASE WHEN unjudged = 0
+            THEN (right_advantages0 - advantages * right_count / nullif(size, 0)) / nullif(size, 0)
+            ELSE {against} END"""
+    elif correctness.low is not None and correctness.high is not None:
+        low, span = repr(correctness.low), repr(correctness.high - correctness.low)
+        correct = f"CASE WHEN size > 0 THEN round((mean - {low}) / {span} * size)::BIGINT END"
+        contrast = f"{against} / {span}"
+    else:
+        correct, contrast = "NULL::BIGINT", against
+    return f"""SELECT step, generation, split, round, NULL::DOUBLE AS epoch, group_id, prompt_id,
+        rollouts, size, mean, CASE WHEN max = min THEN 0.0 ELSE std END AS std, min, max, correct,
+        coalesce(max - min <= {TOL}, false) AS unanimous,
+        correct = 0 AS all_wrong, correct = size AS all_correct,
+        CASE WHEN heard > 0 THEN loud = 0 END AS silent,
+        coalesce(trained, CASE WHEN split = 'train' THEN rollouts ELSE 0 END) AS trained,
+        CASE WHEN heard > 0 THEN coalesce(contrast, 0.0) END AS contrast,
+        CASE WHEN heard > 0 THEN coalesce(advantages / nullif(size, 0), 0.0) END AS push,
+        length_mean, truncated, policy_version, NULL::DOUBLE AS time_s
+        FROM (SELECT *, {correct} AS correct, {contrast} AS contrast
+            FROM (SELECT *, coalesce(right_advantages, 0) AS right_advantages0 FROM {sums}))"""  # noqa: S608
+
+
+def _if(is_there: bool, expression: str, name: str, kind: str) -> str:
+    return f"{expression if is_there else f'NULL::{kind}'} AS {name}"
