@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from dissensus.cli.output import FINDINGS, make_console, print_json
+from dissensus.cli.output import make_console, print_json
 from dissensus.cli.report import single_threaded_algebra
+from dissensus.cli.source import FormatOption, MapOption, TrustOption, open_source
 from dissensus.errors import InputError
 
 if TYPE_CHECKING:
     from dissensus.audit.answer import Answer
-    from dissensus.audit.settings import ConfigProblem
+    from dissensus.audit.findings import Severity
 
 __all__ = ["audit"]
 
 _CONFIG_ENDINGS = frozenset({".py", ".sh", ".bash", ".slurm", ".yaml", ".yml", ".toml"})
-_DETAILED = 4
-"""Up to so many targets are shown in full; more of them as an overview."""
+_FUNCTION = re.compile(r"[^\s:]+:[A-Za-z_][\w.]*")
+_IN_FULL = 4  # targets; more of them are shown as an overview
 
 
-def audit(
+class _Found(NamedTuple):
+    """What one target gave: answers, and what could not be read of it."""
+
+    answers: list[Answer]
+    unreadable: list[str]
+
+
+def audit(  # noqa: PLR0917 — typer makes options of parameters
     targets: Annotated[
         list[str],
         typer.Argument(
             metavar="TARGET…",
-            help="A configuration, a folder of them, a log, a recorded run, or module:function.",
+            help="Configuration, folder, log, recorded run, or package.module:function.",
         ),
     ],
     fail_on: Annotated[
@@ -36,51 +44,120 @@ def audit(
         typer.Option(
             "--fail-on",
             metavar="SEVERITY",
-            help="Exit with 1 from this severity on: note, warning or error.",
+            help="Exit with 1 if there is a finding of this severity or a worse one: "
+            "note, warning, error.",
         ),
-    ] = None,
-    log_format: Annotated[
-        str, typer.Option("--format", metavar="NAME", help="Format of a log.")
-    ] = "auto",
-    mapping: Annotated[
-        list[str] | None,
-        typer.Option("--map", metavar="COLUMN=FIELD", help="Column of a log without a framework."),
     ] = None,
     adapter: Annotated[
         str | None,
-        typer.Option("--adapter", metavar="NAME", help="Signature of the function."),
+        typer.Option("--adapter", metavar="NAME", help="How to call the function; else tried."),
     ] = None,
-    trust_pickle: Annotated[
-        bool, typer.Option("--trust-pickle", help="Load pickled logs, which can run any code.")
-    ] = False,
+    format: FormatOption = "auto",  # noqa: A002 — the option's name
+    mapping: MapOption = None,
+    trust_pickle: TrustOption = False,
     every: Annotated[bool, typer.Option("--all", help="Show every target in full.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document and nothing else.")
     ] = False,
 ) -> int | None:
-    """Say which operation on the group's standard deviation a pipeline applies, and what to mend.
+    """Say which operation on the group std a pipeline applies, with evidence and a fix.
 
-    A module:function is imported and called, so give it only code you trust. Configurations are
-    read and never run.
+    Configurations are read and never run. A function is imported and called: name only code that
+    you would run.
     """
     single_threaded_algebra()
+    limit = _severity(fail_on)
+    answers: list[Answer] = []
+    unreadable: list[str] = []
+    for target in targets:
+        if not Path(target).exists() and _FUNCTION.fullmatch(target):
+            found = _look_at_function(target, adapter)
+        elif _is_configuration(target):
+            found = _look_at_configurations(Path(target))
+        else:
+            source = open_source(
+                Path(target), format=format, mapping=mapping, trust_pickle=trust_pickle
+            )
+            found = _look_at_log(source)
+        answers += found.answers
+        unreadable += found.unreadable
+    if as_json:
+        listed = [answer.to_json() for answer in answers]
+        print_json({"targets": listed, "unreadable": unreadable})
+    else:
+        _print(answers, unreadable, in_full=every or len(answers) <= _IN_FULL)
+    worst = [answer.worst for answer in answers if answer.worst is not None]
+    if limit is not None and any(each.is_at_least(limit) for each in worst):
+        return 1
+    return None
+
+
+def _severity(name: str | None) -> Severity | None:
     from dissensus.audit.findings import Severity
 
-    limit = None if fail_on is None else _severity(fail_on)
-    answers: list[Answer] = []
-    problems: list[ConfigProblem] = []
-    options = {"format": log_format, "mapping": mapping, "trust_pickle": trust_pickle}
-    for target in targets:
-        answers += _look_at(target, problems, adapter=adapter, log_options=options)
-    if as_json:
-        print_json(
-            {
-                "targets": [answer.to_json() for answer in answers],
-                "unreadable": [str(problem) for problem in problems],
-            }
+    if name is None:
+        return None
+    try:
+        return Severity(name)
+    except ValueError:
+        raise InputError(
+            f"--fail-on must be one of {', '.join(Severity)}", got=name
+        ) from None
+
+
+def _is_configuration(target: str) -> bool:
+    path = Path(target)
+    if not path.exists():
+        raise InputError(
+            "there is no such file or folder",
+            where=target,
+            hint="an advantage function is named package.module:function",
         )
-    else:
-        _print(answers, problems, every=every)
-    worst = [answer.worst for answer in answers if answer.worst is not None]
-    fails = limit is not None and any(each.is_at_least(Severity(limit)) for each in worst)
-    return FINDINGS if fails else None
+    if path.is_dir():
+        return not (path / "run.json").is_file() and any(
+            each.suffix in _CONFIG_ENDINGS for each in path.rglob("*") if each.is_file()
+        )
+    return path.suffix in _CONFIG_ENDINGS
+
+
+def _look_at_configurations(path: Path) -> _Found:
+    from dissensus.audit.configs import scan_configs
+    from dissensus.audit.resolve import resolve
+
+    scan = scan_configs(path)
+    if not scan.settings and path.is_file() and not scan.problems:
+        raise InputError(
+            "no training configuration of a known framework was found",
+            where=str(path),
+            hint="docs/audit.md lists what is recognised",
+        )
+    return _Found([resolve(each) for each in scan.settings], [str(p) for p in scan.problems])
+
+
+def _look_at_function(target: str, adapter: str | None) -> _Found:
+    from dissensus.audit.blackbox import audit_function
+
+    return _Found([audit_function(target, adapter=adapter)], [])
+
+
+def _look_at_log(source: object) -> _Found:
+    from dissensus.audit.logged import audit_log
+
+    return _Found([audit_log(source)], [])
+
+
+def _print(answers: list[Answer], unreadable: list[str], *, in_full: bool) -> None:
+    from dissensus.views.audit import answer_view, overview, totals_line
+    from dissensus.views.format import clean_text
+
+    console = make_console()
+    if in_full:
+        for answer in answers:
+            console.print(answer_view(answer))
+            console.print()
+    elif answers:
+        console.print(overview(answers))
+        console.print()
+    for text in unreadable:
+        console.print(clean_text(f"could not be read: {text}", 400))
+    console.print(totals_line(answers))
