@@ -278,7 +278,9 @@ class _Texts(Mapping[str, Any]):
             return f"<{', '.join(found.missing)}>"
         if found.value is None:
             return "null"
-        return str(found.value).lower() if isinstance(found.value, bool) else found.value
+        if isinstance(found.value, bool):
+            return str(found.value).lower()
+        return _printable(str(found.value))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.resolution.settings.values)
@@ -288,3 +290,9 @@ class _Texts(Mapping[str, Any]):
 
     def __contains__(self, key: object) -> bool:
         return isinstance(key, str)
+
+
+def _printable(text: str, limit: int = 160) -> str:
+    """What a configuration holds, safe for a terminal and of bounded length."""
+    clean = "".join(c if c.isprintable() else "?" for c in text)
+    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
