@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from audit.trap_cases import settings
 
 from dissensus.audit.facts import load_facts, names
 from dissensus.audit.resolve import Version, detect_version, resolve
 from dissensus.audit.settings import Setting, Settings
 from dissensus.errors import InputError
+
+from .trap_cases import settings
 
 
 def _resolved(framework, values=None, **more):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 
 import pytest
-from audit.trap_cases import CASES, Case, settings
 
 from dissensus.audit.answer import Answer
 from dissensus.audit.facts import Row, load_facts, names
 from dissensus.audit.findings import catalogue
 from dissensus.audit.resolve import _Resolution, detect_version, resolve
+
+from .trap_cases import CASES, Case, settings
 
 
 def _answers(case: Case) -> tuple[Answer, Answer]:

@@ -10,9 +10,9 @@ and its `status`: `run` (the real code was executed) or `read`:
 - `[[metric]]` `name`, `meaning`: what a logged number really is.
 - `[[trap]]` `when` → `code`, `key`, `evidence`, `fix`, `consequence`: a finding.
 
-A condition on `@entry`, `@target`, `@version` or `@framework` looks at what is launched, on `@field`
-at a resolved field, on `@has:section` at whether a section is there, on `@any:ending` at the first
-key that ends so. Texts name them the same way: `{key}`, `{@field}`, `{= number}`.
+A condition on `@entry`, `@target`, `@version` or `@framework` looks at what is launched, on
+`@field` at a resolved field, on `@has:section` at whether a section is there, on `@any:ending` at
+the first key that ends so. Texts name them the same way: `{key}`, `{@field}`, `{= number}`.
 """
 
 from __future__ import annotations
