@@ -1,0 +1,163 @@
+"""Walk a file or a folder and read every training configuration in it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from dissensus.audit.configs.launches import settings_from_commands
+from dissensus.audit.configs.mapping_config import read_toml, read_yaml
+from dissensus.audit.configs.python_script import read_python
+from dissensus.audit.configs.shell_follow import FILE_STEP, follow_script
+from dissensus.audit.configs.text import read_text, why_unreadable
+from dissensus.audit.settings import ConfigProblem, Settings
+
+__all__ = ["Scan", "config_files", "scan_configs"]
+
+_SHELL = {".sh", ".bash", ".slurm", ".sbatch", ".sub"}
+_KIND_BY_ENDING = {
+    **dict.fromkeys(_SHELL, "shell"),
+    ".py": "python",
+    ".ipynb": "notebook",
+    ".yaml": "yaml",
+    ".yml": "yaml",
+    ".toml": "toml",
+}
+_SKIPPED = {
+    ".git",
+    ".hg",
+    ".svn",
+    ".venv",
+    "venv",
+    "node_modules",
+    "__pycache__",
+    ".mypy_cache",
+    ".pytest_cache",
+    ".ruff_cache",
+    ".tox",
+    "site-packages",
+    "wandb",
+}
+_MAX_FILES = 100_000
+_MAX_DEPTH = 40
+
+
+class Scan(NamedTuple):
+    """What was read.
+
+    Args:
+        settings: The configurations, in the order of their paths.
+        problems: What could not be read, or will not do what it looks like.
+        files: Files that were looked at.
+    """
+
+    settings: list[Settings]
+    problems: list[ConfigProblem]
+    files: int
+
+
+def scan_configs(path: str | Path) -> Scan:
+    """Read every training configuration in a file or below a folder; never raises."""
+    settings: list[Settings] = []
+    problems: list[ConfigProblem] = []
+    files = 0
+    for file in config_files(Path(path), problems):
+        files += 1
+        settings.extend(_read_file(file, problems))
+    return Scan(settings, problems, files)
+
+
+def config_files(path: Path, problems: list[ConfigProblem]) -> Iterator[Path]:
+    """Yield the files that may be configurations, in order; links are not followed."""
+    try:
+        is_folder = path.is_dir()
+    except (OSError, ValueError):
+        is_folder = False
+    if not is_folder:
+        yield path
+        return
+    count = 0
+    for folder, names, files in os.walk(path, onerror=lambda error: _note(problems, error)):
+        depth = len(Path(folder).parts) - len(path.parts)
+        names[:] = sorted(n for n in names if n not in _SKIPPED) if depth < _MAX_DEPTH else []
+        for name in sorted(files):
+            if Path(name).suffix.lower() in _KIND_BY_ENDING:
+                count += 1
+                if count > _MAX_FILES:
+                    problems.append(ConfigProblem(str(path), 0, f"stopped at {_MAX_FILES:,} files"))
+                    return
+                yield Path(folder) / name
+
+
+def _note(problems: list[ConfigProblem], error: OSError) -> None:
+    problems.append(ConfigProblem(str(error.filename), 0, f"cannot be listed ({error.strerror})"))
+
+
+def _read_file(path: Path, problems: list[ConfigProblem]) -> list[Settings]:
+    text = read_text(path)
+    if text is None:
+        problems.append(ConfigProblem(str(path), 0, why_unreadable(path)))
+        return []
+    kind = _KIND_BY_ENDING.get(path.suffix.lower()) or _guess_kind(text)
+    try:
+        if kind == "shell":
+            return _read_shell(path, text, problems)
+        if kind == "python":
+            return read_python(path, text)
+        if kind == "notebook":
+            return read_python(path, _notebook_code(text))
+        if kind == "toml":
+            return read_toml(path, text, problems)
+        return read_yaml(path, text, problems)
+    except RecursionError:
+        problems.append(ConfigProblem(str(path), 0, "nested deeper than any configuration"))
+    except Exception as error:  # noqa: BLE001 - one odd file must not hide all the others
+        kind_of_error = type(error).__name__
+        problems.append(ConfigProblem(str(path), 0, f"could not be understood ({kind_of_error})"))
+    return []
+
+
+def _guess_kind(text: str) -> str:
+    first = text[:200].split("\n", 1)[0]
+    if first.startswith("#!"):
+        return "python" if "python" in first else "shell"
+    return "yaml"
+
+
+def _read_shell(path: Path, text: str, problems: list[ConfigProblem]) -> list[Settings]:
+    followed = follow_script(path, text)
+    found = settings_from_commands(followed, path)
+    if found:
+        for line, name in followed.lost[:20]:
+            what = f"`{name}` stands alone: the command before it has already ended"
+            problems.append(ConfigProblem(str(path), line % FILE_STEP, what))
+        if not followed.is_complete:
+            problems.append(ConfigProblem(str(path), 0, "too long to follow to its end"))
+    return found
+
+
+def _notebook_code(text: str) -> str:
+    """Return the code cells of a notebook as one script; shell and magic lines become blank."""
+    try:
+        cells = json.loads(text).get("cells", [])
+    except (ValueError, RecursionError, AttributeError):
+        return ""
+    lines: list[str] = []
+    for cell in cells if isinstance(cells, list) else []:
+        if not isinstance(cell, dict) or cell.get("cell_type") != "code":
+            continue
+        source = cell.get("source", "")
+        code = "".join(map(str, source)) if isinstance(source, list) else str(source)
+        if code.lstrip().startswith("%%"):
+            continue
+        lines.extend(_without_magic(line) for line in code.split("\n"))
+    return "\n".join(lines)
+
+
+def _without_magic(line: str) -> str:
+    stripped = line.lstrip()
+    is_magic = stripped.startswith(("!", "%"))
+    return line[: len(line) - len(stripped)] + "pass" if is_magic else line

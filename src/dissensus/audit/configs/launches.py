@@ -1,0 +1,323 @@
+"""Turn the commands that a script would run into training configurations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dissensus.audit.configs.arguments import Argument, Arguments, read_arguments
+from dissensus.audit.configs.compose import find_upwards, set_path
+from dissensus.audit.configs.detect import Detected, detect_keys, detect_tree
+from dissensus.audit.configs.entry_module import entry_config
+from dissensus.audit.configs.mapping_config import load_tree, settings_from_tree
+from dissensus.audit.configs.python_script import read_python_launch
+from dissensus.audit.configs.scalars import unique
+from dissensus.audit.configs.shell_follow import FILE_STEP, Command, Followed
+from dissensus.audit.configs.shell_values import HOLE, Field
+from dissensus.audit.configs.yaml_tree import Tree, YamlError, parse_yaml
+from dissensus.audit.settings import Setting, Settings
+
+__all__ = ["settings_from_commands"]
+
+_PYTHON_FILE = re.compile(r"[^\s=]*\.py\Z")
+_OWN_ENTRY = re.compile(r"verl\.trainer\.|skyrl(_train)?\.(train\.)?entrypoints\.|openrlhf\.cli\.")
+_OPENRLHF = re.compile(r"openrlhf\.(cli|trainer)\.train_ppo\w*")
+_OPEN_INSTRUCT = re.compile(r"(?:.*[/.])?grpo\w*(?:\.py)?")
+_WRAPPERS = {"mason.py"}
+_DOTTED = {"verl", "skyrl", "nemo_rl", "areal", "roll", "tinker"}
+_TRL_COMMANDS = {"grpo": "GRPOTrainer", "rloo": "RLOOTrainer"}
+_CONFIG_FLAGS = ("config", "config_file_path", "cfg")
+_NO_VALUES: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """Where a command names what it launches: the word, and the position behind it."""
+
+    name: str
+    after: int
+    framework: str | None = None
+
+
+def settings_from_commands(followed: Followed, target: Path) -> list[Settings]:
+    """Return one configuration per training command, in the order of the commands."""
+    found: list[Settings] = []
+    for command in followed.commands:
+        if len(found) >= 200:
+            break
+        found.extend(_read_command(command, followed, target))
+    return found
+
+
+def _read_command(command: Command, followed: Followed, target: Path) -> list[Settings]:
+    entry = _find_entry(command.fields)
+    if entry is None:
+        return []
+    fields = command.fields[entry.after :]
+    place = _Place(followed.files, target, command.line)
+    return _Reader(entry, fields, place, followed).read()
+
+
+def _find_entry(fields: Sequence[Field]) -> _Entry | None:
+    texts = [field.text for field in fields]
+    fallback: _Entry | None = None
+    for at, text in enumerate(texts):
+        entry = _two_words(texts, at)
+        if entry is None and _is_program(texts, at):
+            name = text.replace(HOLE, "…")
+            entry = _known_program(name, at + 1)
+            if fallback is None and name.rsplit("/", 1)[-1] not in _WRAPPERS:
+                fallback = _Entry(name, at + 1)
+        if entry is not None:
+            return entry
+    return fallback
+
+
+def _two_words(texts: list[str], at: int) -> _Entry | None:
+    """Return the entry that a pair such as `swift rlhf` names."""
+    pair = (texts[at].rsplit("/", 1)[-1], texts[at + 1] if at + 1 < len(texts) else "")
+    if pair in {("swift", "rlhf"), ("megatron", "rlhf")}:
+        return _Entry(" ".join(pair), at + 2, "ms_swift")
+    if pair[0] == "trl" and pair[1] in _TRL_COMMANDS:
+        return _Entry(_TRL_COMMANDS[pair[1]], at + 2, "trl")
+    if texts[at] == "rl" and "@" in texts[at:]:
+        return _Entry("rl", at + 1, "prime_rl")
+    return None
+
+
+def _is_program(texts: list[str], at: int) -> bool:
+    """Return whether a word is a module behind `-m`, or a Python file that is no flag's value."""
+    before = texts[at - 1] if at else ""
+    if before in {"-m", "--module"}:
+        return "." in texts[at]
+    is_value = before.startswith("--") and before != "--"
+    return bool(_PYTHON_FILE.match(texts[at])) and not is_value
+
+
+def _known_program(name: str, after: int) -> _Entry | None:
+    if _OPENRLHF.fullmatch(name):
+        return _Entry(name, after, "openrlhf")
+    if name.endswith("swift/cli/rlhf.py"):
+        return _Entry("swift rlhf", after, "ms_swift")
+    if "open_instruct" in name and _OPEN_INSTRUCT.fullmatch(name):
+        return _Entry(name, after, "open_instruct")
+    return None
+
+
+@dataclass(frozen=True)
+class _Place:
+    files: list[Path]
+    target: Path
+    line: int
+
+    def where(self, line: int) -> str:
+        index, number = divmod(line or self.line, FILE_STEP)
+        path = self.target if index == 0 else self.files[min(index, len(self.files) - 1)]
+        return f"{path}:{number}"
+
+
+class _Reader:
+    """Reads one training command."""
+
+    def __init__(
+        self, entry: _Entry, fields: Sequence[Field], place: _Place, followed: Followed
+    ) -> None:
+        self.entry, self.place, self.followed = entry, place, followed
+        flags_only = entry.framework in {"openrlhf", "ms_swift", "open_instruct", "trl"}
+        self.found = read_arguments(fields, dotted=not flags_only)
+        if entry.framework is None and detect_keys(self.found.overrides, _NO_VALUES) is None:
+            self.found = self._as_flags(fields)
+        self.folder = place.target.parent
+
+    def _as_flags(self, fields: Sequence[Field]) -> Arguments:
+        """Read again as plain flags when nothing but the flags tells the framework."""
+        plain = read_arguments(fields, dotted=False)
+        return plain if detect_keys(_NO_VALUES, plain.flags) else self.found
+
+    def read(self) -> list[Settings]:
+        framework = self.entry.framework
+        if framework == "ms_swift":
+            return self._ms_swift()
+        if framework == "trl":
+            return [self._trl(self.entry.name)]
+        if framework == "prime_rl":
+            return self._prime_rl()
+        if framework is not None:
+            return [self._settings(framework, self.found.flags)]
+        return self._by_content()
+
+    def _by_content(self) -> list[Settings]:
+        """Read a command whose program is a script of the user's."""
+        framework = detect_keys(self.found.overrides, self.found.flags)
+        if framework in {"ms_swift", "slime", "open_instruct"}:
+            if framework == "ms_swift":
+                return self._ms_swift()
+            return [self._settings(framework, self.found.flags)]
+        script = self._entry_file()
+        tree, missing = self._config(script)
+        if tree is not None:
+            composed = self._on_tree(tree, missing)
+            if composed is not None:
+                return [composed]
+        if framework is not None:
+            settings = self._settings(framework, self.found.overrides, missing)
+            return [settings]
+        if script is not None:
+            return read_python_launch(script, self.found, self.place.target, self.place.where)
+        return []
+
+    def _settings(
+        self, framework: str, values: dict[str, Argument], missing: tuple[str, ...] = ()
+    ) -> Settings:
+        made = {
+            key: Setting(key, item.value, self.place.where(item.line), item.missing)
+            for key, item in values.items()
+        }
+        return Settings(
+            framework,
+            "shell",
+            str(self.place.target),
+            self.entry.name,
+            made,
+            unique(self.found.missing, missing),
+            launch=self.found.launch,
+            line=self.place.line % FILE_STEP,
+        )
+
+    def _ms_swift(self) -> list[Settings]:
+        given = self.found.flags.get("rlhf_type")
+        config = self.found.flag("config")
+        tree = self._load(config) if config else None
+        if tree is not None:
+            composed = self._on_tree(tree[0], tree[1])
+            return [composed] if composed is not None else []
+        if given is not None and given.value != "grpo" and not given.missing:
+            return []
+        if given is None:
+            return []  # swift's default is another method
+        return [self._settings("ms_swift", self.found.flags, (config,) if config else ())]
+
+    def _trl(self, trainer: str) -> Settings:
+        config = self.found.flag("config")
+        tree = self._load(config) if config else None
+        missing = (config,) if config and tree is None else ()
+        settings = self._settings("trl", self.found.flags, missing)
+        if tree is None:
+            return Settings(**{**vars(settings), "entry": trainer})
+        base = settings_from_tree(
+            self.place.target, tree[0], Detected("trl", trainer), tree[1], kind="shell"
+        )
+        merged = {**base.values, **settings.values}
+        return Settings(**{**vars(settings), "entry": trainer, "values": merged})
+
+    def _prime_rl(self) -> list[Settings]:
+        names = [word for word in self.found.words if word.endswith(".toml")]
+        names += [value for value in (self.found.flag("@"),) if value]
+        values: dict[str, Setting] = {}
+        missing: list[str] = []
+        for name in names:
+            loaded = self._load(name)
+            if loaded is None:
+                missing.append(name)
+                continue
+            detected = Detected("prime_rl", "rl")
+            read = settings_from_tree(self.place.target, loaded[0], detected, (), kind="shell")
+            values.update(read.values)
+        settings = self._settings("prime_rl", self.found.flags, tuple(missing))
+        return [Settings(**{**vars(settings), "values": {**values, **settings.values}})]
+
+    def _config(self, script: Path | None) -> tuple[Tree | None, tuple[str, ...]]:
+        """Return the YAML that the command names, or that its program names."""
+        direct = self.found.flag(*_CONFIG_FLAGS)
+        if direct and direct.endswith((".yaml", ".yml")):
+            loaded = self._load(direct)
+            return loaded if loaded is not None else (None, (direct,))
+        name = self.found.flag("config_name", "cn")
+        folder = self.found.flag("config_path", "config_dir", "cp")
+        unknown = [
+            flag for flag in ("config", "config_name", "config_path") if flag in self.found.flags
+        ]
+        for flag in unknown:
+            if self.found.flags[flag].missing:
+                return None, self.found.flags[flag].missing
+        if name is None and folder is None and script is not None:
+            return self._entry_config(script)
+        if name is None or (folder is None and script is None):
+            return None, ()
+        return self._named(name, folder, script)
+
+    def _entry_config(self, script: Path) -> tuple[Tree | None, tuple[str, ...]]:
+        if _OWN_ENTRY.match(self.entry.name):
+            return None, ()  # the framework's own defaults
+        path = entry_config(script)
+        if path is None:
+            return None, ()
+        loaded = load_tree(path)
+        return loaded if loaded is not None else (None, ())
+
+    def _named(
+        self, name: str, folder: str | None, script: Path | None
+    ) -> tuple[Tree | None, tuple[str, ...]]:
+        file_name = name if name.endswith((".yaml", ".yml")) else f"{name}.yaml"
+        is_own = re.fullmatch(r"ppo(_\w+)?_trainer\.yaml", file_name) is not None
+        if is_own and (folder is None or folder in {"config", "./config"}):
+            return None, ()
+        starts = [script.parent] if script is not None else []
+        for start in (*starts, self.folder):
+            for beside in (folder or "", f"{folder}/config" if folder else "config"):
+                path = find_upwards(start, f"{beside}/{file_name}" if beside else file_name)
+                loaded = load_tree(path) if path is not None else None
+                if loaded is not None:
+                    return loaded
+        return None, (() if is_own else (f"{folder or 'config'}/{file_name}",))
+
+    def _load(self, name: str) -> tuple[Tree, tuple[str, ...]] | None:
+        written = self.followed.written.get(name)
+        if written is not None and name.endswith((".yaml", ".yml")):
+            try:
+                return parse_yaml(written[0], str(self.place.target), written[1]), ()
+            except YamlError:
+                return None
+        path = find_upwards(self.folder, name)
+        return load_tree(path) if path is not None else None
+
+    def _entry_file(self) -> Path | None:
+        name = self.entry.name
+        if not name.endswith(".py"):
+            name = name.replace(".", "/") + ".py"
+        beside = find_upwards(self.folder, name)
+        if beside is not None:
+            return beside
+        for prefix in ("recipe/", "examples/"):  # packages that live elsewhere in their repository
+            if name.startswith(prefix):
+                return find_upwards(self.folder, name.removeprefix(prefix))
+        return None
+
+    def _on_tree(self, tree: Tree, missing: tuple[str, ...]) -> Settings | None:
+        """Put the overrides of the command line on the configuration that it names."""
+        if not isinstance(tree.value, dict):
+            return None
+        for key, item in self.found.overrides.items():
+            name = key.partition("@")[0]
+            if "/" in key:
+                continue
+            node = Tree(item.value, self.place.where(item.line), item.missing)
+            if isinstance(item.value, list):
+                node = Tree([Tree(v, node.where) for v in item.value], node.where, item.missing)
+            set_path(tree, name, node)
+        found = detect_tree(tree)
+        if found is None:
+            return None
+        everything = unique(self.found.missing, missing)
+        settings = settings_from_tree(
+            self.place.target,
+            tree,
+            found,
+            everything,
+            kind="shell",
+            line=self.place.line % FILE_STEP,
+        )
+        entry = self.entry.name
+        return Settings(**{**vars(settings), "entry": entry, "launch": self.found.launch})

@@ -1,0 +1,159 @@
+"""What is known about the variables of a shell script while it is followed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from dissensus.audit.configs.scalars import unique
+from dissensus.audit.configs.shell_syntax import Node
+
+__all__ = ["HOLE", "BudgetError", "Field", "Scalar", "Scope", "Variable", "join_scopes"]
+
+HOLE = "\0"
+"""Stands in a text where an unknown piece belongs; input is cleared of it."""
+
+_MAX_TEXT = 60_000
+_MAX_ITEMS = 4_000
+
+
+class BudgetError(Exception):
+    """Following the script takes more steps than a training script needs."""
+
+
+class Field(NamedTuple):
+    """One argument of a command after expansion.
+
+    Args:
+        text: The argument, with a `HOLE` for each unknown piece.
+        line: Where it is written.
+        missing: Names that decide the holes.
+        is_unset: Every hole is a variable that nothing in the script sets.
+        maybe: Names that decide whether the argument is there at all.
+    """
+
+    text: str
+    line: int
+    missing: tuple[str, ...] = ()
+    is_unset: bool = False
+    maybe: tuple[str, ...] = ()
+
+    @property
+    def is_hole(self) -> bool:
+        """Whether nothing of the argument is known."""
+        return self.text == HOLE
+
+
+class Scalar(NamedTuple):
+    """The value of a variable; `options` are texts it may have when it is unknown."""
+
+    text: str
+    missing: tuple[str, ...] = ()
+    is_unset: bool = False
+    options: tuple[str, ...] = ()
+
+
+Variable = Scalar | tuple[Field, ...]
+
+
+@dataclass
+class Scope:
+    """Variables, functions and files of a script at one point.
+
+    Args:
+        script: Path of the script.
+        variables: Scalars, and arrays as tuples of fields.
+        functions: Bodies by name.
+        arguments: Positional arguments inside a function; None at the level of the script.
+        written: Texts that the script writes to files, by their path as written.
+        sources: Path by the line offset of a sourced file; only for naming places.
+        steps: Steps left, shared by all copies.
+        depth: Nesting of functions and sourced files.
+    """
+
+    script: Path
+    variables: dict[str, Variable] = field(default_factory=dict)
+    functions: dict[str, tuple[Node, ...]] = field(default_factory=dict)
+    arguments: tuple[Field, ...] | None = None
+    written: dict[str, tuple[str, int]] = field(default_factory=dict)
+    steps: list[int] = field(default_factory=lambda: [400_000])
+    depth: int = 0
+    has_ended: bool = False
+
+    def spend(self, steps: int = 1) -> None:
+        """Count work; raise BudgetError when the script is not worth more."""
+        self.steps[0] -= steps
+        if self.steps[0] < 0:
+            raise BudgetError
+
+    def copy(self) -> Scope:
+        """Return a scope whose assignments stay inside."""
+        self.spend(1 + len(self.variables) // 8)
+        return Scope(
+            self.script,
+            dict(self.variables),
+            dict(self.functions),
+            self.arguments,
+            self.written,
+            self.steps,
+            self.depth,
+        )
+
+    def put(self, name: str, value: Variable) -> None:
+        """Assign, unless the value grew beyond any use."""
+        is_huge = (
+            len(value.text) > _MAX_TEXT if isinstance(value, Scalar) else len(value) > _MAX_ITEMS
+        )
+        self.variables[name] = Scalar(HOLE, (name,)) if is_huge else value
+
+
+def join_scopes(base: Scope, outcomes: list[Scope], names: tuple[str, ...]) -> None:
+    """Make `base` what is certain after one of several `outcomes`, decided by `names`."""
+    alive = [scope for scope in outcomes if not scope.has_ended]
+    if not alive:
+        return  # every way out ends the script: the reader goes on with what was known before
+    base.functions = {**base.functions, **alive[-1].functions}
+    keys = dict.fromkeys(key for scope in alive for key in scope.variables)
+    base.spend(1 + len(keys) // 8)
+    joined: dict[str, Variable] = {}
+    for key in keys:
+        values = [scope.variables.get(key) for scope in alive]
+        joined[key] = _join(key, values, names)
+    base.variables = joined
+
+
+def _join(name: str, values: Iterable[Variable | None], names: tuple[str, ...]) -> Variable:
+    distinct = list(dict.fromkeys(values))
+    if len(distinct) == 1 and distinct[0] is not None:
+        return distinct[0]
+    if any(isinstance(value, tuple) and not isinstance(value, Scalar) for value in distinct):
+        return _join_arrays([_as_fields(value) for value in distinct], names or (name,))
+    texts: list[str] = []
+    for value in distinct:
+        if isinstance(value, Scalar):
+            texts.extend((value.text,) if not value.missing else value.options)
+    return Scalar(HOLE, unique((name,), names), options=tuple(dict.fromkeys(texts))[:16])
+
+
+def _as_fields(value: Variable | None) -> tuple[Field, ...]:
+    if value is None:
+        return ()
+    if isinstance(value, Scalar):
+        return (Field(value.text, 0, value.missing, value.is_unset),) if value.text else ()
+    return value
+
+
+def _join_arrays(arrays: list[tuple[Field, ...]], names: tuple[str, ...]) -> Variable:
+    shared = 0
+    for column in zip(*arrays, strict=False):
+        if any(item != column[0] for item in column):
+            break
+        shared += 1
+    tails = [
+        item._replace(maybe=unique(item.maybe, names))
+        for array in arrays
+        for item in array[shared:]
+    ]
+    return (*arrays[0][:shared], *dict.fromkeys(tails))
