@@ -19,7 +19,7 @@ IS_TRAIN = "split = 'train'"
 #: correct: rewards say more than correctness does, and k = 0 or k = G is not unanimity.
 IS_GRADED = "size > 0 AND NOT unanimous AND correct IN (0, size)"
 
-#: Aggregates of a set of groups; `Measures.from_row` reads them.
+#: Aggregates of a set of groups; `Measures` reads them.
 MEASURES = """
     count(*) AS groups,
     coalesce(sum(rollouts), 0) AS rollouts,
