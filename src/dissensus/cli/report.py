@@ -50,7 +50,7 @@ def report(
 
 
 def print_summary(snapshot: Snapshot, summary: RunSummary) -> None:
-    """Print a run's summary and the prompts that cost most without ever splitting.
+    """Print a run's summary and the never or always solved prompts that cost most.
 
     Args:
         snapshot: The run.
