@@ -126,6 +126,7 @@ class Layout:
         unnest: Raw list columns that lie parallel: a row holds many rollouts, and each expression
             sees one element of these.
         flags: Raw text columns that hold yes or no, in words or as a number.
+        check: For grouping "counts": what is impossible about a row of raw values, or "".
         metadata: What the log says about the framework: "framework", "version", settings.
         notes: What a reader of the report should know about this log.
     """
@@ -136,6 +137,7 @@ class Layout:
     required: tuple[str, ...] = ()
     unnest: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
+    check: Callable[[Mapping[str, Any]], str] | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 

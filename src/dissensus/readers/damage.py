@@ -153,12 +153,13 @@ def _checked(row: _Row, task: _Repair) -> dict[str, Any] | None:
                 values[raw] = None
                 lost.append(expected)
         else:
-            problem = _unequal_lists(values, task.layout) or problem
+            check = task.layout.check
+            problem = _unequal_lists(values, task.layout) or (check(values) if check else "")
             if lost and not problem:
                 task.damage.report(
                     BadRow(task.name, row.number, " and ".join(lost), "the row without it")
                 )
-            elif row.problem:
+            elif row.problem and not problem:
                 kept = "the row"
                 task.damage.report(BadRow(task.name, row.number, row.problem, kept))
                 return values

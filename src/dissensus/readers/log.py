@@ -196,8 +196,8 @@ class Log:
         self._make_groups()
         rows = self._rollout_rows(list(columns), "", ordered=False)
         names = ", ".join(f'"{name}"' for name in columns)
-        cursor = self._connection.cursor()
-        yield from cursor.execute(f"SELECT {names} FROM ({rows})").to_arrow_reader(rows_per_batch)  # noqa: S608
+        relation = self._connection.sql(f"SELECT {names} FROM ({rows})")  # noqa: S608
+        yield from relation.to_arrow_reader(rows_per_batch)
 
     def sorted_rollouts(self, folder: Path, columns: Sequence[str]) -> Iterator[Any]:
         """Rollouts as Arrow record batches, generation by generation and group by group.
@@ -305,7 +305,7 @@ class Log:
     def _groups_sql(self) -> str:
         correctness = self._correctness or Correctness()
         groups = groups_from_sums("sums", correctness)
-        return f"SELECT *, 1::BIGINT AS attempt, 0::BIGINT AS rank, 0 AS first FROM ({groups})"  # noqa: S608
+        return f"SELECT *, 1::BIGINT AS attempt, 0::BIGINT AS rank FROM ({groups})"  # noqa: S608
 
     def _make_sums(self) -> None:
         kind = self._grouping.kind
@@ -326,7 +326,7 @@ class Log:
             sums = f"SELECT {', '.join([*picked, '*'])} FROM ({inner})"  # noqa: S608
         else:
             self._make_numbers()
-            has = frozenset(self._layout.columns) & {*_MEASURED, "prompt_id"}
+            has = frozenset(self._layout.columns) & {*_MEASURED, "prompt_id"} | {"line"}
             rows = "SELECT * FROM numbers JOIN assigned USING (line)"
             sums = rollout_sums(rows, has)
         self._connection.execute(f"CREATE OR REPLACE TEMP TABLE sums AS {sums}")
@@ -374,7 +374,7 @@ class Log:
         keys = [name for name in (*KEYS, "prompt_id") if name in self._source.layout.columns]
         holes = [f"count(*) FILTER ({name} IS NULL)" for name in keys]
         holes.append(
-            "count(*) FILTER (size IS NULL OR right_count IS NULL)"
+            "count(*) FILTER (NOT coalesce(size > 0 AND right_count BETWEEN 0 AND size, false))"
             if kind == "counts"
             else "coalesce(sum(rollouts - size), 0)"
         )

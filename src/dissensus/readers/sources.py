@@ -145,6 +145,7 @@ def _choose(
         ]
         if fitting:
             return chosen, fitting
+        _check_fields(mapping, next((each for each in every if each.columns), every[0]))
     raise _unrecognised(path, every, FORMATS)
 
 
@@ -184,13 +185,8 @@ def _check_mapping_names(mapping: Mapping[str, str]) -> None:
 
 
 def _mapped_layout(format_: Format, sample: Sample, mapping: Mapping[str, str]) -> Layout:
-    missing = [raw for raw in mapping.values() if not sample.has(raw)]
-    if missing and format_.convert is None:
-        raise InputError(
-            f"--map names columns that the log does not have: {', '.join(missing)}",
-            where=str(sample.file),
-            hint=f"it has {', '.join(list(sample.columns)[:20])}",
-        )
+    if format_.convert is None:
+        _check_fields(mapping, sample)
     if not mapping:
         return format_.layout(sample)
     if format_.name == TABLE.name:
@@ -201,3 +197,13 @@ def _mapped_layout(format_: Format, sample: Sample, mapping: Mapping[str, str]) 
     raw = {column: raw_type(name, column, sample) for name, column in mapping.items()}
     columns = {name: cast(name, column, sample) for name, column in mapping.items()}
     return replace(layout, raw={**raw, **layout.raw}, columns={**layout.columns, **columns})
+
+
+def _check_fields(mapping: Mapping[str, str], sample: Sample) -> None:
+    missing = [raw for raw in mapping.values() if not sample.has(raw)]
+    if missing:
+        raise InputError(
+            f"--map names columns that the log does not have: {', '.join(missing)}",
+            where=str(sample.file),
+            hint=f"it has {', '.join(list(sample.columns)[:20])}",
+        )

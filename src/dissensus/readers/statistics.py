@@ -77,6 +77,7 @@ def rollout_sums(rows: str, has: frozenset[str], keys: Sequence[str] = KEYS) -> 
         _if("truncated" in has, "count(*) FILTER (truncated)", "truncated", "BIGINT"),
         _if("trained" in has, "count(*) FILTER (trained)", "trained", "BIGINT"),
         _if("policy_version" in has, "max(policy_version)", "policy_version", "BIGINT"),
+        _if("line" in has, "min(line)", "first", "BIGINT"),
     ]
     return f"SELECT {', '.join(parts)} FROM ({rows}) GROUP BY {', '.join(keys)}"  # noqa: S608
 
@@ -91,8 +92,8 @@ def count_sums(rows: str) -> str:
         correct_count::DOUBLE AS squares, correct_count AS right_count, 0::BIGINT AS unjudged,
         NULL::BIGINT AS heard, NULL::BIGINT AS loud, NULL::DOUBLE AS advantages,
         NULL::DOUBLE AS products, NULL::DOUBLE AS right_advantages, NULL::DOUBLE AS length_mean,
-        NULL::BIGINT AS truncated, NULL::BIGINT AS trained, NULL::BIGINT AS policy_version
-        FROM ({rows})"""  # noqa: S608
+        NULL::BIGINT AS truncated, NULL::BIGINT AS trained, NULL::BIGINT AS policy_version,
+        line AS first FROM ({rows})"""  # noqa: S608
 
 
 def groups_from_sums(sums: str, correctness: Correctness) -> str:
@@ -120,9 +121,9 @@ def groups_from_sums(sums: str, correctness: Correctness) -> str:
         correct = 0 AS all_wrong, correct = size AS all_correct,
         CASE WHEN heard > 0 THEN loud = 0 END AS silent,
         coalesce(trained, CASE WHEN split = 'train' THEN rollouts ELSE 0 END) AS trained,
-        CASE WHEN heard > 0 THEN coalesce(contrast, 0.0) END AS contrast,
-        CASE WHEN heard > 0 THEN coalesce(advantages / nullif(size, 0), 0.0) END AS push,
-        length_mean, truncated, policy_version, NULL::DOUBLE AS time_s
+        CASE WHEN heard > 0 THEN contrast END AS contrast,
+        CASE WHEN heard > 0 THEN advantages / nullif(size, 0) END AS push,
+        length_mean, truncated, policy_version, NULL::DOUBLE AS time_s, first
         FROM (SELECT *, {correct} AS correct, {contrast} AS contrast
             FROM (SELECT *, coalesce(right_advantages, 0) AS right_advantages0 FROM {sums}))"""  # noqa: S608
 
