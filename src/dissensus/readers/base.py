@@ -25,6 +25,7 @@ __all__ = [
     "Layout",
     "ReportBadRow",
     "Sample",
+    "printable",
     "quote_name",
 ]
 
@@ -196,6 +197,11 @@ class Format:
     convert: Callable[[Path, ReportBadRow], Iterator[pa.RecordBatch]] | None = None
     choose_files: Callable[[Sequence[Path]], Sequence[Path]] = _all_files
     needs_trust: str | None = None
+
+
+def printable(text: str) -> str:
+    """Text from a log on one line, without what could steer a terminal."""
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def quote_name(name: str) -> str:

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dissensus.errors import InputError
-from dissensus.readers.base import BadRow, Container, Layout
+from dissensus.readers.base import BadRow, Container, Layout, printable
 from dissensus.readers.reading import MAX_ROW_BYTES
 from dissensus.readers.sniff import csv_delimiter, open_bytes
 from dissensus.readers.tabular import NO, YES
@@ -58,6 +58,7 @@ class Damage:
         Raises:
             InputError: The reader is strict.
         """
+        row = row._replace(file=printable(row.file), expected=printable(row.expected))
         if self.strict:
             where = f"{row.file}, row {row.row}" if row.row else row.file
             raise InputError(f"expected {row.expected}", where=where)
