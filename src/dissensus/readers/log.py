@@ -16,6 +16,7 @@ from dissensus.readers.grouping import regroup
 from dissensus.readers.sources import Source
 from dissensus.readers.statistics import (
     KEYS,
+    SCORED,
     TOL,
     Correctness,
     count_sums,
@@ -239,10 +240,9 @@ class Log:
         self._correctness = self._find_correctness()
         groups = groups_from_sums("sums", self._correctness)
         self._engine.execute(
-            f"""CREATE OR REPLACE TEMP TABLE groups AS
+            f"""CREATE OR REPLACE TEMP VIEW groups AS
             SELECT *, 1::BIGINT AS attempt, 0::BIGINT AS rank FROM ({groups})"""  # noqa: S608
         )
-        self._engine.execute("DROP TABLE sums")
         self._made_after = self._engine.repairs
 
     def _make_sums(self) -> None:
@@ -335,7 +335,7 @@ class Log:
             return Correctness(*pair) if pair else Correctness()
         # Σ(r − low)(high − r) is 0 exactly when every reward is one of the two.
         worst = self._engine.row(
-            f"""SELECT max(({low + high!r} * mean * size - squares - size * {low!r} * {high!r})
+            f"""SELECT max(size * ({low + high!r} * mean - std * std - mean * mean - {low * high!r})
                 / {span * span!r}), max(size) FROM sums"""  # noqa: S608
         )
         doubt = 16 * 2.0**-53 * worst[1] * (max(abs(low), abs(high)) / span) ** 2
@@ -382,7 +382,7 @@ class Log:
             elif name in ("attempt", "rank"):
                 picked.append(f"{1 if name == 'attempt' else 0}::BIGINT AS {name}")
             elif name == "reward":
-                picked.append("CASE WHEN isfinite(reward) THEN reward END AS reward")
+                picked.append(f"{SCORED} AS reward")
             elif name == "correct" and "correct" not in has and self._grouping.kind != "counts":
                 picked.append(f"{self._correct_sql()} AS correct")
             elif name == "trained" and "trained" not in has:
