@@ -120,6 +120,13 @@ def test_malformed_rows_are_refused_when_they_are_loaded():
         _row("trap", trap, "here", is_common=False)
 
 
+def test_a_fix_by_framework_leaves_none_out():
+    trap = {"code": "EST113", "evidence": "e", "source": "s", "status": "run"}
+    with pytest.raises(InputError, match="a fix is missing"):
+        _row("trap", {**trap, "fix": {"trl": "n=8"}}, "here", is_common=True)
+    assert _row("trap", {**trap, "fix": {"trl": "n=8", "any": "8"}}, "here", is_common=True)
+
+
 def test_an_unknown_test_is_refused():
     with pytest.raises(InputError, match="no such test"):
         check_condition({"a": {"almost": 1}}, "here")

@@ -49,6 +49,9 @@ def test_a_silent_group_beside_a_long_correct_answer_pays_for_the_token_mean():
     squares = 8 * mean**2 + 10 * (7 / 8 - mean) ** 2 + 7 * (-1 / 8 - mean) ** 2
     expected = -mean / np.sqrt(squares / 24)
     assert number("whitened_silence dr_grpo long=10", 8) == f"−{-expected:.3f}"
+    # verl's reinforce_plus_plus_baseline and gdpo give −0.671, OpenRLHF and NeMo-RL −0.685
+    assert number("whitened_silence dr_grpo long=10", 8) == "−0.671"
+    assert number("whitened_silence dr_grpo long=10 whiten_ddof=0", 8) == "−0.685"
 
 
 def test_leave_one_out_statistics_are_of_the_others():

@@ -188,6 +188,29 @@ def test_a_section_set_to_null_decides_everything_inside_it():
     assert answer.estimator.denominator == "batch_centred_std"
 
 
+def test_a_rule_that_is_registered_in_code_is_unknown_and_named():
+    answer = _resolved("verl", {"algorithm.adv_estimator": "loop"})
+    assert answer.estimator.name == "loop"
+    assert answer.estimator.numerator is None
+    assert answer.unknown[0].startswith(
+        "estimator.numerator: decided by algorithm.adv_estimator=loop"
+    )
+    null = _resolved("skyrl", {"trainer.algorithm.advantage_estimator": None})
+    assert len(null.unknown) == 4
+
+
+def test_batch_statistics_are_not_taken_for_groups_of_one():
+    given = {
+        "adv_estimator": "step_reinforce",
+        "reward_normalization.grouping": "batch",
+        "reward_normalization.method": "mean_std",
+        "train_env_manager.group_size": 1,
+    }
+    answer = _resolved("roll", given)
+    assert answer.estimator.denominator == "batch_std"
+    assert "EST105" not in [finding.code for finding in answer.findings]
+
+
 def test_an_unknown_group_size_is_named():
     unknown = Setting("num_generations", None, "train.py:9", missing=("args.n",))
     answer = _resolved("trl", {"num_generations": unknown})
@@ -257,6 +280,24 @@ def test_findings_come_most_severe_first():
     ranks = [finding.severity.rank for finding in answer.findings]
     assert ranks == sorted(ranks, reverse=True)
     assert answer.worst == "error"
+
+
+@pytest.mark.parametrize(
+    ("framework", "key", "fix"),
+    [
+        ("trl", "num_generations", "num_generations=8"),
+        ("skyrl", "generator.n_samples_per_prompt", "generator.n_samples_per_prompt=8"),
+        ("areal", "gconfig.n_samples", "gconfig.n_samples: 8"),
+    ],
+)
+def test_the_fix_of_a_cross_check_is_the_frameworks_own_key(framework, key, fix):
+    extra = {
+        "actor.reward_norm.mean_level": "group",
+        "actor.reward_norm.std_level": "group",
+        "actor.reward_norm.group_size": 2,
+    }
+    answer = _resolved(framework, {key: 2, **(extra if framework == "areal" else {})})
+    assert [f.fix for f in answer.findings if f.code == "EST113"] == [fix]
 
 
 def test_a_framework_without_facts_is_refused():

@@ -133,6 +133,7 @@ CASES = [
     Case("trl", "EST113", {"num_generations": 2}, {"num_generations": 8}),
     Case("trl", "EST114", {}, {"num_generations": 8}, entry="RLOOTrainer"),
     Case("trl", "CFG905", {}, {}, version="1.17.0", after_version="1.16.2"),
+    Case("trl", "EST105", {"num_generations": 1}, {"num_generations": 8}),
     # ── Unsloth ─────────────────────────────────────────────────────────────────────────────────
     Case(
         "unsloth",
@@ -179,7 +180,7 @@ CASES = [
     Case(
         "verl",
         "CFG901",
-        {"algorithm.adv_estimator": "rloo", "algorithm.norm_adv_by_std_in_grpo": True},
+        {"algorithm.adv_estimator": "rloo", "algorithm.norm_adv_by_std_in_grpo": False},
         {"algorithm.adv_estimator": "rloo"},
     ),
     Case(
@@ -289,6 +290,7 @@ CASES = [
         {**_VERL, "actor_rollout_ref.actor.use_kl_loss": False},
     ),
     Case("verl", "EST115", _VERL, {**_VERL, "algorithm.norm_adv_by_std_in_grpo": False}),
+    Case("verl", "EST108", {**_VERL, "algorithm.adv_estimator": "loop"}, _VERL),
     # ── OpenRLHF ────────────────────────────────────────────────────────────────────────────────
     Case("openrlhf", "EST103", _ORLHF, {**_ORLHF, "algo.advantage.estimator": "dr_grpo"}),
     Case("openrlhf", "CFG901", {**_ORLHF, "algo.advantage.no_std_norm": True}, _ORLHF),
@@ -353,6 +355,7 @@ CASES = [
         {f"{_SKY}.loss_reduction": "seq_mean_token_sum_norm", f"{_SKY}.grpo_norm_by_std": False},
     ),
     Case("skyrl", "SIL211", {}, {f"{_SKY}.use_kl_loss": False}),
+    Case("skyrl", "EST108", {f"{_SKY}.advantage_estimator": "loop"}, {}),
     # ── NeMo-RL ─────────────────────────────────────────────────────────────────────────────────
     Case("nemo_rl", "EST101", {}, {_LOO: False}),
     Case(
@@ -447,7 +450,9 @@ CASES = [
         {"advantage_estimator": "rloo"},
         {"advantage_estimator": "rloo", "kl_in_reward": False},
     ),
-    Case("ms_swift", "CFG902", {"num_generations": 1}, {"num_generations": 8}),
+    Case(
+        "ms_swift", "EST105", {"num_generations": 1}, {"num_generations": 1, "teacher_model": "t"}
+    ),
     Case("ms_swift", "SIL211", {}, {"beta": 0}),
     Case(
         "ms_swift",
@@ -517,6 +522,7 @@ CASES = [
         {**_AREAL, "actor.kl_ctl": 0.1, "ref.path": "model"},
         {**_AREAL, "ref.path": "model"},
     ),
+    Case("areal", "EST105", {**_AREAL, f"{_A}.group_size": 1, "gconfig.n_samples": 1}, _AREAL),
     # ── tinker-cookbook ─────────────────────────────────────────────────────────────────────────
     Case("tinker", "SIL202", {"remove_constant_reward_groups": True}, {}),
     Case("tinker", "SAM502", {"remove_constant_reward_groups": True}, {}),

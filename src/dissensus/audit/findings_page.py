@@ -154,7 +154,7 @@ def _trigger_row(title: str, row: Row) -> str:
     parts = [_condition(key, value) for key, value in row.when.items()] or ["always"]
     if row.since or row.until:
         parts.insert(0, " ".join(filter(None, [_bound("≥", row.since), _bound("<", row.until)])))
-    cells = [title, "; ".join(parts), _plain(row.body["fix"]), f"{row.source} ({row.status})"]
+    cells = [title, "; ".join(parts), _fix(row.body["fix"]), f"{row.source} ({row.status})"]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
@@ -187,6 +187,14 @@ def _value(value: Any) -> str:
     if isinstance(value, list):
         return " or ".join(_value(item) for item in value)
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _fix(fix: str | Mapping[str, str]) -> str:
+    if isinstance(fix, str):
+        return _plain(fix)
+    return "; ".join(
+        f"{name if name == 'any' else load_facts(name).title}: {text}" for name, text in fix.items()
+    )
 
 
 def _plain(text: str) -> str:

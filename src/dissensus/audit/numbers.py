@@ -133,7 +133,8 @@ def _whitened_silence(group_size: int, words: list[str], parameters: Mapping[str
     lengths[group_size] = int(parameters.get("long", 10))
     groups = RewardGroups.from_dense(rows)
     first = advantages.get(words[0] if words else "dr_grpo", **_only(parameters, "ddof", "eps"))
-    rule = advantages.chain(first, Whiten(ddof=1, eps=1e-8, by="token"))
+    whiten = Whiten(ddof=int(parameters.get("whiten_ddof", 1)), eps=1e-8, by="token")
+    rule = advantages.chain(first, whiten)
     return _signed(float(rule(groups, Context(lengths=lengths))[0]))
 
 

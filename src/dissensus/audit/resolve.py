@@ -168,7 +168,15 @@ class _Resolution:
     def _value(self, value: Any) -> Value:
         if isinstance(value, str) and value.startswith("$"):
             return self.look_up(value[1:])
+        if isinstance(value, str) and value.startswith("?"):
+            return self._registered(value[1:])
         return Value(normalise(value))
+
+    def _registered(self, key: str) -> Value:
+        """A rule that no row knows: its name is there, but code decides what it does."""
+        found = self.look_up(key)
+        named = f"{key}={self._fill('{' + key + '}')} (not a rule of the framework itself)"
+        return Value(None, missing=found.missing or (named,))
 
     def answer(self) -> Answer:
         facts, state = self.facts, self.fields
@@ -248,9 +256,16 @@ class _Resolution:
             where=self._where(row),
             evidence=self._fill(row.body["evidence"]),
             consequence=self._fill(row.body.get("consequence", entry(code).consequence)),
-            fix=self._fill(row.body["fix"]),
+            fix=self._fill(self._fix(row)),
             severity=row.body.get("severity"),
         )
+
+    def _fix(self, row: Row) -> str:
+        """The key to change; a cross-check has one for each framework."""
+        fix = row.body["fix"]
+        if isinstance(fix, dict):
+            return str(fix.get(self.facts.name) or fix["any"])
+        return str(fix)
 
     def _where(self, row: Row) -> str:
         """Place of the row's key, else of the first key of its condition that is set."""

@@ -25,6 +25,7 @@ __all__ = [
     "Layout",
     "ReportBadRow",
     "Sample",
+    "printable",
     "quote_name",
 ]
 
@@ -126,6 +127,7 @@ class Layout:
         unnest: Raw list columns that lie parallel: a row holds many rollouts, and each expression
             sees one element of these.
         flags: Raw text columns that hold yes or no, in words or as a number.
+        check: For grouping "counts": what is impossible about a row of raw values, or "".
         metadata: What the log says about the framework: "framework", "version", settings.
         notes: What a reader of the report should know about this log.
     """
@@ -136,6 +138,7 @@ class Layout:
     required: tuple[str, ...] = ()
     unnest: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
+    check: Callable[[Mapping[str, Any]], str] | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -194,6 +197,11 @@ class Format:
     convert: Callable[[Path, ReportBadRow], Iterator[pa.RecordBatch]] | None = None
     choose_files: Callable[[Sequence[Path]], Sequence[Path]] = _all_files
     needs_trust: str | None = None
+
+
+def printable(text: str) -> str:
+    """Text from a log on one line, without what could steer a terminal."""
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def quote_name(name: str) -> str:

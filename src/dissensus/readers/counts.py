@@ -10,7 +10,7 @@ import codecs
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ __all__ = ["ACCURACY_LISTS", "COUNT_NAMES", "HISTOGRAM", "KOFN", "count_layout",
 MAX_GROUP_SIZE = 1024
 """Largest group size that is looked for when only accuracies are given."""
 
-_TOL = 1e-4
+_MAX_ROUNDED = 64
 _BATCH = 65_536
 _READ_BYTES = 1 << 20
 _MAX_VALUE_CHARS = 64 << 20
@@ -47,10 +47,11 @@ def group_size_of(accuracies: Sequence[float]) -> int | None:
         >>> group_size_of([0.125, 1.0, 0.25])
         8
     """
-    fractions = sorted({round(value, 6) for value in accuracies})
-    for size in range(1, MAX_GROUP_SIZE + 1):
-        if all(abs(value * size - round(value * size)) <= _TOL * size for value in fractions):
-            return size
+    fractions = {round(value, 9) for value in accuracies}
+    for largest, tol in ((MAX_GROUP_SIZE, 1e-6), (_MAX_ROUNDED, 1e-4)):
+        for size in range(1, largest + 1):
+            if all(abs(value - round(value * size) / size) <= tol for value in fractions):
+                return size
     return None
 
 
@@ -70,7 +71,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _accuracy_layout(sample: Sample) -> Layout:
-    values = [value for each in sample.rows[0].values() for value in each]
+    lists = [each for row in sample.rows for each in row.values() if isinstance(each, list)]
+    values = [value for each in lists for value in each if _is_number(value)]
     size = group_size_of(values)
     if size is None:
         text, certainty = f"accuracies are no fractions of up to {MAX_GROUP_SIZE}", "guessed"
@@ -190,6 +192,7 @@ def _histogram_layout(sample: Sample) -> Layout:
         },
         grouping=Grouping("counts", "exact", f"each problem is one group of {size}", size),
         required=(column, visits),
+        check=_impossible(column, visits=visits, size=size),
         notes=("a histogram: problems have no names and no order",),
     )
 
@@ -201,6 +204,24 @@ HISTOGRAM = Format(
     matches=lambda sample: _histogram_column(sample) is not None and len(sample.columns) == 2,
     layout=_histogram_layout,
 )
+
+
+def _impossible(
+    correct: str, size_column: str | None = None, visits: str | None = None, *, size: int = 0
+) -> Callable[[Mapping[str, Any]], str]:
+    """A check of one row: what should have been there, or nothing."""
+
+    def check(row: Mapping[str, Any]) -> str:
+        total = size if size_column is None else row[size_column]
+        if total < 1:
+            return f"at least one rollout in {size_column}"
+        if not 0 <= row[correct] <= total:
+            return f"a number from 0 to {total} in {correct}"
+        if visits is not None and (row.get(visits) or 0) < 0:
+            return f"no negative number in {visits}"
+        return ""
+
+    return check
 
 
 def count_layout(sample: Sample, mapping: Mapping[str, str]) -> Layout:
@@ -215,6 +236,7 @@ def count_layout(sample: Sample, mapping: Mapping[str, str]) -> Layout:
             f"one per row: {mapping['correct_count']} of {mapping['size']} correct",
         ),
         required=tuple(mapping[name] for name in ("correct_count", "size")),
+        check=_impossible(mapping["correct_count"], mapping["size"], mapping.get("visits")),
     )
 
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dissensus.errors import InputError
-from dissensus.readers.base import BadRow, Container, Layout
+from dissensus.readers.base import BadRow, Container, Layout, printable
 from dissensus.readers.reading import MAX_ROW_BYTES
 from dissensus.readers.sniff import csv_delimiter, open_bytes
 from dissensus.readers.tabular import NO, YES
@@ -58,6 +58,7 @@ class Damage:
         Raises:
             InputError: The reader is strict.
         """
+        row = row._replace(file=printable(row.file), expected=printable(row.expected))
         if self.strict:
             where = f"{row.file}, row {row.row}" if row.row else row.file
             raise InputError(f"expected {row.expected}", where=where)
@@ -153,12 +154,13 @@ def _checked(row: _Row, task: _Repair) -> dict[str, Any] | None:
                 values[raw] = None
                 lost.append(expected)
         else:
-            problem = _unequal_lists(values, task.layout) or problem
+            check = task.layout.check
+            problem = _unequal_lists(values, task.layout) or (check(values) if check else "")
             if lost and not problem:
                 task.damage.report(
                     BadRow(task.name, row.number, " and ".join(lost), "the row without it")
                 )
-            elif row.problem:
+            elif row.problem and not problem:
                 kept = "the row"
                 task.damage.report(BadRow(task.name, row.number, row.problem, kept))
                 return values

@@ -13,7 +13,7 @@ from dissensus.readers.damage import Damage
 __all__ = ["check_footer"]
 
 _MAX_RATIO = 1000
-_MAX_CHUNK_BYTES = 1 << 30
+_MAX_UNPACKED_BYTES = 1 << 30
 _MAX_ROWS_PER_BYTE = 1000
 _FEW_ROWS = 50_000_000
 
@@ -35,7 +35,7 @@ def check_footer(file: Path, name: str, damage: Damage) -> bool:
     for index in range(metadata.num_row_groups):
         group = metadata.row_group(index)
         unpacked += max(group.total_byte_size, 0)
-    if unpacked > _MAX_CHUNK_BYTES and unpacked / size > _MAX_RATIO:
+    if unpacked > _MAX_UNPACKED_BYTES and unpacked / size > _MAX_RATIO:
         expected = f"at most {_MAX_RATIO} times its size unpacked, not {unpacked / size:,.0f} times"
         damage.report(BadRow(name, 0, expected))
         return False

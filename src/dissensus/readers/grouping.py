@@ -58,7 +58,7 @@ def regroup(connection: Any, grouping: Grouping) -> Regrouped:
     usual = (
         grouping.size
         or connection.execute(
-            f"SELECT mode(n) FROM ({sizes})"  # noqa: S608
+            f"SELECT n FROM ({sizes}) GROUP BY n ORDER BY count(*) DESC, n LIMIT 1"  # noqa: S608
         ).fetchone()[0]
     )
     usual = int(usual or 1)
@@ -79,8 +79,8 @@ def regroup(connection: Any, grouping: Grouping) -> Regrouped:
         where = "in a row" if grouping.kind == "consecutive" else "in one step"
         notes.insert(
             0,
-            f"{repeated} prompts appear more than once {where}: their rows were cut into groups "
-            f"of {usual} in file order, which may mix samplings",
+            f"{repeated} {'prompt appears' if repeated == 1 else 'prompts appear'} more than once "
+            f"{where}: such rows were cut into groups of {usual} in file order",
         )
     connection.execute("DROP TABLE parts")
     return Regrouped(grouping, notes)

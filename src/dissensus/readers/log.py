@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -12,14 +9,14 @@ from typing import Any, NamedTuple, Self
 import pyarrow as pa
 
 from dissensus.errors import InputError
-from dissensus.readers.base import CANONICAL, BadRow, Grouping, Layout
-from dissensus.readers.damage import Damage, repair
-from dissensus.readers.footers import check_footer
+from dissensus.readers.base import CANONICAL, Grouping, Layout
+from dissensus.readers.damage import Damage
+from dissensus.readers.engine import Engine
 from dissensus.readers.grouping import regroup
-from dissensus.readers.reading import Reading
 from dissensus.readers.sources import Source
 from dissensus.readers.statistics import (
     KEYS,
+    SCORED,
     TOL,
     Correctness,
     count_sums,
@@ -30,8 +27,6 @@ from dissensus.runs.scan import check_columns, quote
 
 __all__ = ["Log", "LogAttempt"]
 
-_MEMORY = "512MB"
-_MAX_THREADS = 8
 _MAX_VISITS = 100_000_000
 _MEASURED = ("reward", "correct", "advantage", "length", "truncated", "trained", "policy_version")
 
@@ -55,31 +50,16 @@ class Log:
     """
 
     def __init__(self, source: Source, *, strict: bool = False) -> None:
-        import duckdb
-
         self.path = source.path
         self.format = source.format.name
         self.title = source.format.title
-        self._damage = Damage(strict=strict)
         self._source = source
-        self._folder = tempfile.TemporaryDirectory(prefix="dissensus-")
-        self._finalizer = weakref.finalize(self, self._folder.cleanup)
-        self._connection = duckdb.connect(
-            ":memory:",
-            config={
-                "python_enable_replacements": False,
-                "autoinstall_known_extensions": False,
-                "memory_limit": _MEMORY,
-                "temp_directory": str(Path(self._folder.name) / "spill"),
-                "threads": min(_MAX_THREADS, os.cpu_count() or 1),
-            },
-        )
+        self._layout = _complete(source.layout)
+        self._engine = Engine(source, self._layout, Damage(strict=strict))
         self._grouping = source.layout.grouping
         self._notes = [*source.notes, *source.layout.notes]
-        self._layout = _complete(source.layout)
-        self._reading = self._open()
-        self._correctness: Correctness | None = None
-        self._has_groups = False
+        self._correctness = Correctness()
+        self._made_after: int | None = None
         self._is_numbered = False
 
     def __repr__(self) -> str:
@@ -93,8 +73,7 @@ class Log:
 
     def close(self) -> None:
         """Remove temporary files."""
-        self._connection.close()
-        self._finalizer()
+        self._engine.close()
 
     # ---- about the log -----------------------------------------------------------------------
 
@@ -122,7 +101,7 @@ class Log:
     def damage(self) -> Damage:
         """What could not be read; reads the log where that has not been done."""
         self._make_groups()
-        return self._damage
+        return self._engine.damage
 
     @property
     def notes(self) -> list[str]:
@@ -139,7 +118,7 @@ class Log:
     def threshold(self) -> float | None:
         """Reward from which a rollout is correct; None where that is unknown or a column."""
         self._make_groups()
-        known = self._correctness or Correctness()
+        known = self._correctness
         return None if known.low is None or known.high is None else (known.low + known.high) / 2
 
     # ---- tables ------------------------------------------------------------------------------
@@ -151,12 +130,15 @@ class Log:
             columns: Names to read; None: all.
             split: Only this split.
         """
-        self._make_groups()
         where = "" if split is None else f" WHERE split = {quote(split)}"
         names = check_columns("groups", columns)
-        return self._query(
-            f"SELECT {names} FROM groups{where} ORDER BY step, generation, first, group_id"  # noqa: S608
-        )
+
+        def query() -> str:
+            self._make_groups()
+            order = "step, generation, first, group_id"
+            return f"SELECT {names} FROM groups{where} ORDER BY {order}"  # noqa: S608
+
+        return self._engine.query(query)
 
     def rollouts(
         self,
@@ -178,13 +160,19 @@ class Log:
         names = check_columns("rollouts", columns)
         wanted = [name.strip('"') for name in names.split(", ")]
         where = _conditions(step=step, generation=generation, group_id=group_id, split=split)
-        rows = self._rollout_rows(list(dict.fromkeys([*wanted, "generation", "row"])), where)
-        return self._query(f"SELECT {names} FROM ({rows}) ORDER BY generation, row")  # noqa: S608
+        wanted = list(dict.fromkeys([*wanted, "generation", "row"]))
+
+        def query() -> str:
+            rows = self._rollout_rows(wanted, where)
+            return f"SELECT {names} FROM ({rows}) ORDER BY generation, row"  # noqa: S608
+
+        return self._engine.query(query)
 
     def prompts(self) -> pa.Table:
         """One row per prompt: prompt_id, prompt, reference, and where it was first seen."""
-        self._make_groups()
-        return self._query(f"SELECT * FROM ({self._prompt_rows()}) ORDER BY generation, prompt_id")  # noqa: S608
+        return self._engine.query(
+            lambda: f"SELECT * FROM ({self._prompt_rows()}) ORDER BY generation, prompt_id"  # noqa: S608
+        )
 
     def batches(self, columns: Sequence[str], rows_per_batch: int = 65_536) -> Iterator[Any]:
         """Rollouts as Arrow record batches in file order, in bounded memory.
@@ -196,8 +184,8 @@ class Log:
         self._make_groups()
         rows = self._rollout_rows(list(columns), "", ordered=False)
         names = ", ".join(f'"{name}"' for name in columns)
-        cursor = self._connection.cursor()
-        yield from cursor.execute(f"SELECT {names} FROM ({rows})").to_arrow_reader(rows_per_batch)  # noqa: S608
+        relation = self._engine.connection.sql(f"SELECT {names} FROM ({rows})")  # noqa: S608
+        yield from relation.to_arrow_reader(rows_per_batch)
 
     def sorted_rollouts(self, folder: Path, columns: Sequence[str]) -> Iterator[Any]:
         """Rollouts as Arrow record batches, generation by generation and group by group.
@@ -213,7 +201,7 @@ class Log:
         self._make_groups()
         file = folder / "sorted.parquet"
         rows = self._rollout_rows([*columns, "row"], "", ordered=False)
-        self._connection.execute(
+        self._engine.execute(
             f"""COPY (SELECT * FROM ({rows}) ORDER BY step, generation, split, round,
                 min(row) OVER (PARTITION BY step, generation, split, round, group_id), group_id, row
             ) TO {quote(str(file))} (FORMAT parquet, ROW_GROUP_SIZE 8192)"""  # noqa: S608
@@ -226,86 +214,36 @@ class Log:
         Raises:
             InputError: DuckDB refuses the query.
         """
-        self._make_groups()
-        names = [name for name in _VIEW_COLUMNS if name != "attempt"]
-        rows = self._rollout_rows(names, "")
-        self._connection.execute(f"CREATE OR REPLACE TEMP VIEW rollouts AS {rows}")
-        self._connection.execute(f"CREATE OR REPLACE TEMP VIEW prompts AS {self._prompt_rows()}")
-        return self._query(query)
 
-    # ---- private: opening --------------------------------------------------------------------
+        def views() -> str:
+            rows = self._rollout_rows(_VIEW_COLUMNS, "")
+            self._engine.execute(f"CREATE OR REPLACE TEMP VIEW rollouts AS {rows}")
+            self._engine.execute(f"CREATE OR REPLACE TEMP VIEW prompts AS {self._prompt_rows()}")
+            return query
 
-    def _open(self) -> Reading:
-        source = self._source
-        header = source.sample.head.removeprefix(b"\xef\xbb\xbf").split(b"\n", 1)[0]
-        if source.format.convert is not None:
-            return Reading(self._convert(), "parquet", self._layout)
-        if source.sample.container == "parquet":
-            files = [
-                file for file in source.files if check_footer(file, self._name(file), self._damage)
-            ]
-        else:
-            files = [file for file in source.files if self._is_not_empty(file)]
-        return Reading(
-            files,
-            source.sample.container,
-            self._layout,
-            header=header.decode("utf-8", "replace"),
-            names=list(source.sample.columns),
-        )
-
-    def _is_not_empty(self, file: Path) -> bool:
-        if file.stat().st_size:
-            return True
-        self._damage.report(BadRow(self._name(file), 0, "at least one row (the file is empty)"))
-        return False
-
-    def _convert(self) -> list[Path]:
-        """Convert every file to a Parquet copy, batch by batch."""
-        import pyarrow.parquet as pq
-
-        convert = self._source.format.convert
-        copies = []
-        for number, file in enumerate(self._source.files):
-            copy = Path(self._folder.name) / f"converted-{number}.parquet"
-            writer = None
-            name = self._name(file)
-
-            def report(row: int, expected: str, kept: str, name: str = name) -> None:
-                self._damage.report(BadRow(name, row, expected, kept))
-
-            for batch in convert(file, report) if convert else ():
-                self._damage.rows_read += batch.num_rows
-                self._damage.rows_kept += batch.num_rows
-                writer = writer or pq.ParquetWriter(copy, batch.schema, compression="zstd")
-                writer.write_batch(batch)
-            if writer is not None:
-                writer.close()
-                copies.append(copy)
-        return copies
-
-    def _name(self, file: Path) -> str:
-        return str(file.relative_to(self.path)) if file != self.path else file.name
+        return self._engine.query(views)
 
     # ---- private: statistics -----------------------------------------------------------------
 
     def _make_groups(self) -> None:
-        if self._has_groups:
+        """Make the table `groups`, again where a file was repaired since."""
+        if self._made_after == self._engine.repairs:
             return
-        self._reading_whole(self._make_sums)
-        if self._reading.container != "parquet" and self._has_holes():
+        self._engine.run(self._make_sums)
+        if self._engine.reading.container != "parquet" and self._has_holes():
             # Null and missing look alike to DuckDB: a row without a reward is not an unscored one.
-            self._repair_all()
-            self._reading_whole(self._make_sums)
+            before = self._engine.repairs
+            while self._engine.repair(""):
+                pass
+            if self._engine.repairs > before:
+                self._engine.run(self._make_sums)
         self._correctness = self._find_correctness()
-        self._connection.execute(f"CREATE OR REPLACE TEMP TABLE groups AS {self._groups_sql()}")
-        self._connection.execute("DROP TABLE sums")
-        self._has_groups = True
-
-    def _groups_sql(self) -> str:
-        correctness = self._correctness or Correctness()
-        groups = groups_from_sums("sums", correctness)
-        return f"SELECT *, 1::BIGINT AS attempt, 0::BIGINT AS rank, 0 AS first FROM ({groups})"  # noqa: S608
+        groups = groups_from_sums("sums", self._correctness)
+        self._engine.execute(
+            f"""CREATE OR REPLACE TEMP VIEW groups AS
+            SELECT *, 1::BIGINT AS attempt, 0::BIGINT AS rank FROM ({groups})"""  # noqa: S608
+        )
+        self._made_after = self._engine.repairs
 
     def _make_sums(self) -> None:
         kind = self._grouping.kind
@@ -315,7 +253,7 @@ class Log:
             has = frozenset(self._layout.columns) & {*_MEASURED, "prompt_id"}
             keys = [name for name in KEYS if not _is_constant(self._layout, name)]
             keys = [name for name in keys if not (name == "generation" and self._same_generation())]
-            inner = rollout_sums(self._reading.rows([*keys, *sorted(has)]), has, keys)
+            inner = rollout_sums(self._engine.reading.rows([*keys, *sorted(has)]), has, keys)
             missing = [name for name in KEYS if name not in keys]
             # A step that is a key is at hand as a column, and generation may be the same.
             source = {**self._layout.columns, **{name: name for name in keys}}
@@ -326,10 +264,10 @@ class Log:
             sums = f"SELECT {', '.join([*picked, '*'])} FROM ({inner})"  # noqa: S608
         else:
             self._make_numbers()
-            has = frozenset(self._layout.columns) & {*_MEASURED, "prompt_id"}
+            has = frozenset(self._layout.columns) & {*_MEASURED, "prompt_id"} | {"line"}
             rows = "SELECT * FROM numbers JOIN assigned USING (line)"
             sums = rollout_sums(rows, has)
-        self._connection.execute(f"CREATE OR REPLACE TEMP TABLE sums AS {sums}")
+        self._engine.execute(f"CREATE OR REPLACE TEMP TABLE sums AS {sums}")
 
     def _same_generation(self) -> bool:
         columns = self._layout.columns
@@ -339,12 +277,12 @@ class Log:
         """The numbers of every rollout in file order, and the group each belongs to."""
         has = [name for name in (*_MEASURED, "prompt_id") if name in self._layout.columns]
         keys = [name for name in KEYS if name != "group_id"]
-        rows = self._reading.rows(["file_index", *keys, *has])
-        self._connection.execute(
+        rows = self._engine.reading.rows(["file_index", *keys, *has])
+        self._engine.execute(
             f"""CREATE OR REPLACE TEMP TABLE numbers AS
             SELECT row_number() OVER () AS line, * FROM ({rows})"""  # noqa: S608
         )
-        found = regroup(self._connection, self._source.layout.grouping)
+        found = regroup(self._engine.connection, self._source.layout.grouping)
         self._grouping = found.grouping
         self._notes = [*self._source.notes, *self._source.layout.notes, *found.notes]
         self._is_numbered = True
@@ -352,10 +290,10 @@ class Log:
     def _count_rows(self) -> str:
         has = frozenset(self._layout.columns)
         names = ["step", "generation", "split", "round", "prompt_id", "correct_count", "size"]
-        rows = self._reading.rows([*names, *(["visits"] if "visits" in has else [])])
+        rows = self._engine.reading.rows([*names, *(["visits"] if "visits" in has else [])])
         rows = f"SELECT row_number() OVER () - 1 AS line, * FROM ({rows})"  # noqa: S608
         if "visits" in has:
-            total = self._connection.execute(f"SELECT sum(visits) FROM ({rows})").fetchone()[0]  # noqa: S608
+            total = self._engine.row(f"SELECT sum(visits) FROM ({rows})")[0]  # noqa: S608
             if total is not None and total > _MAX_VISITS:
                 raise InputError(
                     f"the counts stand for more than {_MAX_VISITS} groups",
@@ -374,11 +312,11 @@ class Log:
         keys = [name for name in (*KEYS, "prompt_id") if name in self._source.layout.columns]
         holes = [f"count(*) FILTER ({name} IS NULL)" for name in keys]
         holes.append(
-            "count(*) FILTER (size IS NULL OR right_count IS NULL)"
+            "count(*) FILTER (NOT coalesce(size > 0 AND right_count BETWEEN 0 AND size, false))"
             if kind == "counts"
             else "coalesce(sum(rollouts - size), 0)"
         )
-        found = self._connection.execute(f"SELECT {' + '.join(holes)} FROM sums").fetchone()[0]  # noqa: S608
+        found = self._engine.row(f"SELECT {' + '.join(holes)} FROM sums")[0]  # noqa: S608
         return bool(found)
 
     def _find_correctness(self) -> Correctness:
@@ -387,7 +325,7 @@ class Log:
             return Correctness(0.0, 1.0)
         if "correct" in self._layout.columns:
             return Correctness(is_column=True)
-        low, high = self._connection.execute("SELECT min(min), max(max) FROM sums").fetchone()
+        low, high = self._engine.row("SELECT min(min), max(max) FROM sums")
         if low is None:
             return Correctness()
         span = high - low
@@ -396,10 +334,10 @@ class Log:
             pair = next((v for k, v in known.items() if abs(low - k) <= TOL), None)
             return Correctness(*pair) if pair else Correctness()
         # Σ(r − low)(high − r) is 0 exactly when every reward is one of the two.
-        worst = self._connection.execute(
-            f"""SELECT max(({low + high!r} * mean * size - squares - size * {low!r} * {high!r})
+        worst = self._engine.row(
+            f"""SELECT max(size * ({low + high!r} * mean - std * std - mean * mean - {low * high!r})
                 / {span * span!r}), max(size) FROM sums"""  # noqa: S608
-        ).fetchone()
+        )
         doubt = 16 * 2.0**-53 * worst[1] * (max(abs(low), abs(high)) / span) ** 2
         limit = TOL / span
         if doubt < limit:
@@ -407,11 +345,11 @@ class Log:
         return Correctness(low, high) if self._are_two_values(low, high) else Correctness()
 
     def _are_two_values(self, low: float, high: float) -> bool:
-        rows = self._reading.rows(["reward"])
-        other = self._connection.execute(
+        rows = self._engine.reading.rows(["reward"])
+        other = self._engine.row(
             f"""SELECT count(*) FROM ({rows}) WHERE isfinite(reward)
             AND reward - {low!r} > {TOL} AND {high!r} - reward > {TOL}"""  # noqa: S608
-        ).fetchone()[0]
+        )[0]
         return not other
 
     # ---- private: rollouts -------------------------------------------------------------------
@@ -430,7 +368,9 @@ class Log:
         else:
             plain = [name for name in wanted - {*KEYS} if name != "group_id"]
             group = [] if self._is_numbered else ["group_id"]
-            rows = self._reading.rows([*keys, *group, *sorted({*plain, "prompt_id", "reward"})])
+            rows = self._engine.reading.rows(
+                [*keys, *group, *sorted({*plain, "prompt_id", "reward"})]
+            )
             rows = f"SELECT row_number() OVER () AS line, * FROM ({rows})"  # noqa: S608
             if self._is_numbered:
                 rows = f"SELECT * FROM ({rows}) JOIN assigned USING (line)"  # noqa: S608
@@ -442,7 +382,7 @@ class Log:
             elif name in ("attempt", "rank"):
                 picked.append(f"{1 if name == 'attempt' else 0}::BIGINT AS {name}")
             elif name == "reward":
-                picked.append("CASE WHEN isfinite(reward) THEN reward END AS reward")
+                picked.append(f"{SCORED} AS reward")
             elif name == "correct" and "correct" not in has and self._grouping.kind != "counts":
                 picked.append(f"{self._correct_sql()} AS correct")
             elif name == "trained" and "trained" not in has:
@@ -453,85 +393,22 @@ class Log:
         return f"SELECT {', '.join(picked)} FROM ({rows}){condition}"  # noqa: S608
 
     def _correct_sql(self) -> str:
-        known = self._correctness or Correctness()
+        known = self._correctness
         if known.low is None or known.high is None:
             return "NULL::BOOLEAN"
         return f"CASE WHEN isfinite(reward) THEN reward >= {(known.low + known.high) / 2!r} END"
 
     def _prompt_rows(self) -> str:
+        self._make_groups()
         names = ["step", "generation", "prompt_id", "prompt", "reference"]
         if self._grouping.kind == "counts" and "visits" in self._layout.columns:
             return """SELECT min(step) AS step, min(generation) AS generation, prompt_id,
                 NULL::VARCHAR AS prompt, NULL::VARCHAR AS reference
                 FROM groups GROUP BY prompt_id"""
-        rows = self._reading.rows(names)
+        rows = self._engine.reading.rows(names)
         return f"""SELECT min(step) AS step, min(generation) AS generation, prompt_id,
             any_value(prompt) AS prompt, any_value(reference) AS reference
             FROM ({rows}) WHERE prompt_id IS NOT NULL GROUP BY prompt_id"""  # noqa: S608
-
-    # ---- private: DuckDB ---------------------------------------------------------------------
-
-    def _query(self, query: str) -> pa.Table:
-        import duckdb
-
-        try:
-            relation = self._connection.sql(query)
-        except duckdb.Error as error:
-            raise InputError(
-                "DuckDB refuses the query", where=str(self.path), got=str(error).splitlines()[0]
-            ) from error
-        if relation is None:
-            raise InputError("the query must give rows", where="Log.sql", got=query)
-        try:
-            return relation.to_arrow_table()
-        except duckdb.Error as error:
-            raise self._unreadable(error) from error
-
-    def _reading_whole(self, work: Any) -> None:
-        """Do work that reads the log; where a file is damaged, repair it and do it again."""
-        import duckdb
-
-        while True:
-            try:
-                work()
-            except duckdb.OutOfMemoryException as error:
-                raise self._unreadable(error) from error
-            except duckdb.Error as error:
-                if not self._repair(str(error)):
-                    raise self._unreadable(error) from error
-            except UnicodeDecodeError as error:  # DuckDB's message quotes bytes of the file
-                if not self._repair(""):
-                    raise self._unreadable(error) from error
-            else:
-                return
-
-    def _unreadable(self, error: Exception) -> InputError:
-        text = str(error).splitlines()[0]
-        return InputError("DuckDB cannot read it", where=str(self.path), got=text)
-
-    def _repair_all(self) -> None:
-        while self._repair(""):
-            pass
-
-    def _repair(self, message: str) -> bool:
-        """Make a copy of the damaged file; of the next one where the message names none."""
-        left = [file for file in self._reading.files if file not in self._reading.repaired]
-        if not left or self._source.format.convert is not None:
-            return False
-        file = next((file for file in left if f'"{file}"' in message), left[0])
-        copy = Path(self._folder.name) / f"repaired-{len(self._reading.repaired)}.parquet"
-        nullable = self._layout.columns.get("reward", "") + self._layout.columns.get("correct", "")
-        repair(
-            file,
-            copy,
-            container=self._reading.container,
-            layout=self._layout,
-            nullable=frozenset(raw for raw in self._layout.required if f'"{raw}"' in nullable),
-            name=self._name(file),
-            damage=self._damage,
-        )
-        self._reading.repaired[file] = copy
-        return True
 
 
 _FROM = {"advantage_used": "advantage", "advantage_framework": "advantage"}

@@ -77,7 +77,7 @@ class Reading:
         copies = [copy for copy in self.repaired.values() if copy is not None]
         pieces = []
         if clean:
-            source = self._clean(clean, names)
+            source = self._clean(clean, names, with_file=with_file)
             pieces.append(f"SELECT {self._picked(names, with_file)} FROM {source}")  # noqa: S608
         if copies:
             picked = self._picked(names, with_file)
@@ -104,24 +104,26 @@ class Reading:
         ]
         return ", ".join([*picked, *(["filename"] if with_file else [])])
 
-    def _clean(self, files: Sequence[Path], names: Sequence[str]) -> str:
+    def _clean(self, files: Sequence[Path], names: Sequence[str], *, with_file: bool) -> str:
         paths = file_list(files)
+        filename = ", filename=true" if with_file else ""
         if self.container == "parquet":
-            return f"read_parquet({paths}, union_by_name=true, filename=true)"
+            union = "true" if len(files) > 1 else "false"
+            return f"read_parquet({paths}, union_by_name={union}{filename})"
         compression = "gzip" if is_gzip(files[0]) else "none"
         if self.container == "csv":
             types = {name: self.layout.raw.get(name, "VARCHAR") for name in self._names}
             return (
                 f"read_csv({paths}, header=true, auto_detect=false, "
                 f"delim={quote(self._delimiter)}, quote='\"', escape='\"', "
-                f"columns={_struct(types)}, strict_mode=true, filename=true, "
-                f"max_line_size={MAX_ROW_BYTES}, compression={quote(compression)})"
+                f"columns={_struct(types)}, strict_mode=true, "
+                f"max_line_size={MAX_ROW_BYTES}, compression={quote(compression)}{filename})"
             )
         columns = _struct({name: self.layout.raw[name] for name in names})
         shape = "newline_delimited" if self.container == "jsonl" else "array"
         return (
             f"read_json({paths}, format={quote(shape)}, records=true, columns={columns}, "
-            f"filename=true, compression={quote(compression)})"
+            f"compression={quote(compression)}{filename})"
         )
 
     def _raw_needed(self, expressions: Iterable[str]) -> list[str]:

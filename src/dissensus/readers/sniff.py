@@ -17,7 +17,8 @@ __all__ = ["CSV_DELIMITERS", "csv_delimiter", "is_gzip", "leading_pairs", "open_
 
 CSV_DELIMITERS = (",", "\t", ";", "|")
 _HEAD_BYTES = 1 << 16
-_FIRST_LINE_BYTES = 16 << 20
+_MAX_DOCUMENT_BYTES = 16 << 20
+_LINES = 64
 _ROWS = 8
 _BOM = b"\xef\xbb\xbf"
 
@@ -123,33 +124,22 @@ def _json_sample(file: Path, head: bytes) -> Sample:
     if head.removeprefix(_BOM).lstrip()[:1] == b"[":
         rows = _array_rows(head)
         return Sample(file, "json", _keys(rows), rows, head)
-    rows = []
     with open_bytes(file) as stream:
-        for _ in range(_ROWS):
-            line = stream.readline(_FIRST_LINE_BYTES)
-            if not line:
-                break
-            text = line.removeprefix(_BOM).decode("utf-8", "replace")
-            row = _object(text)
-            if row is not None:
-                rows.append(row)
-            elif not rows and text.lstrip()[:1] == "{" and stream.tell() < _FIRST_LINE_BYTES:
-                # One document over several lines.
-                text += stream.read(_FIRST_LINE_BYTES).decode("utf-8", "replace")
-                document = _object(text)
-                found = dict(leading_pairs(text)) if document is None else document
-                if "\n" in text.strip() and found and not _is_jsonl_after_all(text):
-                    return Sample(file, "json", _keys([found]), [found], head)
-                break
-            elif not rows and text.lstrip()[:1] == "{":
-                rows.append(dict(leading_pairs(text)))
-    return Sample(file, "jsonl", _keys(rows), rows, head)
+        text = _decode(stream.readline(_MAX_DOCUMENT_BYTES) + stream.read(_HEAD_BYTES))
+        # A document over several lines has none that is an object and begins at its margin.
+        lines = [line for line in text.split("\n")[:_LINES] if line.startswith("{")]
+        rows = [row for line in lines if (row := _object(line)) is not None][:_ROWS]
+        if rows:
+            return Sample(file, "jsonl", _keys(rows), rows, head)
+        text += _decode(stream.read(_MAX_DOCUMENT_BYTES))
+    whole = _object(text)
+    document = dict(leading_pairs(text)) if whole is None else whole
+    container: Container = "json" if "\n" in text.strip() else "jsonl"
+    return Sample(file, container, _keys([document]), [document] if document else [], head)
 
 
-def _is_jsonl_after_all(text: str) -> bool:
-    """A damaged first line is followed by lines that are objects of their own."""
-    lines = [line for line in text.splitlines()[1:_ROWS] if line.strip()]
-    return any(_object(line) for line in lines)
+def _decode(data: bytes) -> str:
+    return data.removeprefix(_BOM).decode("utf-8", "replace")
 
 
 def _object(text: str) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dissensus.errors import InputError, UnsupportedError
-from dissensus.readers.base import CANONICAL, Format, Layout, Sample
+from dissensus.readers.base import CANONICAL, Format, Layout, Sample, printable
 from dissensus.readers.counts import KOFN, count_layout
 from dissensus.readers.formats import FORMATS, FRAMEWORK_FORMATS, GENERIC_FORMATS, format_names
 from dissensus.readers.sniff import sniff
@@ -72,9 +72,12 @@ def find_source(
         )
     by_file = {sample.file: sample for sample in matching}
     files = tuple(chosen.choose_files(list(by_file)))
+    torn = [each.file for each in samples if each.container == "parquet" and not each.columns]
+    if matching[0].container == "parquet":  # they are listed as unreadable, not passed over
+        files = (*files, *torn)
     if not files:
         raise InputError(f"no file of format {chosen.name} is left to read", where=str(path))
-    sample = _union(by_file[files[0]], [by_file[file] for file in files])
+    sample = _union(by_file[files[0]], [by_file[file] for file in files if file in by_file])
     layout = _mapped_layout(chosen, sample, mapping)
     left = len(candidates) - len(files)
     notes = (f"{left} of {len(candidates)} files are of another kind and were not read",)
@@ -145,6 +148,7 @@ def _choose(
         ]
         if fitting:
             return chosen, fitting
+        _check_fields(mapping, next((each for each in every if each.columns), every[0]))
     raise _unrecognised(path, every, FORMATS)
 
 
@@ -158,7 +162,9 @@ def _matching(format_: Format, samples: Sequence[Sample]) -> list[Sample]:
 
 def _unrecognised(path: Path, samples: Sequence[Sample], tried: Sequence[Format]) -> InputError:
     first = next((each for each in samples if each.columns), samples[0])
-    columns = ", ".join(list(first.columns)[:12])
+    if first.container == "parquet" and not first.columns:
+        return InputError("the footer of this Parquet file cannot be read", where=str(first.file))
+    columns = printable(", ".join(list(first.columns)[:12]))
     what = f"{first.container} with columns {columns}" if columns else f"{first.container} content"
     names = ", ".join(each.name for each in tried)
     hint = "--map reward=COLUMN --map group_id=COLUMN says what its columns mean"
@@ -184,13 +190,8 @@ def _check_mapping_names(mapping: Mapping[str, str]) -> None:
 
 
 def _mapped_layout(format_: Format, sample: Sample, mapping: Mapping[str, str]) -> Layout:
-    missing = [raw for raw in mapping.values() if not sample.has(raw)]
-    if missing and format_.convert is None:
-        raise InputError(
-            f"--map names columns that the log does not have: {', '.join(missing)}",
-            where=str(sample.file),
-            hint=f"it has {', '.join(list(sample.columns)[:20])}",
-        )
+    if format_.convert is None:
+        _check_fields(mapping, sample)
     if not mapping:
         return format_.layout(sample)
     if format_.name == TABLE.name:
@@ -201,3 +202,13 @@ def _mapped_layout(format_: Format, sample: Sample, mapping: Mapping[str, str]) 
     raw = {column: raw_type(name, column, sample) for name, column in mapping.items()}
     columns = {name: cast(name, column, sample) for name, column in mapping.items()}
     return replace(layout, raw={**raw, **layout.raw}, columns={**layout.columns, **columns})
+
+
+def _check_fields(mapping: Mapping[str, str], sample: Sample) -> None:
+    missing = [raw for raw in mapping.values() if not sample.has(raw)]
+    if missing:
+        raise InputError(
+            f"--map names columns that the log does not have: {', '.join(missing)}",
+            where=str(sample.file),
+            hint=f"it has {printable(', '.join(list(sample.columns)[:20]))}",
+        )

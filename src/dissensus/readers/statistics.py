@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["KEYS", "TOL", "Correctness", "count_sums", "groups_from_sums", "rollout_sums"]
+__all__ = ["KEYS", "SCORED", "TOL", "Correctness", "count_sums", "groups_from_sums", "rollout_sums"]
 
 TOL = 1e-6
 """Rewards closer than this are one value, in reward units."""
@@ -20,7 +20,10 @@ TOL = 1e-6
 KEYS = ("step", "generation", "split", "round", "group_id")
 """Columns that together name a group."""
 
-_FINITE = "CASE WHEN isfinite(reward) THEN reward END"
+SCORED = "CASE WHEN isfinite(reward) THEN reward END"
+"""The reward of a scored rollout; null for NaN and infinities, as for none."""
+
+_INT, _REAL = "BIGINT", "DOUBLE"
 
 
 class Correctness(NamedTuple):
@@ -45,40 +48,39 @@ def rollout_sums(rows: str, has: frozenset[str], keys: Sequence[str] = KEYS) -> 
         has: Canonical columns that the log has; what it has not costs nothing.
         keys: Columns that name a group, among those of `rows`.
     """
-    heard = "isfinite(reward)"
     parts = [
         *keys,
         "any_value(prompt_id) AS prompt_id" if "prompt_id" in has else "NULL AS prompt_id",
         "count(*) AS rollouts",
-        f"count({_FINITE}) AS size",
-        f"avg({_FINITE}) AS mean",
-        f"stddev_pop({_FINITE}) AS std",
-        f"min({_FINITE}) AS min",
-        f"max({_FINITE}) AS max",
-        f"sum(({_FINITE}) * reward) AS squares",
-        _if("correct" in has, f"count(*) FILTER ({heard} AND correct)", "right_count", "BIGINT"),
+        "count(r) AS size",
+        "avg(r) AS mean",
+        "stddev_pop(r) AS std",
+        "min(r) AS min",
+        "max(r) AS max",
+        _if("correct" in has, "count(*) FILTER (r IS NOT NULL AND correct)", "right_count", _INT),
         _if(
             "correct" in has,
-            f"count(*) FILTER ({heard} AND correct IS NULL)",
+            "count(*) FILTER (r IS NOT NULL AND correct IS NULL)",
             "unjudged",
-            "BIGINT",
+            _INT,
         ),
-        _if("advantage" in has, "count(advantage)", "heard", "BIGINT"),
-        _if("advantage" in has, "count(*) FILTER (advantage <> 0)", "loud", "BIGINT"),
-        _if("advantage" in has, f"sum(advantage) FILTER ({heard})", "advantages", "DOUBLE"),
-        _if("advantage" in has, f"sum(advantage * {_FINITE})", "products", "DOUBLE"),
+        _if("advantage" in has, "max(abs(advantage))", "loudest", _REAL),
+        _if("advantage" in has, "sum(CASE WHEN r IS NOT NULL THEN advantage END)", "pushes", _REAL),
+        _if("advantage" in has, "sum(advantage * r)", "products", _REAL),
         _if(
             {"advantage", "correct"} <= has,
-            f"sum(advantage) FILTER ({heard} AND correct)",
-            "right_advantages",
-            "DOUBLE",
+            "sum(CASE WHEN r IS NOT NULL AND correct THEN advantage END)",
+            "right_pushes",
+            _REAL,
         ),
-        _if("length" in has, "avg(length)", "length_mean", "DOUBLE"),
-        _if("truncated" in has, "count(*) FILTER (truncated)", "truncated", "BIGINT"),
-        _if("trained" in has, "count(*) FILTER (trained)", "trained", "BIGINT"),
-        _if("policy_version" in has, "max(policy_version)", "policy_version", "BIGINT"),
+        _if("length" in has, "avg(length)", "length_mean", _REAL),
+        _if("truncated" in has, "count(*) FILTER (truncated)", "truncated", _INT),
+        _if("trained" in has, "count(*) FILTER (trained)", "trained", _INT),
+        _if("policy_version" in has, "max(policy_version)", "policy_version", _INT),
+        _if("line" in has, "min(line)", "first", _INT),
     ]
-    return f"SELECT {', '.join(parts)} FROM ({rows}) GROUP BY {', '.join(keys)}"  # noqa: S608
+    scored = f"SELECT *, {SCORED} AS r FROM ({rows})"  # noqa: S608 — no outside text
+    return f"SELECT {', '.join(parts)} FROM ({scored}) GROUP BY {', '.join(keys)}"  # noqa: S608
 
 
 def count_sums(rows: str) -> str:
@@ -88,11 +90,11 @@ def count_sums(rows: str) -> str:
         sqrt((correct_count / size) * (1 - correct_count / size)) AS std,
         CASE WHEN correct_count < size THEN 0.0 ELSE 1.0 END AS min,
         CASE WHEN correct_count > 0 THEN 1.0 ELSE 0.0 END AS max,
-        correct_count::DOUBLE AS squares, correct_count AS right_count, 0::BIGINT AS unjudged,
-        NULL::BIGINT AS heard, NULL::BIGINT AS loud, NULL::DOUBLE AS advantages,
-        NULL::DOUBLE AS products, NULL::DOUBLE AS right_advantages, NULL::DOUBLE AS length_mean,
-        NULL::BIGINT AS truncated, NULL::BIGINT AS trained, NULL::BIGINT AS policy_version
-        FROM ({rows})"""  # noqa: S608
+        correct_count AS right_count, 0::BIGINT AS unjudged, NULL::DOUBLE AS loudest,
+        NULL::DOUBLE AS pushes, NULL::DOUBLE AS products, NULL::DOUBLE AS right_pushes,
+        NULL::DOUBLE AS length_mean,
+        NULL::BIGINT AS truncated, NULL::BIGINT AS trained, NULL::BIGINT AS policy_version,
+        line AS first FROM ({rows})"""  # noqa: S608
 
 
 def groups_from_sums(sums: str, correctness: Correctness) -> str:
@@ -102,11 +104,12 @@ def groups_from_sums(sums: str, correctness: Correctness) -> str:
         sums: Name of the table of sums.
         correctness: Which reward is correct.
     """
-    against = "(products - advantages * mean) / nullif(size, 0)"
+    against = "(products - pushes * mean) / nullif(size, 0)"
     if correctness.is_column:
         correct = "CASE WHEN unjudged = 0 AND size > 0 THEN right_count END"
         contrast = f"""CASE WHEN unjudged = 0
-            THEN (right_advantages0 - advantages * right_count / nullif(size, 0)) / nullif(size, 0)
+            THEN (coalesce(right_pushes, 0) - pushes * right_count / nullif(size, 0))
+                / nullif(size, 0)
             ELSE {against} END"""
     elif correctness.low is not None and correctness.high is not None:
         low, span = repr(correctness.low), repr(correctness.high - correctness.low)
@@ -118,13 +121,12 @@ def groups_from_sums(sums: str, correctness: Correctness) -> str:
         rollouts, size, mean, CASE WHEN max = min THEN 0.0 ELSE std END AS std, min, max, correct,
         coalesce(max - min <= {TOL}, false) AS unanimous,
         correct = 0 AS all_wrong, correct = size AS all_correct,
-        CASE WHEN heard > 0 THEN loud = 0 END AS silent,
+        loudest = 0 AS silent,
         coalesce(trained, CASE WHEN split = 'train' THEN rollouts ELSE 0 END) AS trained,
-        CASE WHEN heard > 0 THEN coalesce(contrast, 0.0) END AS contrast,
-        CASE WHEN heard > 0 THEN coalesce(advantages / nullif(size, 0), 0.0) END AS push,
-        length_mean, truncated, policy_version, NULL::DOUBLE AS time_s
+        contrast, pushes / nullif(size, 0) AS push,
+        length_mean, truncated, policy_version, NULL::DOUBLE AS time_s, first
         FROM (SELECT *, {correct} AS correct, {contrast} AS contrast
-            FROM (SELECT *, coalesce(right_advantages, 0) AS right_advantages0 FROM {sums}))"""  # noqa: S608
+            FROM {sums})"""  # noqa: S608
 
 
 def _if(is_there: bool, expression: str, name: str, kind: str) -> str:

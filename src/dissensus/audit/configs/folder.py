@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from dissensus.audit.configs.launches import settings_from_commands
-from dissensus.audit.configs.mapping_config import read_toml, read_yaml
+from dissensus.audit.configs.mapping_config import load_tree, read_toml, read_yaml
 from dissensus.audit.configs.python_script import read_python
-from dissensus.audit.configs.shell_follow import FILE_STEP, follow_script
+from dissensus.audit.configs.shell_follow import follow_script
 from dissensus.audit.configs.text import read_text, why_unreadable
 from dissensus.audit.settings import ConfigProblem, Settings
 
@@ -41,6 +42,7 @@ _SKIPPED = {
     "site-packages",
     "wandb",
 }
+_RUN_KEY = re.compile(r"^run:", re.MULTILINE)
 _MAX_FILES = 100_000
 _MAX_DEPTH = 40
 
@@ -111,7 +113,7 @@ def _read_file(path: Path, problems: list[ConfigProblem]) -> list[Settings]:
             return read_python(path, _notebook_code(text))
         if kind == "toml":
             return read_toml(path, text, problems)
-        return read_yaml(path, text, problems)
+        return _read_job(path, text, problems)
     except RecursionError:
         problems.append(ConfigProblem(str(path), 0, "nested deeper than any configuration"))
     except Exception as error:  # noqa: BLE001 - one odd file must not hide all the others
@@ -128,15 +130,21 @@ def _guess_kind(text: str) -> str:
 
 
 def _read_shell(path: Path, text: str, problems: list[ConfigProblem]) -> list[Settings]:
-    followed = follow_script(path, text)
-    found = settings_from_commands(followed, path)
-    if found:
-        for line, name in followed.lost[:20]:
-            what = f"`{name}` stands alone: the command before it has already ended"
-            problems.append(ConfigProblem(str(path), line % FILE_STEP, what))
-        if not followed.is_complete:
-            problems.append(ConfigProblem(str(path), 0, "too long to follow to its end"))
-    return found
+    found = settings_from_commands(follow_script(path, text), path)
+    problems.extend(found.problems)
+    return found.settings
+
+
+def _read_job(path: Path, text: str, problems: list[ConfigProblem]) -> list[Settings]:
+    """Read a YAML configuration; a job description gives the commands that it runs."""
+    found = read_yaml(path, text, problems)
+    job = None if found or not _RUN_KEY.search(text) else load_tree(path)
+    script = job[0].get("run") if job is not None else None
+    if script is None or not isinstance(script.value, str):
+        return found
+    line = int(script.where.rpartition(":")[2]) + 1  # the text starts below `run: |`
+    launched = settings_from_commands(follow_script(path, script.value, line), path)
+    return launched.settings
 
 
 def _notebook_code(text: str) -> str:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from dissensus.audit.configs.arguments import Argument, Arguments, read_arguments
 from dissensus.audit.configs.compose import find_upwards, set_path
@@ -14,10 +15,10 @@ from dissensus.audit.configs.entry_module import entry_config
 from dissensus.audit.configs.mapping_config import load_tree, settings_from_tree
 from dissensus.audit.configs.python_script import read_python_launch
 from dissensus.audit.configs.scalars import unique
-from dissensus.audit.configs.shell_follow import FILE_STEP, Command, Followed
+from dissensus.audit.configs.shell_follow import FILE_STEP, Followed
 from dissensus.audit.configs.shell_values import HOLE, Field
 from dissensus.audit.configs.yaml_tree import Tree, YamlError, parse_yaml
-from dissensus.audit.settings import Setting, Settings
+from dissensus.audit.settings import ConfigProblem, Setting, Settings
 
 __all__ = ["settings_from_commands"]
 
@@ -26,6 +27,7 @@ _OWN_ENTRY = re.compile(r"verl\.trainer\.|skyrl(_train)?\.(train\.)?entrypoints\
 _OPENRLHF = re.compile(r"openrlhf\.(cli|trainer)\.train_ppo\w*")
 _OPEN_INSTRUCT = re.compile(r"(?:.*[/.])?grpo\w*(?:\.py)?")
 _WRAPPERS = {"mason.py"}
+_SWITCHES = {"--", "--active", "--frozen", "--isolated", "--locked", "--no-project", "--no-sync"}
 _DOTTED = {"verl", "skyrl", "nemo_rl", "areal", "roll", "tinker"}
 _TRL_COMMANDS = {"grpo": "GRPOTrainer", "rloo": "RLOOTrainer"}
 _CONFIG_FLAGS = ("config", "config_file_path", "cfg")
@@ -41,23 +43,40 @@ class _Entry:
     framework: str | None = None
 
 
-def settings_from_commands(followed: Followed, target: Path) -> list[Settings]:
+class Launches(NamedTuple):
+    """The configurations of a script's commands, and what will not do what it looks like."""
+
+    settings: list[Settings]
+    problems: list[ConfigProblem]
+
+
+def settings_from_commands(followed: Followed, target: Path) -> Launches:
     """Return one configuration per training command, in the order of the commands."""
-    found: list[Settings] = []
+    found = Launches([], [])
+    has_program = False
     for command in followed.commands:
-        if len(found) >= 200:
-            break
-        found.extend(_read_command(command, followed, target))
+        entry = _find_entry(command.fields)
+        if entry is None or len(found.settings) >= 200:
+            continue
+        has_program = True
+        place = _Place(followed.files, target, command.line)
+        reader = _Reader(entry, command.fields[entry.after :], place, followed)
+        read = reader.read()
+        found.settings.extend(read)
+        if not read and reader.absent and reader.is_found:
+            what = f"`{entry.name}` names the configuration {reader.absent}, which is not there"
+            found.problems.append(_problem(place, command.line, what))
+    for line, name in followed.lost[:20] if has_program else []:
+        what = f"`{name}` stands alone: the command before it has already ended"
+        found.problems.append(_problem(_Place(followed.files, target, line), line, what))
+    if found.settings and not followed.is_complete:
+        found.problems.append(ConfigProblem(str(target), 0, "too long to follow to its end"))
     return found
 
 
-def _read_command(command: Command, followed: Followed, target: Path) -> list[Settings]:
-    entry = _find_entry(command.fields)
-    if entry is None:
-        return []
-    fields = command.fields[entry.after :]
-    place = _Place(followed.files, target, command.line)
-    return _Reader(entry, fields, place, followed).read()
+def _problem(place: _Place, line: int, what: str) -> ConfigProblem:
+    path, _, number = place.where(line).rpartition(":")
+    return ConfigProblem(path, int(number), what)
 
 
 def _find_entry(fields: Sequence[Field]) -> _Entry | None:
@@ -92,8 +111,10 @@ def _is_program(texts: list[str], at: int) -> bool:
     before = texts[at - 1] if at else ""
     if before in {"-m", "--module"}:
         return "." in texts[at]
-    is_value = before.startswith("--") and before != "--"
-    return bool(_PYTHON_FILE.match(texts[at])) and not is_value
+    if not _PYTHON_FILE.match(texts[at]):
+        return False
+    is_value = before.startswith("--") and "=" not in before and before not in _SWITCHES
+    return not is_value or _known_program(texts[at], at) is not None
 
 
 def _known_program(name: str, after: int) -> _Entry | None:
@@ -130,6 +151,8 @@ class _Reader:
         if entry.framework is None and detect_keys(self.found.overrides, _NO_VALUES) is None:
             self.found = self._as_flags(fields)
         self.folder = place.target.parent
+        self.absent = ""
+        self.is_found = False
 
     def _as_flags(self, fields: Sequence[Field]) -> Arguments:
         """Read again as plain flags when nothing but the flags tells the framework."""
@@ -157,6 +180,7 @@ class _Reader:
             return [self._settings(framework, self.found.flags)]
         script = self._entry_file()
         tree, missing = self._config(script)
+        self.absent, self.is_found = ", ".join(missing), script is not None
         if tree is not None:
             composed = self._on_tree(tree, missing)
             if composed is not None:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from dissensus.audit.configs.compose import find_upwards
 from dissensus.audit.configs.scalars import unique
 from dissensus.audit.configs.shell_expand import expand_text, expand_word, expand_words
 from dissensus.audit.configs.shell_parser import parse_shell
@@ -43,6 +44,7 @@ FILE_STEP = 10_000_000
 """Line numbers of the n-th sourced file are raised by n times this."""
 
 _MAX_DEPTH = 8
+_OUTER = "__outer"  # stands for what is unknown in a text that another shell is given
 _RUNS_TEXT = re.compile(r"\b(python\d?|swift|trl|uv|accelerate|torchrun|megatron|deepspeed)\b")
 _OPTIONS = re.compile(r"--[A-Za-z]|[+~]{0,2}[A-Za-z_]\w*(\.\w+)+=")
 
@@ -206,8 +208,7 @@ class _Follower:
 
     def case(self, node: Case, scope: Scope) -> None:
         subject = expand_text(node.subject, scope)
-        is_known = not subject.missing or subject.is_unset
-        text = subject.text.replace(HOLE, "")
+        is_known, text = not subject.missing, subject.text
         outcomes: list[Scope] = []
         for patterns, body in node.arms:
             texts = [expand_text(pattern, scope) for pattern in patterns]
@@ -234,9 +235,12 @@ class _Follower:
             "readonly",
             "typeset",
         }
-        for assign in node.assigns:
-            if is_lasting:
+        if is_lasting:
+            for assign in node.assigns:
                 self.assign(assign, scope)
+            if name == "export":
+                scope.exported.update(assign.name for assign in node.assigns)
+                scope.exported.update(literal(word) or "" for word in node.words[1:])
         for heredoc in node.heredocs:
             self.heredoc(heredoc, node, scope)
         if is_lasting:
@@ -244,6 +248,10 @@ class _Follower:
         fields = expand_words(node.words, scope)
         if fields:
             self.command(fields, node, scope)
+        for assign in node.assigns:  # a command line handed over in a variable, as to sbatch
+            if not isinstance(assign.value, Array):
+                value = expand_text(assign.value, scope)
+                self.inner_script(Field(value.text, assign.line, value.missing), node, scope)
 
     def assign(self, assign: Assign, scope: Scope) -> None:
         old = scope.variables.get(assign.name)
@@ -296,10 +304,21 @@ class _Follower:
         name, rest = fields[0].text, fields[1:]
         if name in scope.functions:
             self.call(scope.functions[name], tuple(rest), scope)
-        elif name in {"exit", "return", "exec"} and not rest[1:]:
-            scope.has_ended = True
         elif name in {"source", "."} and rest:
             self.source(rest[0], scope)
+        elif name in {"bash", "sh"} and any(item.text.endswith(".sh") for item in rest):
+            self.launch(rest, node, scope)
+        elif _OPTIONS.match(name):
+            self.lost.append((node.line, name[:60].replace(HOLE, "…")))
+        elif not self.builtin(name, rest, node, scope):
+            self.commands.append(Command(tuple(fields), node.line))
+            for field in fields[1:]:
+                self.inner_script(field, node, scope)
+
+    def builtin(self, name: str, rest: list[Field], node: Simple, scope: Scope) -> bool:
+        """Do what a command of the shell itself does to the scope; False for other commands."""
+        if name in {"exit", "return", "exec"} and not rest[1:]:
+            scope.has_ended = True
         elif name == "set" and rest and rest[0].text == "--":
             scope.arguments = tuple(rest[1:])
         elif name == "shift" and scope.arguments is not None:
@@ -309,18 +328,34 @@ class _Follower:
                 scope.variables.pop(field.text, None)
         elif name in {"read", "mapfile", "readarray"} and not node.heredocs and rest:
             scope.put(rest[-1].text, Scalar(HOLE, (rest[-1].text,)))
-        elif _OPTIONS.match(name):
-            self.lost.append((node.line, name[:60].replace(HOLE, "…")))
         else:
-            self.commands.append(Command(tuple(fields), node.line))
-            self.inner_scripts(fields, node, scope)
+            return False
+        return True
 
-    def inner_scripts(self, fields: list[Field], node: Simple, scope: Scope) -> None:
+    def inner_script(self, field: Field, node: Simple, scope: Scope) -> None:
         """Follow `bash -c "…"` and the like: an argument that is itself a command line."""
-        for field in fields[1:]:
-            is_text = " " in field.text and HOLE not in field.text
-            if is_text and _RUNS_TEXT.search(field.text) and not _OPTIONS.match(field.text):
-                self.run_text(field.text, field.line or node.line, scope)
+        is_text = " " in field.text.strip() and not _OPTIONS.match(field.text)
+        if not is_text or not _RUNS_TEXT.search(field.text):
+            return
+        inner = scope.copy()
+        inner.variables[_OUTER] = Scalar(HOLE, field.missing, field.is_unset)
+        self.run_text(field.text.replace(HOLE, f"${{{_OUTER}}}"), field.line or node.line, inner)
+
+    def launch(self, fields: list[Field], node: Simple, scope: Scope) -> None:
+        """Follow another script that this one runs, with the arguments it is given."""
+        at = next(index for index, item in enumerate(fields) if item.text.endswith(".sh"))
+        path = None
+        if not fields[at].missing:
+            path = find_upwards(scope.script.parent, fields[at].text)
+        text = read_text(path) if path is not None else None
+        if path is None or text is None or scope.depth >= _MAX_DEPTH or len(self.files) > 20:
+            return
+        inner = scope.child(path, tuple(fields[at + 1 :]))
+        for assign in node.assigns:
+            if not isinstance(assign.value, Array):
+                inner.put(assign.name, expand_text(assign.value, scope))
+        self.files.append(path)
+        self.run(parse_shell(text, (len(self.files) - 1) * FILE_STEP + 1), inner)
 
     def call(self, body: tuple[Node, ...], arguments: tuple[Field, ...], scope: Scope) -> None:
         if scope.depth >= _MAX_DEPTH:

@@ -34,8 +34,8 @@ class Verdict(NamedTuple):
 def decide(command: Simple, scope: Scope) -> Verdict:
     """Return whether a command that serves as a condition succeeds.
 
-    A variable that nothing in the script sets is empty, as it is when the script is launched with
-    nothing set around it.
+    A variable that nothing in the script sets is empty when the script asks whether it is set;
+    which text it equals is unknown.
     """
     if not command.words:
         return Verdict(True)
@@ -84,8 +84,11 @@ def _single(words: list[Word], scope: Scope) -> Verdict:
     if words and literal(words[0]) == "!":
         inner = _single(words[1:], scope)
         return inner if inner.holds is None else Verdict(not inner.holds)
-    values = [_when_unset(expand_text(word, scope)) for word in words]
+    written = [expand_text(word, scope) for word in words]
+    values = [_when_unset(value) for value in written]
     names = unique(*(value.missing for value in values))
+    if len(written) == 3 and written[0].text and written[2].text:
+        names = unique(*(value.missing for value in written))
     texts = [value.text for value in values]
     match texts:
         case ["-v", name]:

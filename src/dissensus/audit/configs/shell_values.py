@@ -68,9 +68,10 @@ class Scope:
         functions: Bodies by name.
         arguments: Positional arguments inside a function; None at the level of the script.
         written: Texts that the script writes to files, by their path as written.
-        sources: Path by the line offset of a sourced file; only for naming places.
         steps: Steps left, shared by all copies.
-        depth: Nesting of functions and sourced files.
+        depth: Nesting of functions, sourced files and launched scripts.
+        has_ended: The script ends here.
+        exported: Names that launched scripts see.
     """
 
     script: Path
@@ -81,6 +82,7 @@ class Scope:
     steps: list[int] = field(default_factory=lambda: [400_000])
     depth: int = 0
     has_ended: bool = False
+    exported: set[str] = field(default_factory=set)
 
     def spend(self, steps: int = 1) -> None:
         """Count work; raise BudgetError when the script is not worth more."""
@@ -99,6 +101,21 @@ class Scope:
             self.written,
             self.steps,
             self.depth,
+            exported=self.exported,
+        )
+
+    def child(self, script: Path, arguments: tuple[Field, ...]) -> Scope:
+        """Return the scope of another script that this one launches: exported variables only."""
+        self.spend(1 + len(self.exported))
+        kept = {name: self.variables[name] for name in self.exported if name in self.variables}
+        return Scope(
+            script,
+            kept,
+            arguments=arguments,
+            written=self.written,
+            steps=self.steps,
+            depth=self.depth + 1,
+            exported=set(self.exported),
         )
 
     def put(self, name: str, value: Variable) -> None:

@@ -6,9 +6,11 @@ and its `status`: `run` (the real code was executed) or `read`:
 
 - `[[default]]` `values`: what a key is when nothing sets it; `when` may narrow it.
 - `[[alias]]` `key`, `of`: another spelling of a key.
-- `[[fact]]` `when` → `set`: fields of the answer. Later rows win. `"$key"` takes a key's value.
+- `[[fact]]` `when` → `set`: fields of the answer. Later rows win. `"$key"` takes a key's value,
+  `"?key"` leaves the field unknown unless a later row knows the value of that key.
 - `[[metric]]` `name`, `meaning`: what a logged number really is.
-- `[[trap]]` `when` → `code`, `key`, `evidence`, `fix`, `consequence`: a finding.
+- `[[trap]]` `when` → `code`, `key`, `evidence`, `fix`, `consequence`: a finding. `fix` may be a
+  table by framework.
 
 A condition on `@entry`, `@target`, `@version` or `@framework` looks at what is launched, on
 `@field` at a resolved field, on `@has:section` at whether a section is there, on `@any:ending` at
@@ -209,6 +211,13 @@ def _read(name: str) -> tuple[dict[str, Any], list[Row]]:
     return head, rows
 
 
+def _check_fix(fix: Any, where: str) -> None:
+    if isinstance(fix, dict) and "any" not in fix and set(names()) - set(fix):
+        raise InputError(
+            "a fix is missing for some frameworks", where=where, got=sorted(set(names()) - set(fix))
+        )
+
+
 def _row(kind: str, values: Mapping[str, Any], where: str, *, is_common: bool) -> Row:
     keys = set(values)
     lacking = _REQUIRED[kind] - keys
@@ -220,6 +229,7 @@ def _row(kind: str, values: Mapping[str, Any], where: str, *, is_common: bool) -
     if kind == "fact" and set(values["set"]) - set(FIELDS):
         raise InputError("no such field", where=where, got=sorted(set(values["set"]) - set(FIELDS)))
     if kind == "trap":
+        _check_fix(values["fix"], where)
         Severity(values.get("severity", entry(values["code"]).severity))
     check_condition(values.get("when", {}), where)
     body = {key: value for key, value in values.items() if key not in _COMMON | {"when"}}
