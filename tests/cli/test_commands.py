@@ -49,7 +49,7 @@ def test_version(capsys):
 def test_help_names_every_command(arguments, capsys):
     assert run(arguments) == 0
     text = capsys.readouterr().out
-    for name in ("train", "report", "compact", "estimators"):
+    for name in ("train", "report", "audit", "import", "compact", "estimators"):
         assert re.search(rf"^  {name} ", text, re.MULTILINE)
 
 

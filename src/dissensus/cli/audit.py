@@ -16,10 +16,16 @@ from dissensus.errors import InputError
 if TYPE_CHECKING:
     from dissensus.audit.answer import Answer
     from dissensus.audit.findings import Severity
+    from dissensus.readers.log import Log
+    from dissensus.runs import Run
 
 __all__ = ["audit"]
 
 _CONFIG_ENDINGS = frozenset({".py", ".sh", ".bash", ".slurm", ".yaml", ".yml", ".toml"})
+_LOG_COLUMNS = (
+    "step", "generation", "split", "group_id", "prompt_id", "row", "reward", "advantage_used",
+    "length",
+)  # fmt: skip
 _FUNCTION = re.compile(r"[^\s:]+:[A-Za-z_][\w.]*")
 _IN_FULL = 4  # targets; more of them are shown as an overview
 
@@ -100,9 +106,7 @@ def _severity(name: str | None) -> Severity | None:
     try:
         return Severity(name)
     except ValueError:
-        raise InputError(
-            f"--fail-on must be one of {', '.join(Severity)}", got=name
-        ) from None
+        raise InputError(f"--fail-on must be one of {', '.join(Severity)}", got=name) from None
 
 
 def _is_configuration(target: str) -> bool:
@@ -140,10 +144,18 @@ def _look_at_function(target: str, adapter: str | None) -> _Found:
     return _Found([audit_function(target, adapter=adapter)], [])
 
 
-def _look_at_log(source: object) -> _Found:
+def _look_at_log(source: Run | Log) -> _Found:
     from dissensus.audit.logged import audit_log
+    from dissensus.runs import Run
 
-    return _Found([audit_log(source)], [])
+    if isinstance(source, Run):
+        batches = source.rollouts(split="train", columns=_LOG_COLUMNS).to_batches()
+        framework = (source.info.get("metadata") or {}).get("framework")
+        return _Found([audit_log(batches, target=str(source.path), framework=framework)], [])
+    answer = audit_log(
+        source.batches(_LOG_COLUMNS), target=str(source.path), framework=source.format
+    )
+    return _Found([answer], [str(row) for row in source.damage.bad])
 
 
 def _print(answers: list[Answer], unreadable: list[str], *, in_full: bool) -> None:

@@ -1,0 +1,94 @@
+"""`dissensus audit` from end to end: configurations, exit codes, JSON."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dissensus.cli.app import run
+
+VERL = """
+python3 -m verl.trainer.main_ppo algorithm.adv_estimator=grpo \\
+  actor_rollout_ref.rollout.n=8 {more}
+"""
+
+
+@pytest.fixture
+def script(tmp_path):
+    def write(more="", name="run.sh"):
+        path = tmp_path / name
+        path.write_text(VERL.format(more=more))
+        return path
+
+    return write
+
+
+def audit(capsys, *arguments):
+    code = run(["audit", *map(str, arguments)])
+    return code, capsys.readouterr()
+
+
+def test_json_of_a_configuration(script, capsys):
+    code, output = audit(capsys, script(), "--json")
+    assert code == 0
+    document = json.loads(output.out)
+    (target,) = document["targets"]
+    assert document["unreadable"] == []
+    assert target["kind"] == "config"
+    assert target["framework"] == "verl"
+    assert target["silent"] == "keep"
+    assert target["loss_aggregation"] == "token-mean"
+    estimator = target["estimator"]
+    assert [estimator[key] for key in ("numerator", "denominator", "ddof", "eps")] == [
+        "mean", "group_std", 1, 1e-6,
+    ]  # fmt: skip
+    assert {"code", "severity", "title", "where", "evidence", "fix"} <= set(target["findings"][0])
+
+
+def test_a_switch_changes_the_answer(script, capsys):
+    _, output = audit(capsys, script("algorithm.norm_adv_by_std_in_grpo=False"), "--json")
+    assert json.loads(output.out)["targets"][0]["estimator"]["denominator"] == "none"
+
+
+def test_what_is_set_elsewhere_is_unknown_by_name(script, capsys):
+    _, output = audit(capsys, script("algorithm.norm_adv_by_std_in_grpo=$NORM"), "--json")
+    (target,) = json.loads(output.out)["targets"]
+    assert target["estimator"]["denominator"] is None
+    assert any("NORM" in each for each in target["unknown"])
+
+
+def test_fail_on(script, capsys):
+    path = script("actor_rollout_ref.actor.use_kl_loss=True")
+    assert audit(capsys, path, "--fail-on", "warning")[0] == 1
+    assert audit(capsys, path, "--fail-on", "error")[0] == 0
+    assert audit(capsys, path)[0] == 0
+    code, output = audit(capsys, path, "--fail-on", "fatal")
+    assert code == 2
+    assert output.err.count("\n") == 1
+    assert "error, warning, note" in output.err
+
+
+def test_a_folder_is_all_it_contains(script, tmp_path, capsys):
+    for n in range(6):
+        script(name=f"run{n}.sh")
+    (tmp_path / "notes.yaml").write_text("groceries: [milk]\n")
+    _, output = audit(capsys, tmp_path, "--json")
+    assert len(json.loads(output.out)["targets"]) == 6
+    _, output = audit(capsys, tmp_path)
+    assert "6 targets" in output.out
+    assert "run5.sh" in output.out
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [("x.sh", "echo hello\n", "no training configuration"), (None, None, "no such file")],
+)
+def test_nothing_to_audit_is_one_line(name, text, says, tmp_path, capsys):
+    path = tmp_path / (name or "absent.sh")
+    if name:
+        path.write_text(text)
+    code, output = audit(capsys, path)
+    assert code == 2
+    assert says in output.err
+    assert output.err.count("\n") == 1
