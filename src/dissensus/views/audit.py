@@ -75,7 +75,7 @@ def overview(answers: Sequence[Answer]) -> RenderableType:
         table.add_row(
             one_line(_relative(answer.target, base), 80),
             one_line(answer.framework or UNKNOWN, 20),
-            one_line(equation(answer.estimator), 60),
+            one_line(equation(answer.estimator), 120),
             answer.silent or UNKNOWN,
             _codes(answer),
         )
