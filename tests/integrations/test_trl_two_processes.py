@@ -76,6 +76,13 @@ def test_wrapped_reward_functions_record_the_same_groups(folder):
     assert set(ranks["rank"]) == {0, 1}
 
 
+def test_a_rank_that_cannot_write_does_not_stop_the_others(folder):
+    run = Run(folder / "alone" / "dissensus")
+    assert [a.attempt for a in run.attempts] == [1, 2]
+    assert run.groups(split="train").num_rows == 4
+    assert set(run.rollouts()["rank"].to_pylist()) == {0}
+
+
 def test_masked_gradients_average_to_trls(folder):
     errors = json.loads((folder / "report.json").read_text())["gradients"]
     assert set(errors) == {"grpo", "bnpo", "dapo"}

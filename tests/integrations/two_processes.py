@@ -10,6 +10,7 @@ import logging
 import sys
 import warnings
 from pathlib import Path
+from unittest import mock
 
 import tiny
 import torch
@@ -22,6 +23,7 @@ from dissensus.integrations.trl import (
     DisagreementMixin,
     RecordingCallback,
     open_recorder,
+    recording,
 )
 
 warnings.simplefilter("ignore")
@@ -67,6 +69,25 @@ def straddling_groups():
     assert gather_object([shards]) == [[1, 0], [1, 1]]
     ours.recorder.close()
     return {"rank": rank}
+
+
+def one_rank_without_a_recorder():
+    """Rank 1 cannot write: both train on, evaluate, and train again, and rank 0 records."""
+    trainer = tiny.build(
+        DisagreementGRPOTrainer,
+        FOLDER / "alone",
+        args={"eval_strategy": "steps", "eval_steps": 1, "max_steps": 1},
+        eval_dataset=tiny.dataset(2),
+    )
+    rank = trainer.accelerator.process_index
+    broken = mock.Mock(side_effect=OSError("no space")) if rank else recording.Recorder
+    with mock.patch.object(recording, "Recorder", broken):
+        trainer.train()
+        trainer.train()
+    failures = gather_object([dict(trainer._dissensus.writer.failures)])
+    assert failures == [{}, {"open": 2}], failures
+    if trainer.recorder is not None:
+        trainer.recorder.close()
 
 
 class Kept(GRPOTrainer):
@@ -180,6 +201,7 @@ def main():
     logging.getLogger("dissensus").setLevel(logging.ERROR)
     tiny.model()  # once there are two processes, only the first one saves
     report = {"straddling": straddling_groups(), "gradients": masked_gradients()}
+    one_rank_without_a_recorder()
     unequal_lengths()
     resampling()
     resampling(resume=str(FOLDER / "resample" / "checkpoint-2"))

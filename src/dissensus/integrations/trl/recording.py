@@ -40,6 +40,9 @@ class RunWriter:
         self._accelerator = accelerator
         self._run_dir = run_dir
         self._is_off = settings.recorder is None and run_dir is None
+        # Not `recorder is None`: a rank that could not open its own takes the same turns as the
+        # others, or they would wait for it in a collective call.
+        self._is_open = settings.recorder is not None
         self._metadata: dict[str, Any] = {}
         self._held: list[Callable[[], None]] = []
         self._has_trained = False
@@ -58,10 +61,11 @@ class RunWriter:
         if self._settings.recorder is not None:
             if step > 0 and not self._has_trained:
                 log.info("dissensus: resumed at step %d in the given recorder's attempt", step)
-        elif self.recorder is None:
+        elif not self._is_open:
             self._open(step)
         elif self._has_trained:
-            self.recorder.close(_FLUSH_S)
+            if self.recorder is not None:
+                self.recorder.close(_FLUSH_S)
             self._open(step)
         held, self._held = self._held, []
         for write in held:
@@ -100,12 +104,12 @@ class RunWriter:
 
         if is_train:
             self._has_trained = True
-        if self.recorder is None and not is_train and self._belongs_to_a_resume():
+        if not self._is_open and not is_train and self._belongs_to_a_resume():
             # Opening an attempt at step 0 now would supersede what the earlier ones recorded.
             del self._held[: -_HELD + 1]
             self._held.append(write)
             return
-        if self.recorder is None:
+        if not self._is_open:
             self._open(step)
         write()
 
@@ -152,7 +156,7 @@ class RunWriter:
             self.recorder, self._is_off = None, True
         elif rank > 0:
             self.recorder = self._guard("open", lambda: make(attempt))
-            # This rank alone stays silent; it still takes part in every collective call.
+        self._is_open = True
 
     def _from_main(self, value: Any) -> Any:
         if self._accelerator.num_processes == 1:
