@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import pytest
 import tiny
+from trl import GRPOTrainer
 
 from dissensus import Recorder, Run
 from dissensus.errors import UnsupportedError
-from dissensus.integrations.trl import DisagreementGRPOTrainer, DisagreementMixin
+from dissensus.integrations.trl import (
+    DisagreementGRPOTrainer,
+    DisagreementMixin,
+    RecordingCallback,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -46,6 +51,39 @@ def test_an_evaluation_before_a_resume_supersedes_nothing(tmp_path):
     assert groups.groupby("step").size().to_dict() == {0: 2, 1: 2, 2: 2}
     assert groups.attempt.tolist() == [1] * 4 + [2] * 2
     assert run.groups(split="eval").num_rows == 2
+
+
+def test_a_resumed_run_keeps_the_evaluation_and_the_log_of_its_checkpoint(tmp_path):
+    args = {**SAVING, "eval_strategy": "steps", "eval_steps": 2, "max_steps": 4}
+
+    def trained(folder, *, recorder=None, resume=None):
+        data = {"args": args, "eval_dataset": tiny.dataset(2)}
+        if recorder is None:
+            trainer = tiny.build(DisagreementGRPOTrainer, folder, **data)
+        else:
+            reward = recorder.wrap_reward(tiny.even_digits)
+            trainer = tiny.build(GRPOTrainer, folder, reward_funcs=[reward],
+                                 callbacks=[RecordingCallback(recorder)], **data)  # fmt: skip
+        trainer.train(resume_from_checkpoint=resume)
+        (recorder or trainer.recorder).close()
+
+    trained(tmp_path)
+    trained(tmp_path, resume=str(tmp_path / "checkpoint-2"))
+    trained(tmp_path, recorder=Recorder(tmp_path / "wrapped"))
+    trained(
+        tmp_path,
+        recorder=Recorder(tmp_path / "wrapped", start_step=2),
+        resume=str(tmp_path / "checkpoint-2"),
+    )
+    for folder in ("dissensus", "wrapped"):
+        run = Run(tmp_path / folder)
+        groups = run.groups().to_pandas().groupby(["split", "step"]).attempt.unique()
+        assert {key: list(found) for key, found in groups.items()} == {
+            ("eval", 2): [1], ("eval", 4): [2],
+            ("train", 0): [1], ("train", 1): [1], ("train", 2): [2], ("train", 3): [2],
+        }  # fmt: skip
+        assert run.scalars(name="loss", split="train")["step"].to_pylist() == [0, 1, 2, 3]
+        assert run.scalars(name="loss", split="eval")["step"].to_pylist() == [2, 4]
 
 
 def test_a_second_training_is_a_new_attempt(tmp_path):

@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from dissensus.integrations.trl.recording import split_scalars
+from dissensus.integrations.trl.recording import record_log
 from dissensus.runs import Recorder
 from dissensus.runs.reward_hook import hook_of
 
@@ -98,8 +98,7 @@ class RecordingCallback(TrainerCallback):  # type: ignore[misc]  # transformers 
     ) -> None:
         """Record what was logged."""
         if state.is_world_process_zero:
-            for split, values in split_scalars(logs or {}).items():
-                self._recorder.scalars(step=state.global_step, values=values, split=split)
+            record_log(self._recorder, state.global_step, logs or {})
 
     def on_save(self, _args: Any, _state: Any, _control: Any, **_: Any) -> None:
         """Put on disk what a resumed training would build on."""

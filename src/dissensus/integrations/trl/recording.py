@@ -17,7 +17,7 @@ from dissensus.integrations.trl.settings import Settings
 from dissensus.runs import Recorder
 from dissensus.runs.rows import as_text, reference_text
 
-__all__ = ["RunWriter", "split_scalars"]
+__all__ = ["RunWriter", "record_log"]
 
 log = logging.getLogger("dissensus.trl")
 
@@ -117,8 +117,7 @@ class RunWriter:
         """Write what the trainer logged; rank 0 only."""
         if self.recorder is None or not self._accelerator.is_main_process:
             return
-        for split, values in split_scalars(logs).items():
-            self.recorder.scalars(step=step, values=values, split=split)
+        record_log(self.recorder, step, logs)
 
     def flush(self) -> None:
         """Wait a moment for the disk."""
@@ -175,6 +174,17 @@ class RunWriter:
             if self.failures[what] == 1:
                 log.warning("dissensus: could not %s (%s); training goes on without", what, error)
             return None
+
+
+def record_log(recorder: Recorder, step: int, logs: Mapping[str, Any]) -> None:
+    """Record what a trainer logged when `step` optimiser steps were done.
+
+    An update belongs to the step that its rollouts were sampled at, which is the one before; so a
+    resume at `step` keeps it. An evaluation is of the weights after it.
+    """
+    for split, values in split_scalars(logs).items():
+        at = max(step - 1, 0) if split == "train" else step
+        recorder.scalars(step=at, values=values, split=split)
 
 
 def split_scalars(logs: Mapping[str, Any]) -> dict[str, dict[str, float]]:
