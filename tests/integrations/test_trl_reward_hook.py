@@ -7,6 +7,7 @@ import tiny
 from trl import GRPOTrainer
 
 from dissensus import Recorder, Run
+from dissensus.errors import InputError
 from dissensus.integrations.trl import DisagreementGRPOTrainer, RecordingCallback, open_recorder
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -105,6 +106,14 @@ def test_a_broken_recording_leaves_the_rewards_alone(tmp_path, caplog):
     assert wrapped(nothing="known") == [1.0, 2.0]
     assert sum("could not be recorded" in r.message for r in caplog.records) == 1
     recorder.close()
+
+
+def test_a_recorder_of_another_process_is_refused(tmp_path):
+    with Recorder(tmp_path / "run", world_size=2) as recorder:
+        for more in ({"callbacks": [RecordingCallback(recorder)]}, {"recorder": recorder}):
+            cls = DisagreementGRPOTrainer if "recorder" in more else GRPOTrainer
+            with pytest.raises(InputError, match="open_recorder"):
+                tiny.build(cls, tmp_path, **more)
 
 
 def test_open_recorder_needs_no_second_process(tmp_path):

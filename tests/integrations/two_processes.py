@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import warnings
 from pathlib import Path
 from unittest import mock
 
+import pytest
 import tiny
 import torch
 from accelerate.utils import gather_object
 from trl import GRPOTrainer
 
-from dissensus.errors import UnsupportedError
+from dissensus import Recorder
+from dissensus.errors import InputError, UnsupportedError
 from dissensus.integrations.trl import (
     DisagreementGRPOTrainer,
     DisagreementMixin,
@@ -197,6 +200,16 @@ def refusal():
     raise AssertionError("straddling groups were not refused")
 
 
+def refused_recorders():
+    """A plain Recorder in every process would be two runs, or write the rows of the other rank."""
+    tiny.config(FOLDER / "own")
+    with Recorder(FOLDER / "own" / os.environ["RANK"]) as recorder:
+        with pytest.raises(InputError, match="open_recorder"):
+            tiny.build(GRPOTrainer, FOLDER, callbacks=[RecordingCallback(recorder)])
+        with pytest.raises(InputError, match="open_recorder"):
+            tiny.build(DisagreementGRPOTrainer, FOLDER, recorder=recorder)
+
+
 def main():
     logging.getLogger("dissensus").setLevel(logging.ERROR)
     tiny.model()  # once there are two processes, only the first one saves
@@ -206,6 +219,7 @@ def main():
     resampling()
     resampling(resume=str(FOLDER / "resample" / "checkpoint-2"))
     report["refusal"] = refusal()
+    refused_recorders()
     if report["straddling"]["rank"] == 0:
         (FOLDER / "report.json").write_text(json.dumps(report))
     torch.distributed.destroy_process_group()

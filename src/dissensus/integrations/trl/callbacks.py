@@ -9,6 +9,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from dissensus.integrations.trl.recording import record_log
+from dissensus.integrations.trl.settings import check_recorder
 from dissensus.runs import Recorder
 from dissensus.runs.reward_hook import hook_of
 
@@ -57,6 +58,10 @@ class RecordingCallback(TrainerCallback):  # type: ignore[misc]  # transformers 
 
     Args:
         recorder: The recorder whose `wrap_reward` wrapped the reward functions.
+
+    Raises:
+        InputError: From the trainer's constructor: several processes, and a recorder that
+            `open_recorder` did not make.
 
     Example:
         recorder = Recorder("runs/mine")
@@ -110,6 +115,7 @@ class RecordingCallback(TrainerCallback):  # type: ignore[misc]  # transformers 
         self._recorder.flush(_FLUSH_S)
 
     def _configure(self, args: Any, given: dict[str, Any]) -> None:
+        check_recorder(self._recorder, args.process_index, args.world_size)
         hook = self._hook
         hook.waits = True
         size = getattr(args, "num_generations", None)
@@ -127,7 +133,7 @@ class RecordingCallback(TrainerCallback):  # type: ignore[misc]  # transformers 
                 len(hook.weights),
             )
         hook.end_ids = _end_ids(given.get("model"), given.get("processing_class"))
-        if int(getattr(args, "world_size", 1)) > 1:
+        if args.world_size > 1:
             hook.gather = _gather
 
 
