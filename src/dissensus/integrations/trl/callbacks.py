@@ -151,7 +151,7 @@ class LifecycleCallback(TrainerCallback):  # type: ignore[misc]
         self, _args: Any, state: Any, _control: Any, logs: dict[str, Any] | None = None, **_: Any
     ) -> None:
         """Record what was logged."""
-        self._session.writer.scalars(state.global_step, logs or {})
+        self._session.writer.scalars(state.global_step, logs or {}, self._session.evaluation)
 
     def on_save(self, args: Any, state: Any, _control: Any, **_: Any) -> None:
         """Save the estimator's state and the refill stream beside the checkpoint."""

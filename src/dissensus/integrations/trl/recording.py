@@ -77,7 +77,7 @@ class RunWriter:
         found: Estimate,
         *,
         trained: BoolArray,
-        is_train: bool,
+        split: str,
         round_: int,
         step: int,
         epoch: float | None,
@@ -95,16 +95,16 @@ class RunWriter:
                         sampling,
                         found,
                         trained=trained,
-                        split="train" if is_train else "eval",
+                        split=split,
                         round_=round_,
                         step=step,
                         epoch=epoch,
                     ),
                 )
 
-        if is_train:
+        if split == "train":
             self._has_trained = True
-        if not self._is_open and not is_train and self._belongs_to_a_resume():
+        elif not self._is_open and self._belongs_to_a_resume():
             # Opening an attempt at step 0 now would supersede what the earlier ones recorded.
             del self._held[: -_HELD + 1]
             self._held.append(write)
@@ -113,11 +113,11 @@ class RunWriter:
             self._open(step)
         write()
 
-    def scalars(self, step: int, logs: Mapping[str, Any]) -> None:
-        """Write what the trainer logged; rank 0 only."""
+    def scalars(self, step: int, logs: Mapping[str, Any], evaluation: str | None) -> None:
+        """Write what the trainer logged, in an evaluation or not; rank 0 only."""
         if self.recorder is None or not self._accelerator.is_main_process:
             return
-        record_log(self.recorder, step, logs)
+        record_log(self.recorder, step, logs, evaluation)
 
     def flush(self) -> None:
         """Wait a moment for the disk."""
@@ -176,30 +176,43 @@ class RunWriter:
             return None
 
 
-def record_log(recorder: Recorder, step: int, logs: Mapping[str, Any]) -> None:
+def record_log(
+    recorder: Recorder, step: int, logs: Mapping[str, Any], evaluation: str | None = None
+) -> None:
     """Record what a trainer logged when `step` optimiser steps were done.
 
     An update belongs to the step that its rollouts were sampled at, which is the one before; so a
     resume at `step` keeps it. An evaluation is of the weights after it.
+
+    Args:
+        recorder: Where to record.
+        step: The trainer's `global_step`.
+        logs: Name → value.
+        evaluation: Split of the evaluation that logs; None: names tell, as far as they can.
     """
-    for split, values in split_scalars(logs).items():
+    for split, values in _split_scalars(logs, evaluation).items():
         at = max(step - 1, 0) if split == "train" else step
         recorder.scalars(step=at, values=values, split=split)
 
 
-def split_scalars(logs: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """A trainer's log by split: names that begin with `eval_` are evaluation.
+def _split_scalars(logs: Mapping[str, Any], evaluation: str | None) -> dict[str, dict[str, float]]:
+    """A trainer's log by split, without the prefixes that say the split.
+
+    TRL writes `eval_` before the metrics of every evaluation, transformers the set's own name.
 
     Example:
-        >>> split_scalars({"loss": 0.5, "eval_reward": 1, "note": "text"})
+        >>> _split_scalars({"loss": 0.5, "eval_reward": 1, "note": "text"}, None)
         {'train': {'loss': 0.5}, 'eval': {'reward': 1.0}}
+        >>> _split_scalars({"eval_math_loss": 0.5, "eval_reward": 1}, "eval_math")
+        {'eval_math': {'loss': 0.5, 'reward': 1.0}}
     """
-    splits: dict[str, dict[str, float]] = {"train": {}, "eval": {}}
+    splits: dict[str, dict[str, float]] = {}
     for name, value in logs.items():
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            split = "eval" if name.startswith("eval_") else "train"
-            splits[split][name.removeprefix("eval_")] = float(value)
-    return {split: values for split, values in splits.items() if values}
+            split = evaluation or ("eval" if name.startswith("eval_") else "train")
+            short = name if split == "train" else name.removeprefix(f"{split}_")
+            splits.setdefault(split, {})[short.removeprefix("eval_")] = float(value)
+    return splits
 
 
 def _record(

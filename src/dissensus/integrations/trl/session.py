@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ class Session:
     def __init__(self, trainer: Any, settings: Settings) -> None:
         self.settings = settings
         self.rows: Rows | None = None
+        self.evaluation: str | None = None
         self.window = MetricWindow()
         self.writer = RunWriter(settings, trainer.accelerator, _run_dir(trainer, settings))
         self.writer.describe(_metadata(trainer, settings))
@@ -48,6 +51,26 @@ class Session:
             getattr(trainer, "multi_objective_aggregation", "") == "normalize_then_sum"
         )
         self._said: set[str] = set()
+
+    @contextmanager
+    def evaluating(self, metric_key_prefix: str) -> Iterator[None]:
+        """What is sampled and logged inside belongs to the evaluation of this name.
+
+        Every evaluation set is a split of the run, with a window of metrics of its own; `predict`
+        logs nothing, so its window ends with it.
+        """
+        # Held-out groups must not pass for trained ones, whatever the prefix.
+        name = "eval_train" if metric_key_prefix == "train" else metric_key_prefix
+        before, self.evaluation = self.evaluation, name
+        try:
+            yield
+        finally:
+            self.window.discard(name)
+            self.evaluation = before
+
+    def split(self, trainer: Any) -> str:
+        """Split of what the trainer samples or logs now."""
+        return "train" if trainer.model.training else self.evaluation or "eval"
 
     def estimate(self, sampling: Sampling, *, is_final: bool) -> Estimate:
         """Advantages and silence of a sampling; only a final call moves the estimator's memory."""
