@@ -183,10 +183,11 @@ class DisagreementMixin:
             tables=tables,
         )
         if filled.shortfall is not None:
-            session.say_once("shortfall", f"silent groups stay in the batch: {filled.shortfall}")
+            kind, text = filled.shortfall
+            session.say_once(f"shortfall: {kind}", f"silent groups stay in the batch: {text}")
         final = session.estimate(filled.sampling, is_final=True)
         self._use_estimator(filled.output, filled.sampling, final)
-        self._measure_rounds(filled)
+        self._measure_rounds(filled, final)
         for number, one in enumerate(filled.rounds):
             values = filled.advantages(number, final.values)
             self._record(
@@ -197,9 +198,9 @@ class DisagreementMixin:
             )
         return filled.output
 
-    def _measure_rounds(self, filled: Refilled) -> None:
+    def _measure_rounds(self, filled: Refilled, final: Estimate) -> None:
         session = self._dissensus
-        summaries = [one.found.summary for one in filled.rounds]
+        summaries = [filled.summary(r, final.summary) for r in range(len(filled.rounds))]
         joined: list[Any] = [
             None if any(part is None for part in parts) else np.concatenate(parts)
             for parts in zip(*summaries, strict=True)
