@@ -78,6 +78,40 @@ def test_wrapped_functions_record_the_groups_the_subclass_records(tmp_path, rewa
     assert {"loss", "reward", "learning_rate"} <= scalars
 
 
+def test_none_and_infinite_rewards_are_unscored_in_both(tmp_path):
+    """Of each group one rollout has no score, one an infinite total, one half of its scores."""
+
+    def first(completions, **_):
+        return [None, float("-inf"), 1.0, 0.0] * (len(completions) // 4)
+
+    def second(completions, **_):
+        return [None, float("inf"), None, 0.5] * (len(completions) // 4)
+
+    args = {"max_steps": 1, "reward_weights": [1.0, 2.0]}
+    rewards = [first, second]
+    trainer = tiny.build(DisagreementGRPOTrainer, tmp_path / "a", args=args, reward_funcs=rewards)
+    trainer.train()
+    trainer.recorder.close()
+    assert trainer._dissensus.writer.failures == {}
+    with Recorder(tmp_path / "b" / "run", strict=True) as recorder:
+        plain = tiny.build(
+            GRPOTrainer,
+            tmp_path / "b",
+            args=args,
+            reward_funcs=[recorder.wrap_reward(fn) for fn in rewards],
+            callbacks=[RecordingCallback(recorder)],
+        )
+        plain.train()
+    for run in (Run(tmp_path / "a" / "dissensus"), Run(tmp_path / "b" / "run")):
+        for group in run.groups().to_pylist():
+            assert (group["rollouts"], group["size"]) == (4, 2)
+            assert (group["min"], group["max"], group["std"]) == (1.0, 1.0, 0.0)
+        rows = run.rollouts().to_pylist()
+        assert [row["reward"] for row in rows] == [None, None, 1.0, 1.0] * 2
+        scores = [tuple(dict(row["rewards_by_function"]).values()) for row in rows]
+        assert scores == [(None, None), (None, None), (1.0, None), (0.0, 0.5)] * 2
+
+
 def test_it_leaves_the_reward_function_as_it_was(tmp_path):
     recorder = Recorder(tmp_path)
     wrapped = recorder.wrap_reward(tiny.even_digits)

@@ -25,7 +25,7 @@ from dissensus.runs.rows import REFERENCE_COLUMNS, as_text, prompt_id, reference
 if TYPE_CHECKING:
     from dissensus.runs.recorder import Recorder
 
-__all__ = ["RewardHook", "hook_of", "wrap_reward"]
+__all__ = ["RewardHook", "hook_of", "total_rewards", "wrap_reward"]
 
 log = logging.getLogger("dissensus.runs")
 
@@ -92,6 +92,28 @@ def hook_of(recorder: Recorder) -> RewardHook:
     if recorder not in _hooks:
         _hooks[recorder] = RewardHook(recorder)
     return _hooks[recorder]
+
+
+def total_rewards(
+    scores: FloatArray, weights: Sequence[float] | FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Weighted total of each rollout, (N,), and the scores that a run keeps, (N, n_functions).
+
+    A rollout that no function scored is unscored (NaN), and so is one with an infinite total: its
+    group has no mean. An infinite score is kept as none.
+
+    Example:
+        >>> scores = np.array([[1.0, 0.5], [1.0, np.nan], [np.inf, 1.0], [np.nan, np.nan]])
+        >>> total, kept = total_rewards(scores, [1.0, 2.0])
+        >>> total.tolist()
+        [2.0, 1.0, nan, nan]
+        >>> kept[2].tolist()
+        [nan, 1.0]
+    """
+    with np.errstate(invalid="ignore"):  # ∞ − ∞ is no number, as it should be
+        total = np.nansum(scores * np.asarray(weights), axis=1)
+    is_scored = np.isfinite(total) & ~np.isnan(scores).all(axis=1)
+    return np.where(is_scored, total, np.nan), np.where(np.isinf(scores), np.nan, scores)
 
 
 @dataclass
@@ -198,14 +220,14 @@ class RewardHook:
         start = sum(len(part["prompt_ids"]) for part in parts[: recorder.rank])
         prompt_ids = [i for part in parts for i in part["prompt_ids"]]
         scores = np.concatenate([part["rewards"] for part in parts])
-        scores[np.isinf(scores)] = np.nan
+        rewards, scores = total_rewards(scores, self.weights)
         prefix = f"{recorder.attempt}.{recorder.generation}."
         groups = _consecutive(prompt_ids, self.group_size.get(split))
         recorder.record(
             step=pending.step,
             group_ids=[f"{prefix}{i}" for i in groups],
             prompt_ids=prompt_ids,
-            rewards=_total(scores, self.weights),
+            rewards=rewards,
             split=split,
             prompts=[as_text(prompt) for prompt in pending.prompts],
             references=[reference_text(row) for row in rows],
@@ -251,11 +273,6 @@ def _begin(completions: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
         step=int(getattr(state, "global_step", 0)),
         epoch=getattr(state, "epoch", None),
     )
-
-
-def _total(scores: FloatArray, weights: Sequence[float]) -> FloatArray:
-    total = np.nansum(scores * np.asarray(weights), axis=1)
-    return np.where(np.isnan(scores).all(axis=1), np.nan, total)
 
 
 def _consecutive(prompt_ids: Sequence[str], group_size: int | None) -> list[int]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from dissensus.core.groups import BoolArray, FloatArray, IntArray, RewardGroups
 from dissensus.integrations.trl.settings import Settings
+from dissensus.runs.reward_hook import total_rewards
 from dissensus.runs.rows import prompt_id
 
 __all__ = ["Rows", "Sampling", "collect", "make_groups"]
@@ -34,8 +35,9 @@ class Sampling:
         local: Which of the N rollouts they are.
         group_size: TRL cuts the gathered batch into groups of this many consecutive rows.
         prompt_ids: (N,) stable ids.
-        rewards_by_function: name → (N,) unweighted rewards; NaN where a function gave None.
-        rewards: (N,) weighted sum over the functions that gave one; NaN where none did.
+        rewards_by_function: name → (N,) unweighted rewards; NaN for None and infinity.
+        rewards: (N,) weighted sum over the functions that gave one; NaN where none did, and where
+            it is infinite.
         lengths: (N,) completion lengths in tokens, tool output included.
         truncated: (N,) whether a completion ends without an end token.
         framework: (N,) TRL's own advantages; the mean over tokens where they are per token.
@@ -116,13 +118,10 @@ def make_groups(
 
 
 def _rewards(trainer: Any, rewards_per_func: Any) -> tuple[dict[str, FloatArray], FloatArray]:
-    values = rewards_per_func.detach().double().cpu().numpy()
-    weights = trainer.reward_weights.detach().double().cpu().numpy()
-    total = np.nansum(values * weights, axis=1)
-    total[np.isnan(values).all(axis=1)] = np.nan
-    total[np.isinf(total)] = np.nan  # its group has no mean, and TRL's advantages are NaN
+    scores = rewards_per_func.detach().cpu().double().numpy()
+    total, kept = total_rewards(scores, trainer.reward_weights.detach().cpu().double().numpy())
     names = _unique(trainer.reward_func_names)
-    return {name: values[:, i] for i, name in enumerate(names)}, total
+    return {name: kept[:, i] for i, name in enumerate(names)}, total
 
 
 def _unique(names: Sequence[str]) -> list[str]:
@@ -158,7 +157,7 @@ def _per_rollout(advantages: Any, mask: Any) -> FloatArray:
     values = advantages.detach()
     if values.dim() > 1:
         values = (values * mask).sum(-1) / mask.sum(-1).clamp(min=1)
-    return np.asarray(values.double().cpu().numpy(), dtype=np.float64)
+    return np.asarray(values.cpu().double().numpy(), dtype=np.float64)
 
 
 def _log_likelihoods(output: Mapping[str, Any]) -> FloatArray | None:
@@ -166,7 +165,7 @@ def _log_likelihoods(output: Mapping[str, Any]) -> FloatArray | None:
     if logps is None:
         return None
     mask = output["completion_mask"]
-    return np.asarray((logps * mask).sum(-1).double().cpu().numpy(), dtype=np.float64)
+    return np.asarray((logps * mask).sum(-1).cpu().double().numpy(), dtype=np.float64)
 
 
 def _gather_object(trainer: Any, mine: dict[str, Any]) -> list[dict[str, Any]]:
