@@ -8,6 +8,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from dissensus.integrations.trl.processes import from_main, gather
 from dissensus.integrations.trl.recording import record_log
 from dissensus.integrations.trl.settings import check_recorder
 from dissensus.runs import Recorder
@@ -36,17 +37,13 @@ def open_recorder(run_dir: str | os.PathLike[str], start_step: int = 0, **option
         RunError: The folder cannot be made or written.
     """
     from accelerate import PartialState
-    from accelerate.utils import broadcast_object_list
 
     state = PartialState()
     rank, world = state.process_index, state.num_processes
     place = {"rank": rank, "world_size": world, **options}
-    if world == 1:
-        return Recorder(run_dir, start_step, **place)
     mine = Recorder(run_dir, start_step, **place) if rank == 0 else None
-    box = [mine.attempt if mine else None]
-    broadcast_object_list(box, from_process=0)
-    return mine or Recorder(run_dir, start_step, **place, attempt=box[0])
+    attempt = from_main(mine.attempt if mine else None)
+    return mine or Recorder(run_dir, start_step, **place, attempt=attempt)
 
 
 class RecordingCallback(TrainerCallback):  # type: ignore[misc]  # transformers is not typed here
@@ -134,7 +131,7 @@ class RecordingCallback(TrainerCallback):  # type: ignore[misc]  # transformers 
             )
         hook.end_ids = _end_ids(given.get("model"), given.get("processing_class"))
         if args.world_size > 1:
-            hook.gather = _gather
+            hook.gather = gather
 
 
 class LifecycleCallback(TrainerCallback):  # type: ignore[misc]
@@ -171,10 +168,3 @@ def _end_ids(model: Any, processing_class: Any) -> set[int]:
     if all(token is None for token in found):
         return set()
     return {int(t) for t in [*found, getattr(tokenizer, "pad_token_id", None)] if t is not None}
-
-
-def _gather(mine: dict[str, Any]) -> list[dict[str, Any]]:
-    from accelerate.utils import gather_object
-
-    everyone: list[dict[str, Any]] = gather_object([mine])
-    return everyone

@@ -131,11 +131,8 @@ class DisagreementMixin:
     def _watch(self, inputs: Any) -> Any:
         """A batch that nothing is changed in: what goes wrong here is not the training's."""
         output = super()._generate_and_score_completions(inputs)  # type: ignore[misc]
-        try:
+        with self._dissensus.writer.guard("measure"):
             self._observe(self._score(output, is_final=self.model.training))
-        except Exception as error:  # noqa: BLE001 - nothing may stop training
-            self._dissensus.writer.failures["measure"] += 1
-            self._dissensus.say_once("measure", f"a generation was not measured ({error!r})")
         return output
 
     def _sample(self, inputs: Any, *, is_final: bool) -> Round:
@@ -160,12 +157,13 @@ class DisagreementMixin:
         if is_train and session.settings.silent == "mask":
             is_kept = ~sampling.groups.expand(found.is_silent)
             mask_silent(self, output, is_kept=is_kept, local=sampling.local)
-        session.window.add(
-            session.split(self),
-            found.summary,
-            trained=_per_group(sampling, is_kept) if is_train else None,
-            rollouts_generated=len(sampling.rewards),
-        )
+        with session.writer.guard("measure"):
+            session.window.add(
+                session.split(self),
+                found.summary,
+                trained=_per_group(sampling, is_kept) if is_train else None,
+                rollouts_generated=len(sampling.rewards),
+            )
         self._record(sampling, found, trained=is_kept, round_=0)
         return output
 
@@ -187,12 +185,12 @@ class DisagreementMixin:
             session.say_once(f"shortfall: {kind}", f"silent groups stay in the batch: {text}")
         final = session.estimate(filled.sampling, is_final=True)
         self._use_estimator(filled.output, filled.sampling, final)
-        self._measure_rounds(filled, final)
+        with session.writer.guard("measure"):
+            self._measure_rounds(filled, final)
         for number, one in enumerate(filled.rounds):
-            values = filled.advantages(number, final.values)
             self._record(
                 one.sampling,
-                one.found._replace(values=values),
+                one.found._replace(values=filled.advantages(number, final.values)),
                 trained=filled.trained(number),
                 round_=number,
             )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from dissensus.core.groups import BoolArray
 from dissensus.integrations.trl.estimating import Estimate
+from dissensus.integrations.trl.processes import from_main
 from dissensus.integrations.trl.sampling import Sampling
 from dissensus.integrations.trl.settings import Settings
 from dissensus.runs import Recorder
@@ -88,9 +90,8 @@ class RunWriter:
 
         def write() -> None:
             if self.recorder is not None:
-                self._guard(
-                    "record",
-                    lambda: _record(
+                with self.guard("record"):
+                    _record(
                         self.recorder,
                         sampling,
                         found,
@@ -99,8 +100,7 @@ class RunWriter:
                         round_=round_,
                         step=step,
                         epoch=epoch,
-                    ),
-                )
+                    )
 
         if split == "train":
             self._has_trained = True
@@ -121,16 +121,28 @@ class RunWriter:
 
     def flush(self) -> None:
         """Wait a moment for the disk."""
-        recorder = self.recorder
-        if recorder is not None:
-            self._guard("flush", lambda: recorder.flush(_FLUSH_S))
+        if self.recorder is not None:
+            with self.guard("flush"):
+                self.recorder.flush(_FLUSH_S)
+
+    @contextmanager
+    def guard(self, what: str) -> Iterator[None]:
+        """Count what goes wrong inside, say it once, and go on: nothing here may stop training."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001
+            self.failures[what] += 1
+            if self.failures[what] == 1:
+                log.warning("dissensus: could not %s (%r); training goes on without", what, error)
 
     # ---- private -----------------------------------------------------------------------------
 
     def _belongs_to_a_resume(self) -> bool:
-        attempts = None if self._run_dir is None else self._run_dir / "attempts"
-        found = attempts is not None and attempts.is_dir() and any(attempts.iterdir())
-        return bool(self._from_main(found))
+        found = False
+        with self.guard("open"):
+            attempts = self._run_dir and self._run_dir / "attempts"
+            found = bool(attempts and attempts.is_dir() and any(attempts.iterdir()))
+        return bool(from_main(found))
 
     def _open(self, step: int) -> None:
         rank, world = self._accelerator.process_index, self._accelerator.num_processes
@@ -149,31 +161,17 @@ class RunWriter:
                 text_budget_bytes=self._settings.text_budget_bytes,
             )
 
-        self.recorder = self._guard("open", lambda: make(None)) if rank == 0 else None
-        attempt = self._from_main(self.recorder.attempt if self.recorder else None)
+        self.recorder = None
+        if rank == 0:
+            with self.guard("open"):
+                self.recorder = make(None)
+        attempt = from_main(self.recorder.attempt if self.recorder else None)
         if attempt is None:
-            self.recorder, self._is_off = None, True
+            self._is_off = True
         elif rank > 0:
-            self.recorder = self._guard("open", lambda: make(attempt))
+            with self.guard("open"):
+                self.recorder = make(attempt)
         self._is_open = True
-
-    def _from_main(self, value: Any) -> Any:
-        if self._accelerator.num_processes == 1:
-            return value
-        from accelerate.utils import broadcast_object_list
-
-        box = [value]
-        broadcast_object_list(box, from_process=0)
-        return box[0]
-
-    def _guard(self, what: str, call: Callable[[], Any]) -> Any:
-        try:
-            return call()
-        except Exception as error:  # noqa: BLE001 - nothing may stop training
-            self.failures[what] += 1
-            if self.failures[what] == 1:
-                log.warning("dissensus: could not %s (%s); training goes on without", what, error)
-            return None
 
 
 def record_log(
