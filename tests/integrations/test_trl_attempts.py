@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatch
+from types import SimpleNamespace
+
 import pytest
 import tiny
 from trl import GRPOTrainer
@@ -13,6 +16,8 @@ from dissensus.integrations.trl import (
     DisagreementMixin,
     RecordingCallback,
 )
+from dissensus.integrations.trl.session import _run_dir
+from dissensus.integrations.trl.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -103,6 +108,16 @@ def test_a_recorder_of_ones_own_stays_open(tmp_path):
         assert trainer.recorder is recorder
         recorder.record(step=3, group_ids=[0], prompt_ids=[0], rewards=[1.0], split="held-out")
     assert Run(tmp_path / "mine").groups(split="held-out").num_rows == 1
+
+
+def test_a_run_is_not_uploaded_with_the_model(tmp_path):
+    def folder(*, push_to_hub):
+        args = SimpleNamespace(output_dir=tmp_path, push_to_hub=push_to_hub)
+        return _run_dir(SimpleNamespace(args=args), Settings())
+
+    assert folder(push_to_hub=False) == tmp_path / "dissensus"
+    uploaded = folder(push_to_hub=True).relative_to(tmp_path) / "run.json"
+    assert fnmatch(str(uploaded), "_*")  # what Trainer's push leaves out
 
 
 def test_a_trainer_without_the_wrapped_method_is_refused(tmp_path):

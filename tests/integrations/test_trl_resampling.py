@@ -9,9 +9,11 @@ from datasets import IterableDataset
 from trl import GRPOTrainer
 
 from dissensus import Run
-from dissensus.errors import UnsupportedError
+from dissensus.core.advantages import AdvantageEstimator
+from dissensus.errors import RunError, UnsupportedError
 from dissensus.integrations.trl import DisagreementGRPOTrainer, DisagreementMixin
 from dissensus.integrations.trl.merging import merge_outputs
+from dissensus.integrations.trl.metrics import MetricWindow
 from dissensus.integrations.trl.prompt_stream import PromptStream
 from dissensus.runs.rows import prompt_id
 
@@ -208,8 +210,6 @@ def test_resume_is_a_new_attempt_and_the_stream_goes_on(tmp_path):
 
 
 def test_estimator_memory_is_saved_and_restored(tmp_path):
-    from dissensus.core.advantages import AdvantageEstimator
-
     def counting(groups, context):
         context.state["calls"] = context.state.get("calls", 0) + 1
         return groups.centered
@@ -227,6 +227,62 @@ def test_estimator_memory_is_saved_and_restored(tmp_path):
         resume=str(tmp_path / "checkpoint-2"),
     )
     assert int(second._dissensus.state["calls"]) == 3
+
+
+def test_a_state_that_cannot_be_read_stops_only_who_needs_it(tmp_path, caplog):
+    args = {"max_steps": 2, "save_strategy": "steps", "save_steps": 1}
+    train(tmp_path, args=args)
+    checkpoint = tmp_path / "checkpoint-1"
+    (checkpoint / "dissensus_state.json").write_text('{"estimator": ')
+    with pytest.raises(RunError, match=r"dissensus_state\.json.*delete"):
+        train(tmp_path, args=args, resume=str(checkpoint))
+    plain = tiny.build(DisagreementGRPOTrainer, tmp_path, args=args)
+    plain.train(resume_from_checkpoint=str(checkpoint))
+    assert plain.state.global_step == 2
+    (checkpoint / "dissensus_state.json").unlink()
+    rule = AdvantageEstimator("plain", lambda groups, _: groups.centered, needs=("state",))
+    for estimator in ("dr_grpo", rule):
+        caplog.clear()
+        again = tiny.build(DisagreementGRPOTrainer, tmp_path, args=args, estimator=estimator)
+        again.train(resume_from_checkpoint=str(checkpoint))
+        assert ("has no dissensus_state.json" in caplog.text) == (estimator is rule)
+
+
+def test_a_memory_that_json_cannot_hold_does_not_stop_training(tmp_path):
+    def rule(groups, context):
+        context.state["odd"] = object()
+        return groups.centered
+
+    trainer = tiny.build(
+        DisagreementGRPOTrainer,
+        tmp_path,
+        args={"save_strategy": "steps", "save_steps": 1},
+        estimator=AdvantageEstimator("odd", rule, scope="history", needs=("state",)),
+    )
+    trainer.train()
+    assert trainer._dissensus.writer.failures == {"save dissensus_state.json": 2}
+
+
+def test_refills_have_the_ids_of_the_first_round_without_unused_columns(tmp_path):
+    def reward(completions, **columns):
+        assert "answer" not in columns
+        return [1.0] * len(completions)
+
+    _, run = train(
+        tmp_path, reward, args={"remove_unused_columns": True}, train_dataset=tiny.dataset(6)
+    )
+    assert run.groups(split="train")["prompt_id"].to_pandas().nunique() == 6
+    assert set(run.groups()["round"].to_pylist()) > {0}
+
+
+@pytest.mark.parametrize("silent", ["keep", "resample"])
+def test_metrics_that_fail_do_not_stop_a_training_with_an_estimator(tmp_path, silent, monkeypatch):
+    monkeypatch.setattr(MetricWindow, "add", lambda *_, **__: 1 / 0)
+    trainer = tiny.build(DisagreementGRPOTrainer, tmp_path, estimator="dr_grpo", silent=silent)
+    trainer.train()
+    assert trainer._dissensus.writer.failures == {"measure": 2}
+    trainer.recorder.close()
+    assert set(Run(tmp_path / "dissensus").groups()["step"].to_pylist()) == {0, 1}
 
 
 def test_prompt_stream_visits_every_row_once_an_epoch():

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import tiny
 
@@ -101,6 +102,13 @@ def test_refills_and_resume_on_two_ranks(folder):
     assert [a.attempt for a in run.attempts] == [1, 2]
     assert groups.attempt.tolist() == [1 if s < 2 else 2 for s in groups.step]
     assert set(groups["round"]) > {0}
+    # Steps 2 and 3 were done twice: uninterrupted by attempt 1, from the checkpoint by attempt 2.
+    path = folder / "resample" / "dissensus" / "groups" / "attempt=1"
+    first = pq.read_table(path).to_pandas().sort_values(["generation", "group_id"])
+    again = groups[groups.attempt == 2].sort_values(["generation", "group_id"])
+    columns = ["step", "round", "prompt_id", "mean", "length_mean", "trained"]
+    whole = first[first.step >= 2][columns].to_numpy().tolist()
+    assert again[columns].to_numpy().tolist() == whole
     trained = groups[groups.trained > 0]
     assert trained.groupby("step").trained.sum().tolist() == [8] * 4
     for _, mine in groups.groupby("step"):

@@ -27,6 +27,8 @@ from dissensus.integrations.trl import (
     RecordingCallback,
     open_recorder,
     recording,
+    sampling,
+    session,
 )
 
 warnings.simplefilter("ignore")
@@ -91,6 +93,19 @@ def one_rank_without_a_recorder():
     assert failures == [{}, {"open": 2}], failures
     if trainer.recorder is not None:
         trainer.recorder.close()
+
+
+def one_rank_that_cannot_read_its_rows():
+    """Both hear of it: recording goes on without, an estimator cannot."""
+    rank = int(os.environ["RANK"])
+    broken = mock.Mock(side_effect=KeyError("advantages")) if rank else sampling._own
+    with mock.patch.object(sampling, "_own", broken):
+        trainer = tiny.build(DisagreementGRPOTrainer, FOLDER / "unread")
+        trainer.train()
+        assert trainer._dissensus.writer.failures == {"measure": 2}
+        trainer = tiny.build(DisagreementGRPOTrainer, FOLDER / "unread", estimator="dr_grpo")
+        with pytest.raises(RuntimeError, match="KeyError"):
+            trainer.train()
 
 
 class Kept(GRPOTrainer):
@@ -172,7 +187,8 @@ def unequal_lengths():
 
 
 def resampling(resume=None):
-    """Refills on both ranks, and a second attempt from the checkpoint."""
+    """Refills on both ranks, and a second attempt from a checkpoint that rank 1 does not see."""
+    own = session._content if os.environ["RANK"] == "0" else lambda _: None
     trainer = tiny.build(
         DisagreementGRPOTrainer,
         FOLDER / "resample",
@@ -181,7 +197,8 @@ def resampling(resume=None):
         train_dataset=tiny.dataset(40),
         silent="resample",
     )  # fmt: skip
-    trainer.train(resume_from_checkpoint=resume)
+    with mock.patch.object(session, "_content", own):
+        trainer.train(resume_from_checkpoint=resume)
     everyone = gather_object([weights(trainer).sum().item()])
     assert everyone[0] == everyone[1], "the ranks have other weights"
     trainer.recorder.close()
@@ -215,6 +232,7 @@ def main():
     tiny.model()  # once there are two processes, only the first one saves
     report = {"straddling": straddling_groups(), "gradients": masked_gradients()}
     one_rank_without_a_recorder()
+    one_rank_that_cannot_read_its_rows()
     unequal_lengths()
     resampling()
     resampling(resume=str(FOLDER / "resample" / "checkpoint-2"))
