@@ -58,7 +58,7 @@ def test_an_evaluation_before_a_resume_supersedes_nothing(tmp_path):
     assert run.groups(split="eval").num_rows == 2
 
 
-def test_a_resumed_run_keeps_the_evaluation_and_the_log_of_its_checkpoint(tmp_path):
+def test_a_resumed_run_keeps_the_evaluation_and_the_log_of_its_checkpoint(tmp_path, caplog):
     args = {**SAVING, "eval_strategy": "steps", "eval_steps": 2, "max_steps": 4}
 
     def trained(folder, *, recorder=None, resume=None):
@@ -74,6 +74,7 @@ def test_a_resumed_run_keeps_the_evaluation_and_the_log_of_its_checkpoint(tmp_pa
 
     trained(tmp_path)
     trained(tmp_path, resume=str(tmp_path / "checkpoint-2"))
+    assert "start_step" not in caplog.text
     trained(tmp_path, recorder=Recorder(tmp_path / "wrapped"))
     trained(
         tmp_path,
@@ -118,6 +119,21 @@ def test_a_run_is_not_uploaded_with_the_model(tmp_path):
     assert folder(push_to_hub=False) == tmp_path / "dissensus"
     uploaded = folder(push_to_hub=True).relative_to(tmp_path) / "run.json"
     assert fnmatch(str(uploaded), "_*")  # what Trainer's push leaves out
+
+
+@pytest.mark.parametrize("by", ["callback", "subclass"])
+def test_a_recorder_that_starts_elsewhere_is_reported(tmp_path, caplog, by):
+    build(tmp_path, run_dir=False).train()
+    checkpoint = str(tmp_path / "checkpoint-2")
+    for start_step, n_said in [(2, 0), (0, 1)]:
+        with Recorder(tmp_path / "mine", start_step=start_step) as recorder:
+            if by == "callback":
+                more = {"callbacks": [RecordingCallback(recorder)]}
+                trainer = tiny.build(GRPOTrainer, tmp_path, args=SAVING, **more)
+            else:
+                trainer = build(tmp_path, recorder=recorder)
+            trainer.train(resume_from_checkpoint=checkpoint)
+        assert sum("open it with start_step=2" in r.message for r in caplog.records) == n_said
 
 
 def test_a_trainer_without_the_wrapped_method_is_refused(tmp_path):

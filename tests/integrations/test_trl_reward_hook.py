@@ -78,6 +78,30 @@ def test_wrapped_functions_record_the_groups_the_subclass_records(tmp_path, rewa
     assert {"loss", "reward", "learning_rate"} <= scalars
 
 
+def test_the_step_is_known_where_reward_functions_are_not_told(tmp_path):
+    """As TRL before it handed its state to reward functions."""
+
+    def untold(wrapped):
+        return lambda trainer_state, **given: wrapped(**given)
+
+    found = []
+    for name, change in [("told", lambda wrapped: wrapped), ("untold", untold)]:
+        with Recorder(tmp_path / name) as recorder:
+            tiny.build(
+                GRPOTrainer,
+                tmp_path,
+                args={**ARGS, "reward_weights": [1.0]},
+                reward_funcs=[change(recorder.wrap_reward(tiny.even_digits))],
+                callbacks=[RecordingCallback(recorder)],
+                eval_dataset=tiny.dataset(3),
+            ).train()
+        groups = Run(tmp_path / name).groups(columns=["split", "step", "epoch"])
+        found.append(groups.to_pylist())
+    assert found[0] == found[1]
+    steps = {(g["split"], g["step"]) for g in found[1]}
+    assert steps == {("train", 0), ("train", 2), ("eval", 2), ("eval", 4)}
+
+
 def test_none_and_infinite_rewards_are_unscored_in_both(tmp_path):
     """Of each group one rollout has no score, one an infinite total, one half of its scores."""
 

@@ -346,6 +346,11 @@ class Recorder:
         """Number of this attempt, from 1."""
         return self._attempt.attempt
 
+    @property
+    def start_step(self) -> int:
+        """First step of this attempt."""
+        return self._attempt.start_step
+
     def __repr__(self) -> str:
         return f"Recorder({str(self.run_dir)!r}, attempt={self.attempt}, rank={self.rank})"
 

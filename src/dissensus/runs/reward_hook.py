@@ -146,6 +146,9 @@ class RewardHook:
         end_ids: Tokens that end a completion; empty: truncation is unknown.
         waits: Whether a callback will say what each generation was; else it is recorded as
             training as soon as every function has scored it.
+        step: Step of what is scored next, where the trainer does not hand `trainer_state` to reward
+            functions.
+        epoch: Likewise.
         gather: Makes one list of every process's part; None: this process is alone.
     """
 
@@ -158,6 +161,8 @@ class RewardHook:
         self.group_size: dict[str, int] = {}
         self.end_ids: set[int] = set()
         self.waits = False
+        self.step = 0
+        self.epoch: float | None = None
         self.gather: Callable[[dict[str, Any]], list[dict[str, Any]]] | None = None
 
     def register(self, name: str, weight: float) -> int:
@@ -180,7 +185,7 @@ class RewardHook:
                 self.commit("train")  # nobody claimed the last one
                 pending = None
             if pending is None:
-                pending = self._pending = _begin(completions, args, kwargs)
+                pending = self._pending = self._begin(completions, args, kwargs)
             values = [np.nan if r is None else float(r) for r in rewards]
             pending.rewards[number] = np.array(values, dtype=np.float64)
             if not self.waits and len(pending.rewards) == len(self.names):
@@ -203,6 +208,17 @@ class RewardHook:
             self._fail(error)
 
     # ---- private -----------------------------------------------------------------------------
+
+    def _begin(self, completions: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Pending:
+        state = kwargs.get("trainer_state")
+        return _Pending(
+            prompts=kwargs["prompts"] if "prompts" in kwargs else args[0],
+            completions=completions,
+            completion_ids=kwargs.get("completion_ids"),
+            columns={name: kwargs[name] for name in _COLUMNS if name in kwargs},
+            step=int(getattr(state, "global_step", self.step)),
+            epoch=getattr(state, "epoch", self.epoch),
+        )
 
     def _record(self, recorder: Recorder, pending: _Pending, split: str) -> None:
         try:
@@ -261,18 +277,6 @@ class RewardHook:
         self._failures += 1
         if self._failures == 1:
             log.warning("dissensus: a reward could not be recorded (%r); training goes on", error)
-
-
-def _begin(completions: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Pending:
-    state = kwargs.get("trainer_state")
-    return _Pending(
-        prompts=kwargs["prompts"] if "prompts" in kwargs else args[0],
-        completions=completions,
-        completion_ids=kwargs.get("completion_ids"),
-        columns={name: kwargs[name] for name in _COLUMNS if name in kwargs},
-        step=int(getattr(state, "global_step", 0)),
-        epoch=getattr(state, "epoch", None),
-    )
 
 
 def _consecutive(prompt_ids: Sequence[str], group_size: int | None) -> list[int]:

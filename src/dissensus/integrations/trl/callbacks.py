@@ -9,7 +9,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from dissensus.integrations.trl.processes import from_main, gather
-from dissensus.integrations.trl.recording import record_log
+from dissensus.integrations.trl.recording import record_log, warn_of_other_start
 from dissensus.integrations.trl.settings import check_recorder
 from dissensus.runs import Recorder
 from dissensus.runs.reward_hook import hook_of
@@ -75,9 +75,15 @@ class RecordingCallback(TrainerCallback):  # type: ignore[misc]  # transformers 
         """Read the configuration."""
         self._configure(args, given)
 
-    def on_train_begin(self, args: Any, _state: Any, _control: Any, **given: Any) -> None:
+    def on_train_begin(self, args: Any, state: Any, _control: Any, **given: Any) -> None:
         """Read the configuration once more: processes are set up by now."""
         self._configure(args, given)
+        self._follow(state)
+        warn_of_other_start(self._recorder, state.global_step)
+
+    def on_step_begin(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+        """Note the step, for trainers that do not tell it to reward functions."""
+        self._follow(state)
 
     def on_substep_end(self, _args: Any, _state: Any, _control: Any, **_: Any) -> None:
         """A backward pass follows only what was generated for training."""
@@ -87,9 +93,10 @@ class RecordingCallback(TrainerCallback):  # type: ignore[misc]  # transformers 
         """As `on_substep_end`, for the last micro-batch of a step."""
         self._hook.commit("train")
 
-    def on_step_end(self, _args: Any, _state: Any, _control: Any, **_: Any) -> None:
-        """For trainers without the two events above."""
+    def on_step_end(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+        """For trainers without the two events above; an evaluation that follows is a step on."""
         self._hook.commit("train")
+        self._follow(state)
 
     def on_prediction_step(self, _args: Any, _state: Any, _control: Any, **_: Any) -> None:
         """One evaluation batch is done."""
@@ -110,6 +117,9 @@ class RecordingCallback(TrainerCallback):  # type: ignore[misc]  # transformers 
         """Put everything on disk; the run stays open for a last evaluation."""
         self._hook.commit("train")
         self._recorder.flush(_FLUSH_S)
+
+    def _follow(self, state: Any) -> None:
+        self._hook.step, self._hook.epoch = int(state.global_step), state.epoch
 
     def _configure(self, args: Any, given: dict[str, Any]) -> None:
         check_recorder(self._recorder, args.process_index, args.world_size)

@@ -19,7 +19,7 @@ from dissensus.integrations.trl.settings import Settings
 from dissensus.runs import Recorder
 from dissensus.runs.rows import as_text, reference_text
 
-__all__ = ["RunWriter", "record_log"]
+__all__ = ["RunWriter", "record_log", "warn_of_other_start"]
 
 log = logging.getLogger("dissensus.trl")
 
@@ -61,8 +61,7 @@ class RunWriter:
         if self._is_off:
             return
         if self._settings.recorder is not None:
-            if step > 0 and not self._has_trained:
-                log.info("dissensus: resumed at step %d in the given recorder's attempt", step)
+            warn_of_other_start(self._settings.recorder, step)
         elif not self._is_open:
             self._open(step)
         elif self._has_trained:
@@ -172,6 +171,18 @@ class RunWriter:
             with self.guard("open"):
                 self.recorder = make(attempt)
         self._is_open = True
+
+
+def warn_of_other_start(recorder: Recorder, step: int) -> None:
+    """Say that a recorder's attempt does not begin where training does."""
+    if recorder.start_step != step:
+        log.warning(
+            "dissensus: training begins at step %d and the recorder's attempt at step %d, so "
+            "earlier attempts count up to there; open it with start_step=%d",
+            step,
+            recorder.start_step,
+            step,
+        )
 
 
 def record_log(
