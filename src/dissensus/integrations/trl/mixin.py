@@ -33,7 +33,8 @@ class DisagreementMixin:
     it wraps and copies none. With the defaults, training is bit for bit what it was.
 
     Keyword Args:
-        run_dir: Folder of the run; None: `<output_dir>/dissensus`; False: nothing is recorded.
+        run_dir: Folder of the run; None: `<output_dir>/dissensus`, or `_dissensus` there when the
+            output folder is pushed to the hub; False: nothing is recorded.
         recorder: An open `Recorder`, instead of `run_dir`. The caller closes it, and gives it the
             right `start_step` when training resumes.
         estimator: An `AdvantageEstimator` or its name: replaces TRL's advantages, in the loss and
