@@ -242,6 +242,12 @@ def test_open_instruct_divided_by_the_std_until_march_2026():
     assert _resolved("open_instruct", version="2026.03.20").estimator.denominator == "none"
 
 
+def test_asynchronous_tinker_runs_have_a_loss_of_their_own_since_0_6():
+    given = {"loss_fn": "importance_sampling", "async_config.max_steps_off_policy": 2}
+    assert _resolved("tinker", given, version="0.6.1").loss_aggregation == "stable_reinforce"
+    assert _resolved("tinker", given, version="0.5.5").loss_aggregation == "importance_sampling"
+
+
 def test_nemo_rl_before_its_estimator_section_reads_the_keys_above_it():
     old = _resolved("nemo_rl", {"grpo.normalize_rewards": False}, version="0.4.0")
     assert old.estimator.denominator == "none"

@@ -291,6 +291,12 @@ CASES = [
     ),
     Case("verl", "EST115", _VERL, {**_VERL, "algorithm.norm_adv_by_std_in_grpo": False}),
     Case("verl", "EST108", {**_VERL, "algorithm.adv_estimator": "loop"}, _VERL),
+    Case(
+        "verl",
+        "LOG620",
+        {"trainer.rollout_data_dir": "rollouts", "trainer.use_v1": False},
+        {"trainer.rollout_data_dir": "rollouts", "trainer.use_v1": True},
+    ),
     # ── OpenRLHF ────────────────────────────────────────────────────────────────────────────────
     Case("openrlhf", "EST103", _ORLHF, {**_ORLHF, "algo.advantage.estimator": "dr_grpo"}),
     Case("openrlhf", "CFG901", {**_ORLHF, "algo.advantage.no_std_norm": True}, _ORLHF),
