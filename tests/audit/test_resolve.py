@@ -281,6 +281,28 @@ def test_a_finding_points_at_the_line_that_sets_it():
     assert where["MET401"] == "train.py:1"
 
 
+def test_a_cross_check_points_at_what_decides_its_field():
+    given = {"learning_rate": 1, "num_generations": 2, "beta": 0.1}
+    where = {f.code: f.where for f in _resolved("trl", given).findings}
+    assert where["EST113"] == "run.sh:2"
+    assert where["SIL211"] == "run.sh:3"
+
+
+def _texts(document):
+    if isinstance(document, dict):
+        document = list(document.values())
+    if isinstance(document, list):
+        return [text for item in document for text in _texts(item)]
+    return [document] if isinstance(document, str) else []
+
+
+def test_every_text_of_an_answer_is_filled():
+    for name in names():
+        assert not [text for text in _texts(_resolved(name).to_json()) if "{" in text]
+    document = _resolved("areal", _AREAL_EXAMPLE).to_json()
+    assert "batch (mean) and batch (std)" in document["whitening"]
+
+
 def test_findings_come_most_severe_first():
     answer = _resolved("nemo_rl", {"grpo.use_dynamic_sampling": True})
     ranks = [finding.severity.rank for finding in answer.findings]

@@ -566,5 +566,6 @@ CASES = [
         {**_ROLL, f"{_QF}.type": "mean_filter", **_ADDITIONAL},
     ),
     Case("roll", "SIL205", {**_ROLL, "whiten_advantages": True}, _ROLL),
+    Case("roll", "SIL205", {"adv_estimator": "reinforce", "whiten_advantages": True}, _ROLL),
     Case("roll", "SIL208", {**_ROLL, "add_token_level_kl": True}, _ROLL),
 ]
