@@ -211,6 +211,19 @@ def test_batch_statistics_are_not_taken_for_groups_of_one():
     assert "EST105" not in [finding.code for finding in answer.findings]
 
 
+def test_rounding_noise_is_no_finding_where_the_code_guards_against_it():
+    rlvr = {"adv_estimator": "grpo", "num_return_sequences_in_group": 8}
+    agentic = {
+        **rlvr,
+        "reward_normalization.grouping": "traj_group_id",
+        "reward_normalization.method": "mean_std",
+    }
+    assert "EST115" in [finding.code for finding in _resolved("roll", rlvr).findings]
+    answer = _resolved("roll", agentic)
+    assert answer.estimator.denominator == "group_std"
+    assert "EST115" not in [finding.code for finding in answer.findings]
+
+
 def test_an_unknown_group_size_is_named():
     unknown = Setting("num_generations", None, "train.py:9", missing=("args.n",))
     answer = _resolved("trl", {"num_generations": unknown})
