@@ -211,6 +211,19 @@ def test_batch_statistics_are_not_taken_for_groups_of_one():
     assert "EST105" not in [finding.code for finding in answer.findings]
 
 
+def test_rounding_noise_is_no_finding_where_the_code_guards_against_it():
+    rlvr = {"adv_estimator": "grpo", "num_return_sequences_in_group": 8}
+    agentic = {
+        **rlvr,
+        "reward_normalization.grouping": "traj_group_id",
+        "reward_normalization.method": "mean_std",
+    }
+    assert "EST115" in [finding.code for finding in _resolved("roll", rlvr).findings]
+    answer = _resolved("roll", agentic)
+    assert answer.estimator.denominator == "group_std"
+    assert "EST115" not in [finding.code for finding in answer.findings]
+
+
 def test_an_unknown_group_size_is_named():
     unknown = Setting("num_generations", None, "train.py:9", missing=("args.n",))
     answer = _resolved("trl", {"num_generations": unknown})
@@ -240,6 +253,12 @@ def test_older_releases_of_trl_have_their_own_rows(version, loss, beta, meaning)
 def test_open_instruct_divided_by_the_std_until_march_2026():
     assert _resolved("open_instruct", version="2026.03.01").estimator.denominator == "group_std"
     assert _resolved("open_instruct", version="2026.03.20").estimator.denominator == "none"
+
+
+def test_asynchronous_tinker_runs_have_a_loss_of_their_own_since_0_6():
+    given = {"loss_fn": "importance_sampling", "async_config.max_steps_off_policy": 2}
+    assert _resolved("tinker", given, version="0.6.1").loss_aggregation == "stable_reinforce"
+    assert _resolved("tinker", given, version="0.5.5").loss_aggregation == "importance_sampling"
 
 
 def test_nemo_rl_before_its_estimator_section_reads_the_keys_above_it():
@@ -273,6 +292,28 @@ def test_a_finding_points_at_the_line_that_sets_it():
     where = {finding.code: finding.where for finding in answer.findings}
     assert where["MET402"] == "train.py:2"
     assert where["MET401"] == "train.py:1"
+
+
+def test_a_cross_check_points_at_what_decides_its_field():
+    given = {"learning_rate": 1, "num_generations": 2, "beta": 0.1}
+    where = {f.code: f.where for f in _resolved("trl", given).findings}
+    assert where["EST113"] == "run.sh:2"
+    assert where["SIL211"] == "run.sh:3"
+
+
+def _texts(document):
+    if isinstance(document, dict):
+        document = list(document.values())
+    if isinstance(document, list):
+        return [text for item in document for text in _texts(item)]
+    return [document] if isinstance(document, str) else []
+
+
+def test_every_text_of_an_answer_is_filled():
+    for name in names():
+        assert not [text for text in _texts(_resolved(name).to_json()) if "{" in text]
+    document = _resolved("areal", _AREAL_EXAMPLE).to_json()
+    assert "batch (mean) and batch (std)" in document["whitening"]
 
 
 def test_findings_come_most_severe_first():

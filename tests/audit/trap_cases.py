@@ -291,6 +291,12 @@ CASES = [
     ),
     Case("verl", "EST115", _VERL, {**_VERL, "algorithm.norm_adv_by_std_in_grpo": False}),
     Case("verl", "EST108", {**_VERL, "algorithm.adv_estimator": "loop"}, _VERL),
+    Case(
+        "verl",
+        "LOG620",
+        {"trainer.rollout_data_dir": "rollouts", "trainer.use_v1": False},
+        {"trainer.rollout_data_dir": "rollouts", "trainer.use_v1": True},
+    ),
     # ── OpenRLHF ────────────────────────────────────────────────────────────────────────────────
     Case("openrlhf", "EST103", _ORLHF, {**_ORLHF, "algo.advantage.estimator": "dr_grpo"}),
     Case("openrlhf", "CFG901", {**_ORLHF, "algo.advantage.no_std_norm": True}, _ORLHF),
@@ -560,5 +566,6 @@ CASES = [
         {**_ROLL, f"{_QF}.type": "mean_filter", **_ADDITIONAL},
     ),
     Case("roll", "SIL205", {**_ROLL, "whiten_advantages": True}, _ROLL),
+    Case("roll", "SIL205", {"adv_estimator": "reinforce", "whiten_advantages": True}, _ROLL),
     Case("roll", "SIL208", {**_ROLL, "add_token_level_kl": True}, _ROLL),
 ]

@@ -78,6 +78,7 @@ class _Field:
     """A field of the answer while rows are applied to it."""
 
     value: Any = None
+    where: str = ""
     missing: dict[str, None] = field(default_factory=dict)
 
 
@@ -103,7 +104,7 @@ class _Resolution:
             return self._any(argument)
         if word in self.fields:
             state = self.fields[word]
-            return Value(state.value, missing=tuple(state.missing))
+            return Value(state.value, state.where, missing=tuple(state.missing))
         return Value(self._words[word])
 
     @cached_property
@@ -155,12 +156,15 @@ class _Resolution:
     def _apply_facts(self) -> None:
         for row in self.facts.rows_of("fact", self.version.version):
             truth = evaluate(row.when, self.look_up)
+            decided = next(filter(None, (self.look_up(key).where for key in row.when)), "")
             for name, value in row.body["set"].items():
-                self._set(self.fields[name], self._value(value), truth)
+                found = self._value(value)
+                self._set(self.fields[name], found._replace(where=found.where or decided), truth)
 
     def _set(self, state: _Field, value: Value, truth: Truth) -> None:
         if truth.holds:
             state.value, state.missing = value.value, dict.fromkeys(value.missing)
+            state.where = value.where
         elif truth.is_open and (state.value != value.value or state.missing or value.missing):
             state.value = None
             state.missing.update(dict.fromkeys((*truth.missing, *value.missing)))
@@ -205,8 +209,8 @@ class _Resolution:
                 "entry": self.settings.entry,
                 "group_size": state["group_size"].value,
                 "kl_coefficient": state["kl_coefficient"].value,
-                "whitening": state["whitening"].value,
-                "silence_test": state["silence_test"].value,
+                "whitening": self._text("whitening"),
+                "silence_test": self._text("silence_test"),
                 "may_be_overridden_by": list(self.settings.launch),
             },
         )
