@@ -43,8 +43,9 @@ class Setting:
     Args:
         key: The framework's own dotted key. Command line flags have no leading dashes and `_` for
             `-`: `--scale-rewards` is `scale_rewards`.
-        value: A str, int, float, bool, list or None (the configuration says null). None as well
-            when the value is unknown: ask `is_known` first.
+        value: A str, int, float, bool, list or None (the configuration says null); an empty dict
+            for a section without content. None as well when the value is unknown: ask `is_known`
+            first.
         where: `file:line` of the text that sets it.
         missing: Names of the variables, arguments or files that decide the value and are not
             there. Empty when the value is known.
@@ -116,6 +117,8 @@ class Settings:
         while found is None and len(parts) > 1:
             parts.pop()
             found = self.values.get(".".join(parts))
+            if found is not None and found.value == {}:  # an empty section: defaults inside
+                found = None
         if found is None and self.missing:
             return Setting(key, None, f"{self.target}:{self.line}", missing=self.missing)
         return found
