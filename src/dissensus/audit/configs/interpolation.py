@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from dissensus.audit.configs.arithmetic import combine
 from dissensus.audit.configs.scalars import parse_scalar, unique
 from dissensus.audit.configs.yaml_tree import Tree
 
-__all__ = ["Resolved", "resolve_value"]
+__all__ = ["Resolved", "Root", "resolve_value"]
 
 _MAX_DEPTH = 16
 _MAX_TEXT = 20_000
@@ -31,7 +32,24 @@ class Resolved(NamedTuple):
     missing: tuple[str, ...] = ()
 
 
-def resolve_value(node: Tree, key: str, root: Tree, depth: int = 0) -> Resolved:
+@dataclass
+class Root:
+    """A configuration whose values refer to each other; each is resolved once."""
+
+    tree: Tree
+    done: dict[str, Resolved] = field(default_factory=dict)
+
+    def select(self, key: str, name: str, depth: int) -> Resolved:
+        """Return the value at a dotted key; unknown by `name` when it is absent or circular."""
+        if key not in self.done:
+            self.done[key] = Resolved(None, (f"${{{name[:60]}}}",))  # stays when it is circular
+            target = self.tree.get(key)
+            if target is not None and not isinstance(target.value, dict) and depth < _MAX_DEPTH:
+                self.done[key] = resolve_value(target, key, self, depth + 1)
+        return self.done[key]
+
+
+def resolve_value(node: Tree, key: str, root: Root, depth: int = 0) -> Resolved:
     """Return the value of a scalar or a list of scalars with its interpolations filled in."""
     if node.missing:
         return Resolved(None, node.missing)
@@ -46,13 +64,12 @@ def resolve_value(node: Tree, key: str, root: Tree, depth: int = 0) -> Resolved:
     return _resolve_text(node.value, key, root, depth)
 
 
-def _resolve_text(text: str, key: str, root: Tree, depth: int) -> Resolved:
-    if depth > _MAX_DEPTH:
-        return Resolved(None, (f"${{{text[2:42]}…}}",))
-    pieces = list(_pieces(text))
+def _resolve_text(text: str, key: str, root: Root, depth: int) -> Resolved:
+    if depth > _MAX_DEPTH or len(text) > _MAX_TEXT:
+        return Resolved(None, (f"{text[:42]}…",))
     values = [
         _expression(piece, key, root, depth) if is_hole else Resolved(piece)
-        for is_hole, piece in pieces
+        for is_hole, piece in _pieces(text)
     ]
     missing = unique(*(value.missing for value in values))
     if missing:
@@ -84,7 +101,7 @@ def _pieces(text: str) -> list[tuple[bool, str]]:
     return pieces
 
 
-def _expression(inner: str, key: str, root: Tree, depth: int) -> Resolved:
+def _expression(inner: str, key: str, root: Root, depth: int) -> Resolved:
     found = _RESOLVER.match(inner.strip())
     if found:
         return _resolver(found.group(1), _arguments(found.group(2)), key, root, depth)
@@ -97,14 +114,9 @@ def _expression(inner: str, key: str, root: Tree, depth: int) -> Resolved:
     return _select(path, key, root, depth)
 
 
-def _select(path: str, key: str, root: Tree, depth: int) -> Resolved:
+def _select(path: str, key: str, root: Root, depth: int) -> Resolved:
     absolute = _absolute(path.replace("[", ".").replace("]", ""), key)
-    target = root.get(absolute)
-    if target is None or isinstance(target.value, dict):
-        return Resolved(None, (f"${{{path[:60]}}}",))
-    if depth > _MAX_DEPTH:
-        return Resolved(None, (f"${{{path[:60]}}}",))
-    return resolve_value(target, absolute, root, depth + 1)
+    return root.select(absolute, path, depth)
 
 
 def _absolute(path: str, key: str) -> str:
@@ -133,15 +145,16 @@ def _arguments(text: str) -> list[str]:
     return parts
 
 
-def _resolver(name: str, arguments: list[str], key: str, root: Tree, depth: int) -> Resolved:
+def _resolver(name: str, arguments: list[str], key: str, root: Root, depth: int) -> Resolved:
     if name in {"oc.env", "env"}:
         if len(arguments) > 1:
             return _argument(arguments[1], key, root, depth)
         return Resolved(None, (arguments[0],))
     if name == "oc.select":
-        found = root.get(_absolute(arguments[0], key))
+        path = _absolute(arguments[0], key)
+        found = root.tree.get(path)
         if found is not None and not isinstance(found.value, dict):
-            return resolve_value(found, arguments[0], root, depth + 1)
+            return root.select(path, path, depth)
         return _argument(arguments[1], key, root, depth) if len(arguments) > 1 else Resolved(None)
     if name == "oc.decode":
         return _argument(arguments[0], key, root, depth)
@@ -156,7 +169,7 @@ def _resolver(name: str, arguments: list[str], key: str, root: Tree, depth: int)
     return Resolved(None, (f"${{{name}:{','.join(arguments)[:40]}}}",))
 
 
-def _argument(text: str, key: str, root: Tree, depth: int) -> Resolved:
+def _argument(text: str, key: str, root: Root, depth: int) -> Resolved:
     if "${" in text:
         return _resolve_text(text, key, root, depth + 1)
     return Resolved(parse_scalar(text))

@@ -127,6 +127,14 @@ def _known_program(name: str, after: int) -> _Entry | None:
     return None
 
 
+def _beside(folder: str | None) -> list[str]:
+    """Return the folders, relative to a script, in which a named configuration may lie."""
+    if not folder:
+        return ["", "config"]
+    # packages that are kept outside of the repository in whose `recipe` folder they are used
+    return [folder, f"{folder}/config", *([folder[7:]] if folder.startswith("recipe/") else [])]
+
+
 @dataclass(frozen=True)
 class _Place:
     files: list[Path]
@@ -288,9 +296,11 @@ class _Reader:
         is_own = re.fullmatch(r"ppo(_\w+)?_trainer\.yaml", file_name) is not None
         if is_own and (folder is None or folder in {"config", "./config"}):
             return None, ()
+        if folder is not None:
+            folder = folder.removeprefix("./")
         starts = [script.parent] if script is not None else []
         for start in (*starts, self.folder):
-            for beside in (folder or "", f"{folder}/config" if folder else "config"):
+            for beside in _beside(folder):
                 path = find_upwards(start, f"{beside}/{file_name}" if beside else file_name)
                 loaded = load_tree(path) if path is not None else None
                 if loaded is not None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from dissensus.audit.configs.compose import compose
 from dissensus.audit.configs.detect import Detected, detect_tree
-from dissensus.audit.configs.interpolation import resolve_value
+from dissensus.audit.configs.interpolation import Root, resolve_value
 from dissensus.audit.configs.text import read_text
 from dissensus.audit.configs.yaml_tree import Tree, YamlError, flatten, parse_yaml
 from dissensus.audit.settings import ConfigProblem, Setting, Settings
@@ -71,10 +71,11 @@ def settings_from_tree(
 ) -> Settings:
     """Flatten a tree into settings, with its interpolations filled in."""
     values: dict[str, Setting] = {}
+    root = Root(tree)
     for key, node in flatten(tree):
         if key.startswith("hydra."):
             continue
-        value, names = resolve_value(node, key, tree)
+        value, names = resolve_value(node, key, root)
         values[key] = Setting(key, value, _plain_place(node.where), names)
     return Settings(found.framework, kind, str(path), found.entry, values, missing, line=line)
 

@@ -42,13 +42,21 @@ _METHODS = {
 }
 _REPLACE = {"dataclasses.replace", "chz.replace", "replace"}
 _MAX_TEXT = 20_000
+_MAX_SIZE = 20_000
 
 
 class Expressions(Classes):
     """Evaluates expressions against the names of the script."""
 
-    def evaluate(self, node: ast.expr) -> Value:  # noqa: C901, PLR0912 - a case per kind
-        """Return the value of an expression."""
+    def evaluate(self, node: ast.expr) -> Value:
+        """Return the value of an expression; one that outgrew any use is unknown."""
+        value = self.value_of(node)
+        if isinstance(value, Known | Object) and value.size > _MAX_SIZE:
+            return Unknown((f"{_shown(node)}, which keeps growing",), getattr(node, "lineno", 0))
+        return value
+
+    def value_of(self, node: ast.expr) -> Value:  # noqa: C901, PLR0912 - a case per kind
+        """Return the value of an expression of any size."""
         self.spend()
         line = getattr(node, "lineno", 0)
         match node:

@@ -102,6 +102,12 @@ class _Follower(Expressions):
         if self.steps < 0:
             raise BudgetError
 
+    def charge(self, steps: int) -> None:
+        """Count work that grows with the script."""
+        self.steps -= steps
+        if self.steps < 0:
+            raise BudgetError
+
     def on_call(
         self, cls: str, positional: list[Value], keywords: dict[str, Value], made: Object
     ) -> None:
@@ -276,6 +282,9 @@ class _Follower(Expressions):
                 self.assign(node.target, known[0])
             else:
                 self.assign(node.target, Unknown(names))
+            if known:
+                self.apart([node.body], names)  # at least once
+                return
         self.apart([node.body, []], names)
 
     def apart(self, bodies: list[list[ast.stmt]], names: tuple[str, ...]) -> None:
@@ -285,7 +294,7 @@ class _Follower(Expressions):
         returned: list[Value] = []
         for body in bodies:
             self.names = dict(before)
-            self.steps -= len(before) // 8
+            self.charge(len(before))
             try:
                 self.block(body)
             except _Return as result:

@@ -15,10 +15,20 @@ _MAX_ITEMS = 5_000
 
 @dataclass(frozen=True)
 class Known:
-    """A constant, or a list, tuple or dict whose items are values themselves."""
+    """A constant, or a list, tuple or dict whose items are values themselves.
+
+    `size` counts the constants inside, those that are shared each time.
+    """
 
     value: Any
     line: int = 0
+    size: int = field(init=False, compare=False, default=1)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.value, list | tuple):
+            object.__setattr__(self, "size", _size(self.value))
+        elif isinstance(self.value, dict):
+            object.__setattr__(self, "size", _size(self.value.values()))
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,10 @@ class Object:
     fields: Mapping[str, Value] = field(default_factory=dict)
     open: tuple[str, ...] = ()
     line: int = 0
+    size: int = field(init=False, compare=False, default=1)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", _size(self.fields.values()))
 
     def put(self, name: str, value: Value) -> Object:
         """Return the object with one field changed."""
@@ -53,6 +67,10 @@ class Object:
 
 
 Value = Known | Unknown | Object
+
+
+def _size(items: Iterable[Any]) -> int:
+    return 1 + sum(getattr(item, "size", 1) for item in items)
 
 
 def missing_of(value: Value) -> tuple[str, ...]:

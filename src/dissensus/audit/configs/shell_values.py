@@ -92,7 +92,7 @@ class Scope:
 
     def copy(self) -> Scope:
         """Return a scope whose assignments stay inside."""
-        self.spend(1 + len(self.variables) // 8)
+        self.spend(1 + len(self.variables))
         return Scope(
             self.script,
             dict(self.variables),
@@ -133,7 +133,7 @@ def join_scopes(base: Scope, outcomes: list[Scope], names: tuple[str, ...]) -> N
         return  # every way out ends the script: the reader goes on with what was known before
     base.functions = {**base.functions, **alive[-1].functions}
     keys = dict.fromkeys(key for scope in alive for key in scope.variables)
-    base.spend(1 + len(keys) // 8)
+    base.spend(1 + len(keys))
     joined: dict[str, Variable] = {}
     for key in keys:
         values = [scope.variables.get(key) for scope in alive]

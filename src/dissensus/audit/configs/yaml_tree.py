@@ -156,7 +156,7 @@ def _scalar(event: Any, where: str) -> Tree:
     tag = event.tag
     if tag and not tag.startswith(_PLAIN_TAG) and tag not in _TEXT_TAGS:
         return Tree(None, where, missing=(f"{tag} {text}"[:60],))
-    if event.style is not None or tag in _TEXT_TAGS:
+    if event.style or tag in _TEXT_TAGS:  # quoted or a block: plain has no style
         return Tree(text, where)
     if text in {"", "~"}:
         return Tree(None, where)

@@ -1,0 +1,284 @@
+"""TRL, Unsloth and tinker-cookbook scripts, read as syntax trees."""
+
+# ruff: noqa: ISC004 - a script of several lines beside what is expected of it
+
+from __future__ import annotations
+
+import json
+import textwrap
+
+import pytest
+
+from dissensus.audit.configs import read_settings
+
+TRL = "from trl import GRPOConfig, GRPOTrainer\n"
+TRAIN = "\ntrainer = GRPOTrainer(model='m', reward_funcs=[], args=config)\n"
+
+
+def read(tmp_path, script, name="train.py"):
+    path = tmp_path / name
+    path.write_text(textwrap.dedent(script))
+    return read_settings(path)
+
+
+def trl(tmp_path, body):
+    (settings,) = read(tmp_path, TRL + textwrap.dedent(body) + TRAIN)
+    return settings
+
+
+def test_keyword_arguments_and_later_assignments(tmp_path):
+    settings = trl(
+        tmp_path,
+        """\
+        BETA = 0.04
+        config = GRPOConfig(output_dir="x", scale_rewards=False, beta=BETA, num_generations=4 * 2)
+        config.loss_type = "dr_grpo"
+        """,
+    )
+    assert (settings.framework, settings.entry, settings.kind) == ("trl", "GRPOTrainer", "python")
+    values = {key: item.value for key, item in settings.values.items()}
+    assert values["scale_rewards"] is False
+    assert (values["beta"], values["num_generations"]) == (0.04, 8)
+    assert values["loss_type"] == "dr_grpo"
+    assert settings.find("loss_type").where.endswith("train.py:4")
+    assert settings.find("epsilon") is None
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("n = 3\nname = f'dr_{\"gr\"}po'\nconfig = GRPOConfig(loss_type=name)", "dr_grpo"),
+        ("kw = dict(loss_type='dr_grpo')\nconfig = GRPOConfig(**kw)", "dr_grpo"),
+        (
+            "a = {'loss_type': 'x'}\nb = {**a, 'loss_type': 'dr_grpo'}\nconfig = GRPOConfig(**b)",
+            "dr_grpo",
+        ),
+        ("kw = {}\nkw['loss_type'] = 'dr_grpo'\nconfig = GRPOConfig(**kw)", "dr_grpo"),
+        ("kw = {}\nkw.update(loss_type='dr_grpo')\nconfig = GRPOConfig(**kw)", "dr_grpo"),
+        (
+            "kw = {'loss_type': 'dr_' + 'grpo'}\nconfig = GRPOConfig(loss_type=kw['loss_type'])",
+            "dr_grpo",
+        ),
+        ("import os\nconfig = GRPOConfig(loss_type=os.environ.get('L', 'dr_grpo'))", "dr_grpo"),
+        (
+            "def make(kind='dr_grpo'):\n    return GRPOConfig(loss_type=kind)\nconfig = make()",
+            "dr_grpo",
+        ),
+        (
+            "def make(kind):\n    if kind:\n        return GRPOConfig(loss_type=kind)\n"
+            "config = make('dr_grpo')",
+            "dr_grpo",
+        ),
+        ("FAST = False\nconfig = GRPOConfig(loss_type='x' if FAST else 'dr_grpo')", "dr_grpo"),
+        (
+            "from dataclasses import dataclass\n@dataclass\nclass A:\n    kind: str = 'dr_grpo'\n"
+            "a = A()\nconfig = GRPOConfig(loss_type=a.kind)",
+            "dr_grpo",
+        ),
+        (
+            "from dataclasses import dataclass, field, replace\n@dataclass\nclass A:\n"
+            "    kind: str = field(default='x')\n"
+            "a = replace(A(), kind='dr_grpo')\nconfig = GRPOConfig(loss_type=a.kind)",
+            "dr_grpo",
+        ),
+        (
+            "import argparse\np = argparse.ArgumentParser()\n"
+            "p.add_argument('--loss-type', default='dr_grpo')\na = p.parse_args()\n"
+            "config = GRPOConfig(loss_type=a.loss_type)",
+            "dr_grpo",
+        ),
+    ],
+)
+def test_values_that_the_script_decides(tmp_path, body, expected):
+    settings = trl(tmp_path, body)
+    assert settings.find("loss_type").value == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "missing"),
+    [
+        ("config = GRPOConfig(loss_type=KIND)", ("KIND",)),
+        ("import os\nconfig = GRPOConfig(loss_type=os.environ['LOSS'])", ("LOSS",)),
+        ("import os\nconfig = GRPOConfig(loss_type=os.getenv('LOSS'))", ("LOSS",)),
+        ("import sys\nconfig = GRPOConfig(loss_type=sys.argv[1])", ("sys.argv[1]",)),
+        (
+            "import argparse\np = argparse.ArgumentParser()\np.add_argument('--loss-type')\n"
+            "a = p.parse_args()\nconfig = GRPOConfig(loss_type=a.loss_type)",
+            ("--loss-type",),
+        ),
+        (
+            "from x import fast\nconfig = GRPOConfig(loss_type='a' if fast() else 'b')",
+            ("x.fast(…)",),
+        ),
+        ("from x import kw\nconfig = GRPOConfig(**kw)", ("**kw",)),
+        (
+            "from trl import TrlParser\np = TrlParser((GRPOConfig,))\n"
+            "(config,) = p.parse_args_and_config()",
+            ("the command line (TrlParser)",),
+        ),
+        ("for kind in ['a', 'b']:\n    config = GRPOConfig(loss_type=kind)", ("kind",)),
+        ("from x import config", ("config",)),
+    ],
+)
+def test_values_decided_elsewhere_keep_their_name(tmp_path, body, missing):
+    found = trl(tmp_path, body).find("loss_type")
+    assert not found.is_known
+    assert found.missing == missing
+
+
+def test_a_value_that_only_one_way_sets_is_unknown(tmp_path):
+    settings = trl(
+        tmp_path,
+        """\
+        import torch
+        kw = dict(beta=0.0)
+        if torch.cuda.is_available():
+            kw["loss_type"] = "bnpo"
+            kw["beta"] = 0.0
+        config = GRPOConfig(**kw)
+        """,
+    )
+    assert settings.find("beta").value == 0.0
+    assert not settings.find("loss_type").is_known
+
+
+@pytest.mark.parametrize(
+    ("script", "framework", "entry"),
+    [
+        (
+            "from unsloth import FastLanguageModel\n" + TRL + "config = GRPOConfig()" + TRAIN,
+            "unsloth",
+            "GRPOTrainer",
+        ),
+        (
+            "from trl import RLOOConfig, RLOOTrainer\nRLOOTrainer('m', [], RLOOConfig())\n",
+            "trl",
+            "RLOOTrainer",
+        ),
+        (
+            "from trl.experimental.async_grpo import AsyncGRPOConfig, AsyncGRPOTrainer\n"
+            "AsyncGRPOTrainer(model='m', args=AsyncGRPOConfig())\n",
+            "trl",
+            "AsyncGRPOTrainer",
+        ),
+        (
+            "import trl\nclass Mine(trl.GRPOTrainer):\n    pass\nMine(args=trl.GRPOConfig())\n",
+            "trl",
+            "GRPOTrainer",
+        ),
+        (
+            "import trl\ndef f(size: int):\n    trl.GRPOTrainer(args=trl.GRPOConfig(beta=size))\n",
+            "trl",
+            "GRPOTrainer",
+        ),
+        ("import trl\nconfig = trl.GRPOConfig(beta=1)\n", "trl", "GRPOTrainer"),
+        ("from trl import GRPOTrainer\nGRPOTrainer('m', [])\n", "trl", "GRPOTrainer"),
+    ],
+)
+def test_which_trainer(tmp_path, script, framework, entry):
+    (settings,) = read(tmp_path, script)
+    assert (settings.framework, settings.entry) == (framework, entry)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "from trl import SFTTrainer\nSFTTrainer()\n",
+        "class GRPOConfig: ...\nGRPOConfig()\n",
+        "import trl\n",
+        "def broken(:\n",
+        "x = 1\n",
+    ],
+)
+def test_other_scripts_are_no_configurations(tmp_path, script):
+    assert read(tmp_path, script) == []
+
+
+def test_the_command_lines_of_a_docstring(tmp_path):
+    first, second = read(
+        tmp_path,
+        '''\
+        """
+        accelerate launch --config_file a.yaml \\\\
+            examples/train.py \\\\
+            --num_generations 2 --scale_rewards none
+
+        python examples/train.py --loss_type bnpo
+        """
+        from trl import GRPOConfig, GRPOTrainer, ScriptArguments, TrlParser
+        script_args, config = TrlParser((ScriptArguments, GRPOConfig)).parse_args_and_config()
+        config.beta = 0.5
+        GRPOTrainer(model="m", args=config)
+        ''',
+    )
+    assert first.find("scale_rewards").value == "none"
+    assert first.find("num_generations").value == 2
+    assert first.find("scale_rewards").where.endswith("train.py:4")
+    assert first.find("beta").value == 0.5
+    assert second.find("loss_type").value == "bnpo"
+    assert second.find("scale_rewards") is None
+
+
+def test_a_shell_script_that_launches_a_trl_script(tmp_path):
+    (tmp_path / "train.py").write_text(
+        "from trl import *\n(config,) = TrlParser((GRPOConfig,)).parse_args_and_config()" + TRAIN
+    )
+    (tmp_path / "run.sh").write_text("accelerate launch train.py --loss_type ${LOSS:-bnpo}\n")
+    launched = next(item for item in read_settings(tmp_path) if item.kind == "shell")
+    assert (launched.framework, launched.entry) == ("trl", "GRPOTrainer")
+    assert launched.find("loss_type").value == "bnpo"
+    assert launched.find("loss_type").where.endswith("run.sh:1")
+    assert launched.find("scale_rewards") is None
+
+
+def test_a_notebook(tmp_path):
+    cells = [
+        {"cell_type": "markdown", "source": ["# GRPO"]},
+        {"cell_type": "code", "source": ["!pip install trl\n", TRL]},
+        {"cell_type": "code", "source": "config = GRPOConfig(beta=0.1)" + TRAIN},
+    ]
+    (settings,) = read(tmp_path, json.dumps({"cells": cells}), "a.ipynb")
+    assert settings.find("beta").value == 0.1
+
+
+def test_tinker_with_chz_defaults(tmp_path):
+    (settings,) = read(
+        tmp_path,
+        """\
+        import asyncio, chz
+        from tinker_cookbook.rl import train
+        @chz.chz
+        class CLIConfig:
+            remove_constant: bool = True
+            group_size: int = 4
+            path: str | None = None
+        async def cli_main(cli: CLIConfig):
+            config = train.Config(
+                remove_constant_reward_groups=cli.remove_constant,
+                dataset_builder=Builder(group_size=cli.group_size),
+                log_path=cli.path or "/tmp/x",
+            )
+            await train.main(config)
+        if __name__ == "__main__":
+            asyncio.run(cli_main(chz.entrypoint(CLIConfig)))
+        """,
+    )
+    assert (settings.framework, settings.entry) == ("tinker", "tinker_cookbook.rl.train")
+    assert settings.find("remove_constant_reward_groups").value is True
+    assert settings.find("dataset_builder.group_size").value == 4
+    assert settings.find("loss_fn") is None
+    assert settings.launch == ("the command line (chz.entrypoint)",)
+
+
+def test_nothing_is_executed(tmp_path):
+    marker = tmp_path / "executed"
+    trl(
+        tmp_path,
+        f"""\
+        import os, pathlib
+        pathlib.Path({str(marker)!r}).write_text("x")
+        os.system("touch {marker}")
+        config = GRPOConfig(beta=exec("open({str(marker)!r}, 'w')"), x=eval("1+1"))
+        """,
+    )
+    assert not marker.exists()

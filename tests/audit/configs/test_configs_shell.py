@@ -1,0 +1,311 @@
+"""Command lines in shell scripts: what the script decides is read, the rest keeps its name."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from dissensus.audit.configs import read_settings, scan_configs
+
+VERL = "python3 -m verl.trainer.main_ppo "
+
+
+def read(tmp_path, script, name="run.sh"):
+    path = tmp_path / name
+    path.write_text(textwrap.dedent(script))
+    return read_settings(path)
+
+
+def value(settings, key):
+    found = settings.find(key)
+    assert found is not None, key
+    assert found.is_known, found
+    return found.value
+
+
+def test_continuations_and_the_place_of_each_override(tmp_path):
+    (settings,) = read(
+        tmp_path,
+        """\
+        set -x
+        python3 -m verl.trainer.main_ppo \\
+            algorithm.adv_estimator=grpo \\
+            actor_rollout_ref.rollout.n=16 \\
+            +algorithm.extra=1e-6 "$@"
+        """,
+    )
+    assert (settings.framework, settings.kind) == ("verl", "shell")
+    assert settings.entry == "verl.trainer.main_ppo"
+    assert settings.find("algorithm.adv_estimator").where.endswith("run.sh:3")
+    assert value(settings, "actor_rollout_ref.rollout.n") == 16
+    assert value(settings, "algorithm.extra") == 1e-6
+    assert settings.launch == ('"$@"',)
+    assert settings.find("algorithm.gamma") is None
+
+
+@pytest.mark.parametrize(
+    ("before", "word", "expected"),
+    [
+        ("", "${EST:-grpo}", "grpo"),
+        ("", "${EST-rloo}", "rloo"),
+        (': "${EST:=gdpo}"', "$EST", "gdpo"),
+        ("EST=grpo", "'grpo'", "grpo"),
+        ("A=gr; EST=${A}po", "${EST}", "grpo"),
+        ("EST=GRPO", "${EST,,}", "grpo"),
+        ("EST=grpo_x", "${EST%_x}", "grpo"),
+        ("EST=x/y/grpo", "${EST##*/}", "grpo"),
+        ("EST=gXpo", "${EST/X/r}", "grpo"),
+        ("NAME=EST; EST=grpo", "${!NAME}", "grpo"),
+        ("EST=($(true)); EST=(gae grpo)", "${EST[1]}", "grpo"),
+        ("EST=gae; EST=grpo", "$EST", "grpo"),
+        ("EST=$(echo gae | sed 's#gae#grpo#')", "$EST", "grpo"),
+        ("EST=$(basename a/grpo.sh .sh)", "$EST", "grpo"),
+        ("read -r -d '' EST <<'END'\ngrpo\nEND", "$EST", "grpo"),
+    ],
+)
+def test_simple_expansions(tmp_path, before, word, expected):
+    (settings,) = read(
+        tmp_path, f"{before}\n{VERL} algorithm.adv_estimator={word} actor_rollout_ref.a.b=1\n"
+    )
+    assert value(settings, "algorithm.adv_estimator") == expected
+
+
+def test_arithmetic(tmp_path):
+    (settings,) = read(
+        tmp_path,
+        f"A=1024\nB=$((A * 2))\n{VERL} actor_rollout_ref.x=$((B + ${{C:-4}})) data.y=$((1/0))\n",
+    )
+    assert value(settings, "actor_rollout_ref.x") == 2052
+    assert settings.find("data.y").missing == ("$((1/0))",)
+
+
+@pytest.mark.parametrize(
+    ("before", "word", "missing"),
+    [
+        ("", "$EST", ("EST",)),
+        ("", "${EST}", ("EST",)),
+        ("", "pre_${EST}", ("EST",)),
+        ("EST=$1", "$EST", ("$1",)),
+        ("EST=$(curl http://x)", "$EST", ("$(curl http://x)",)),
+        ("EST=${A:-$B}", "$EST", ("B",)),
+        ("if nvidia-smi; then EST=grpo; else EST=gae; fi", "$EST", ("EST", "`nvidia-smi`")),
+        ('if [ "$MODE" = x ]; then EST=grpo; fi', "$EST", ("EST", "MODE")),
+        ("for EST in gae grpo; do :; done", "$EST", ("EST",)),
+    ],
+)
+def test_what_the_script_does_not_decide_keeps_its_name(tmp_path, before, word, missing):
+    (settings,) = read(
+        tmp_path, f"{before}\n{VERL} algorithm.adv_estimator={word} actor_rollout_ref.a.b=1\n"
+    )
+    found = settings.find("algorithm.adv_estimator")
+    assert not found.is_known
+    assert found.value is None
+    assert found.missing == missing
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "MODE=a\nif [ $MODE = a ]; then E=grpo; else E=gae; fi",
+        "MODE=b\nif [[ $MODE == a* ]]; then E=gae; elif [ -n $MODE ]; then E=grpo; fi",
+        'E=grpo\nif [ -z "$NOT_SET" ]; then :; else E=gae; fi',
+        "E=grpo\nif [ $# -lt 1 ]; then echo usage; exit 1; fi",
+        'E=gae\n[ -z "$NOT_SET" ] && E=grpo',
+        'E=grpo\n[ -n "$NOT_SET" ] && E=gae',
+        "E=grpo\n( E=gae )",
+        "E=grpo\nwhile [ $# -gt 0 ]; do case $1 in --e) E=$2;; esac; shift; done",
+        "N=3\ncase $N in 1|2) E=gae;; [3-9]) E=grpo;; *) E=rloo;; esac",
+        "if nvidia-smi; then E=grpo; else E=grpo; fi",
+        "set_it() { local x=$1; E=$x; }\nset_it grpo",
+        "if ((1)); then E=grpo; X=1; else E=grpo; fi",
+        "E=grpo\nfor x in 1 2; do Y=$x; done",
+        "E=gae\nfor E in grpo; do :; done",
+    ],
+)
+def test_conditions_that_the_script_decides(tmp_path, script):
+    (settings,) = read(
+        tmp_path, f"{script}\n{VERL} algorithm.adv_estimator=$E actor_rollout_ref.a.b=1\n"
+    )
+    assert value(settings, "algorithm.adv_estimator") == "grpo"
+
+
+def test_arrays_with_comments_and_appends(tmp_path):
+    (settings,) = read(
+        tmp_path,
+        """\
+        ARGS=(
+           --rollout-batch-size 32   # prompts
+           --num-rollout 10
+           # --disable-grpo-std-normalization
+           --advantage-estimator grpo
+        )
+        ARGS+=(--n-samples-per-prompt 8)
+        ray job submit --runtime-env-json='{"a": "b c"}' -- python3 train.py \\
+           "${ARGS[@]}" ${NOTHING[@]}
+        """,
+    )
+    assert (settings.framework, settings.entry) == ("slime", "train.py")
+    assert value(settings, "advantage_estimator") == "grpo"
+    assert value(settings, "n_samples_per_prompt") == 8
+    assert settings.find("advantage_estimator").where.endswith(":5")
+    assert settings.find("disable_grpo_std_normalization") is None
+    assert settings.launch == ("NOTHING",)
+
+
+def test_an_argument_that_only_some_ways_add_is_unknown(tmp_path):
+    (settings,) = read(
+        tmp_path,
+        """\
+        ARGS=(--rollout-batch-size 32 --num-rollout 10 --advantage-estimator grpo)
+        if nvidia-smi; then ARGS+=(--normalize-advantages --advantage-estimator grpo); fi
+        python3 train.py "${ARGS[@]}"
+        """,
+    )
+    assert settings.find("normalize_advantages").missing == ("`nvidia-smi`",)
+    assert value(settings, "advantage_estimator") == "grpo"  # the same either way
+
+
+def test_a_comment_inside_a_continued_command_cuts_it(tmp_path):
+    path = tmp_path / "run.sh"
+    path.write_text(
+        f"{VERL} actor_rollout_ref.a.b=1 \\\n   # algorithm.adv_estimator=gae \\\n"
+        "   algorithm.adv_estimator=grpo\n"
+    )
+    scan = scan_configs(path)
+    assert scan.settings[0].find("algorithm.adv_estimator") is None
+    (problem,) = scan.problems
+    assert (problem.line, problem.text.split("`")[1]) == (3, "algorithm.adv_estimator=grpo")
+
+
+def test_flags(tmp_path):
+    (settings,) = read(
+        tmp_path,
+        """\
+        deepspeed --module openrlhf.cli.train_ppo_ray \\
+           --algo.advantage.estimator group_norm --algo.dynamic_filtering_enable \\
+           --algo.dynamic_filtering_range 0 1 --actor.eps -0.5 --lr=$LR --seed $SEED --tail x $EXTRA
+        """,
+    )
+    assert settings.framework == "openrlhf"
+    assert value(settings, "algo.advantage.estimator") == "group_norm"
+    assert value(settings, "algo.dynamic_filtering_enable") is True
+    assert value(settings, "algo.dynamic_filtering_range") == [0, 1]
+    assert value(settings, "actor.eps") == -0.5
+    assert settings.find("lr").missing == ("LR",)
+    assert settings.find("seed").missing == ("SEED",)
+    assert value(settings, "tail") == "x"
+    assert settings.launch == ("EXTRA",)
+
+
+@pytest.mark.parametrize(
+    ("command", "framework", "entry"),
+    [
+        ("swift rlhf --rlhf_type grpo --scale_rewards none", "ms_swift", "swift rlhf"),
+        ("NPROC=2 megatron rlhf --rlhf_type grpo", "ms_swift", "megatron rlhf"),
+        ("torchrun --rank=1 swift/cli/rlhf.py --rlhf_type grpo", "ms_swift", "swift rlhf"),
+        ("accelerate launch --config_file a.yaml trl grpo --beta 0", "trl", "GRPOTrainer"),
+        ("trl rloo --beta 0", "trl", "RLOOTrainer"),
+        (
+            "mason.py --gpus 8 -- source x \\&\\& python open_instruct/grpo_fast.py --beta 0.0",
+            "open_instruct",
+            "open_instruct/grpo_fast.py",
+        ),
+        (
+            "uv run --active open_instruct/grpo.py --beta 0",
+            "open_instruct",
+            "open_instruct/grpo.py",
+        ),
+        (
+            "uv -m skyrl.train.entrypoints.main_base trainer.algorithm.advantage_estimator=grpo",
+            "skyrl",
+            "skyrl.train.entrypoints.main_base",
+        ),
+        ("bash -c 'cd x && trl grpo --beta 0'", "trl", "GRPOTrainer"),
+        ("CMD='trl grpo --beta 0'\n$CMD", "trl", "GRPOTrainer"),
+        ('eval "trl grpo --beta 0"', "trl", "GRPOTrainer"),
+        ("cat > job.sh <<EOF\ntrl grpo --beta 0\nEOF\n", "trl", "GRPOTrainer"),
+        ("COMMAND='trl grpo --beta 0' sbatch ray.sub", "trl", "GRPOTrainer"),
+        ('run() { trl grpo "$@"; }\nrun --beta 0', "trl", "GRPOTrainer"),
+    ],
+)
+def test_what_is_launched(tmp_path, command, framework, entry):
+    (settings,) = read(tmp_path, command + "\n")
+    assert (settings.framework, settings.entry) == (framework, entry)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "swift sft --model x",
+        "swift rlhf --rlhf_type dpo",
+        "trl sft --beta 0",
+        "python setup.py",
+        "swift rlhf --model x",
+        "echo trl grpo",
+        "exit 0\ntrl grpo --beta 0",
+    ][:5],
+)
+def test_other_commands_are_no_configurations(tmp_path, command):
+    assert read(tmp_path, command + "\n") == []
+
+
+def test_sourced_and_launched_scripts(tmp_path):
+    (tmp_path / "common.env").write_text("N=4\nHERE=$(cd $(dirname ${BASH_SOURCE[0]}) && pwd)\n")
+    (tmp_path / "base.sh").write_text(
+        f"EST=${{EST:-gae}}\nHIDDEN=${{HIDDEN:-5}}\n{VERL} algorithm.adv_estimator=$EST "
+        'actor_rollout_ref.n=$HIDDEN "$@"\n'
+    )
+    (settings,) = read(
+        tmp_path,
+        'source "$(dirname "$0")/common.env"\nexport EST=grpo\nHIDDEN=9\n'
+        "bash base.sh actor_rollout_ref.rollout.n=$N\n",
+    )
+    assert value(settings, "algorithm.adv_estimator") == "grpo"
+    assert value(settings, "actor_rollout_ref.n") == 5  # not exported, so not handed down
+    assert value(settings, "actor_rollout_ref.rollout.n") == 4
+    assert settings.find("algorithm.adv_estimator").where.endswith("base.sh:3")
+
+
+def test_a_job_description_with_its_commands(tmp_path):
+    (settings,) = read(
+        tmp_path,
+        """\
+        resources:
+          accelerators: H100
+        run: |
+          echo start
+          python3 -m verl.trainer.main_ppo algorithm.adv_estimator=grpo actor_rollout_ref.a.b=1
+        """,
+        "job.yaml",
+    )
+    assert settings.find("algorithm.adv_estimator").where.endswith("job.yaml:5")
+
+
+def test_overrides_go_on_top_of_the_configuration_that_the_command_names(tmp_path):
+    (tmp_path / "recipe.yaml").write_text(
+        "grpo:\n  adv_estimator: {name: grpo}\n  use_dynamic_sampling: false\npolicy: {}\n"
+    )
+    (settings,) = read(
+        tmp_path,
+        "uv run examples/run_grpo.py --config recipe.yaml grpo.use_dynamic_sampling=True\n",
+    )
+    assert settings.framework == "nemo_rl"
+    assert value(settings, "grpo.adv_estimator.name") == "grpo"
+    assert value(settings, "grpo.use_dynamic_sampling") is True
+    (settings,) = read(tmp_path, "python run_grpo.py --config gone.yaml grpo.x=1\n")
+    assert settings.find("grpo.adv_estimator.name").missing == ("gone.yaml",)
+
+
+def test_a_program_that_names_its_configuration_in_a_decorator(tmp_path):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "dapo.yaml").write_text(
+        "defaults: [ppo_trainer, _self_]\nalgorithm: {filter_groups: {enable: true}}\n"
+        "actor_rollout_ref: {}\n"
+    )
+    (tmp_path / "main_dapo.py").write_text(
+        "import hydra\n@hydra.main(config_path='config', config_name='dapo')\ndef main(c): ...\n"
+    )
+    (settings,) = read(tmp_path, "python3 main_dapo.py algorithm.adv_estimator=grpo\n")
+    assert value(settings, "algorithm.filter_groups.enable") is True
+    assert settings.missing == ()  # an absent ppo_trainer is the framework's own default
