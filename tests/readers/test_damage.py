@@ -126,7 +126,7 @@ def test_only_the_damaged_file_of_a_folder_is_read_slowly(tmp_path):
     for name in "abc":
         (tmp_path / name).write_bytes(GOOD * 2 + (b"{" if name == "b" else b""))
     log = open_log(tmp_path)
-    assert log.groups(["size"])["size"].to_pylist() == [6]
+    assert log.groups(["size"])["size"].to_pylist() == [2, 2, 2]
     assert [(bad.file, bad.row) for bad in log.damage.bad] == [("b", 3)]
     assert log.damage.rows_read == 3
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -64,6 +65,7 @@ def find_source(
     samples = [sniff(file) for file in candidates]
     readable = [sample for sample in samples if sample.columns or sample.container != "unknown"]
     chosen, matching = _choose(path, readable, samples, format, mapping)
+    matching = _of_one_container(matching)
     if chosen.needs_trust is not None and not trust_pickle:
         raise UnsupportedError(
             f"{chosen.title} is refused: {chosen.needs_trust}",
@@ -150,6 +152,12 @@ def _choose(
             return chosen, fitting
         _check_fields(mapping, next((each for each in every if each.columns), every[0]))
     raise _unrecognised(path, every, FORMATS)
+
+
+def _of_one_container(samples: Sequence[Sample]) -> list[Sample]:
+    """Samples of the container that most of them have: a table in two forms is counted once."""
+    most = Counter(sample.container for sample in samples).most_common(1)[0][0]
+    return [sample for sample in samples if sample.container == most]
 
 
 def _matching(format_: Format, samples: Sequence[Sample]) -> list[Sample]:
