@@ -6,15 +6,14 @@ import json
 
 import pytest
 
-from dissensus.cli import main
+from dissensus.cli.app import run
 from tests.readers.logs import rollouts, write
 
 
 def call(capsys, *arguments):
-    with pytest.raises(SystemExit) as left:
-        main([str(each) for each in arguments])
+    code = run([str(each) for each in arguments])
     captured = capsys.readouterr()
-    return left.value.code or 0, captured.out, captured.err
+    return code, captured.out, captured.err
 
 
 def test_report_of_a_log(tmp_path, capsys):
@@ -54,7 +53,7 @@ def test_import_then_report(tmp_path, capsys):
     assert "60 rollouts in 3 generations written" in out
     _, as_run, _ = call(capsys, "report", tmp_path / "run", "--json")
     _, as_log, _ = call(capsys, "report", path, "--json")
-    names = ("groups", "rollouts", "unanimous", "silent", "solve_rate", "length_mean")
+    names = ("groups", "rollouts", "std_mean", "silent", "solve_rate", "length_mean")
     assert [json.loads(as_run)[name] for name in names] == pytest.approx(
         [json.loads(as_log)[name] for name in names]
     )

@@ -129,7 +129,8 @@ class Reading:
             types = {name: self.layout.raw.get(name, "VARCHAR") for name in shape.names or ()}
             return (
                 f"read_csv({paths}, header=true, auto_detect=false, "
-                f"delim={quote(shape.delimiter)}, quote='\"', escape='\"', columns={_struct(types)}, strict_mode=true, "
+                f"delim={quote(shape.delimiter)}, quote='\"', escape='\"', "
+                f"columns={_struct(types)}, strict_mode=true, "
                 f"max_line_size={MAX_ROW_BYTES}, {rest}"
             )
         columns = _struct({name: self.layout.raw[name] for name in names})
