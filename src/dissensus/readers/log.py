@@ -232,7 +232,7 @@ class Log:
         if self._made_after == self._engine.repairs:
             return
         self._engine.run(self._make_sums)
-        if self._engine.reading.container != "parquet" and self._has_holes():
+        if self._has_holes():
             # Null and missing look alike to DuckDB: a row without a reward is not an unscored one.
             before = self._engine.repairs
             while self._engine.repair(""):
@@ -314,11 +314,14 @@ class Log:
         kind = self._grouping.kind
         keys = [name for name in (*KEYS, "prompt_id") if name in self._source.layout.columns]
         holes = [f"count(*) FILTER ({name} IS NULL)" for name in keys]
-        holes.append(
-            "count(*) FILTER (NOT coalesce(size > 0 AND right_count BETWEEN 0 AND size, false))"
-            if kind == "counts"
-            else "coalesce(sum(rollouts - size), 0)"
-        )
+        if kind == "counts":
+            possible = "coalesce(size > 0 AND right_count BETWEEN 0 AND size, false)"
+            holes.append(f"count(*) FILTER (NOT {possible})")
+        elif self._engine.reading.container != "parquet" or self._layout.unnest:
+            # In Parquet a column is there or not; a null in it is a null.
+            holes.append("coalesce(sum(rollouts - size), 0)")
+        if not holes:
+            return False
         found = self._engine.row(f"SELECT {' + '.join(holes)} FROM sums")[0]  # noqa: S608
         return bool(found)
 

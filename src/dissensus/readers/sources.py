@@ -62,7 +62,7 @@ def find_source(
         )
     _check_mapping_names(mapping)
     candidates = _list_files(path)
-    samples = [sniff(file) for file in candidates]
+    samples = [sniff(file) if file == path else _sniffed(file) for file in candidates]
     readable = [sample for sample in samples if sample.columns or sample.container != "unknown"]
     chosen, matching = _choose(path, readable, samples, format, mapping)
     matching = _of_one_container(matching)
@@ -92,8 +92,11 @@ def _list_files(path: Path) -> list[Path]:
             Path(folder) / name
             for folder, _, names in os.walk(path)
             for name in names
-            if not name.startswith(".")
+            if not name.startswith(".") and (Path(folder) / name).is_file()
         ]
+        run = next((file.parent for file in found if file.name == "run.json"), None)
+        if run is not None:
+            raise InputError("the folder holds recorded runs", where=str(path), hint=f"give {run}")
         if not found:
             raise InputError("the folder holds no files", where=str(path))
         if len(found) > _MAX_FILES:
@@ -106,6 +109,14 @@ def _list_files(path: Path) -> list[Path]:
     if path.stat().st_size == 0:
         raise InputError("the file is empty", where=str(path))
     return [path]
+
+
+def _sniffed(file: Path) -> Sample:
+    """A file of a folder; one that cannot be opened is like one of another kind."""
+    try:
+        return sniff(file)
+    except InputError:
+        return Sample(file, "unknown", {})
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
