@@ -43,7 +43,9 @@ def test_report_page_of_a_log(tmp_path, capsys):
     path = write(tmp_path / "log", rollouts(), "jsonl")
     code, _, _ = call(capsys, "report", path, "--html", tmp_path / "page.html")
     assert code == 0
-    assert "text 0 0" in (tmp_path / "page.html").read_text()
+    page = (tmp_path / "page.html").read_text()
+    assert "text 0 0" in page
+    assert "rows with equal group_id (exact)" in page
 
 
 def test_import_then_report(tmp_path, capsys):

@@ -91,8 +91,17 @@ class Log:
 
     @property
     def info(self) -> dict[str, Any]:
-        """What `Run.info` has: metadata, state and dropped."""
-        return {"state": self.state, "metadata": dict(self._layout.metadata), "dropped": {}}
+        """What `Run.info` has: metadata (with how the log was read), state and dropped."""
+        self._make_groups()
+        grouping = self._grouping
+        metadata = {
+            **self._layout.metadata,
+            "log_format": self.format,
+            "log_groups": f"{grouping.text} ({grouping.certainty})",
+            "log_notes": list(self._notes),
+            "log_unreadable_rows": self._engine.damage.bad_count,
+        }
+        return {"state": self.state, "metadata": metadata, "dropped": {}}
 
     @property
     def grouping(self) -> Grouping:
