@@ -207,7 +207,7 @@ def test_estimators(capsys):
 
 def test_a_file_is_not_called_an_absent_folder(tmp_path, capsys):
     (tmp_path / "file").touch()
-    assert run(["report", str(tmp_path / "file")]) == 2
+    assert run(["compact", str(tmp_path / "file")]) == 2
     assert "not a file" in capsys.readouterr().err
 
 

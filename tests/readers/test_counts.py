@@ -51,7 +51,7 @@ def test_accuracies_are_listed_where_they_are_none(tmp_path):
 
 
 def test_a_long_document_is_read_in_pieces(tmp_path, monkeypatch):
-    monkeypatch.setattr("dissensus.readers.counts._READ_BYTES", 7)
+    monkeypatch.setattr("dissensus.readers.jsonstream.READ_BYTES", 7)
     document = {f"prömpt {i}": [0.5] * (i % 5) for i in range(50)}
     (tmp_path / "log").write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
     log = open_log(tmp_path / "log")

@@ -126,7 +126,7 @@ def test_only_the_damaged_file_of_a_folder_is_read_slowly(tmp_path):
     for name in "abc":
         (tmp_path / name).write_bytes(GOOD * 2 + (b"{" if name == "b" else b""))
     log = open_log(tmp_path)
-    assert log.groups(["size"])["size"].to_pylist() == [6]
+    assert log.groups(["size"])["size"].to_pylist() == [2, 2, 2]
     assert [(bad.file, bad.row) for bad in log.damage.bad] == [("b", 3)]
     assert log.damage.rows_read == 3
 
@@ -353,3 +353,51 @@ def test_random_lines_of_a_long_log(tmp_path):
     (tmp_path / "log").write_text("".join(lines))
     damage = open_log(tmp_path / "log").damage
     assert [bad.row for bad in damage.bad] == [i + 1 for i in broken]
+
+
+def test_a_parquet_row_without_a_group(tmp_path):
+    table = pa.table({"group_id": ["a", None, "a"], "reward": [1.0, 1.0, None]})
+    pq.write_table(table, tmp_path / "log")
+    log = open_log(tmp_path / "log")
+    assert log.groups(["rollouts", "size"]).to_pylist() == [{"rollouts": 2, "size": 1}]
+    assert [(bad.row, bad.expected) for bad in log.damage.bad] == [(2, "a value in group_id")]
+
+
+def test_a_damaged_array_keeps_what_came_before(tmp_path, monkeypatch):
+    monkeypatch.setattr("dissensus.readers.jsonstream.READ_BYTES", 11)
+    text = '[{"group_id": "ä", "reward": 1},\n{"group_id": "ä", "reward": "x"}, 7,\n'
+    text += '{"group_id": "ä", "reward": 0}, {"group_id": "ä", "rew'
+    (tmp_path / "log").write_text(text, encoding="utf-8")
+    log = open_log(tmp_path / "log")
+    assert log.groups(["group_id", "size"]).to_pylist() == [{"group_id": "ä", "size": 2}]
+    assert [bad.row for bad in log.damage.bad] == [2, 3, 5]
+
+
+def test_a_folder_of_runs_is_not_a_log(tmp_path):
+    from dissensus.runs import Recorder
+
+    Recorder(tmp_path / "runs" / "one").close()
+    with pytest.raises(InputError, match="holds recorded runs"):
+        open_log(tmp_path / "runs")
+
+
+def test_csv_with_windows_lines_and_a_byte_order_mark(tmp_path):
+    (tmp_path / "log").write_bytes(b"\xef\xbb\xbfgroup_id,reward\r\na,1\r\na,0\r\n")
+    log = open_log(tmp_path / "log")
+    assert log.groups(["size", "mean"]).to_pylist() == [{"size": 2, "mean": 0.5}]
+    assert log.damage.bad_count == 0
+
+
+def test_csv_with_a_column_twice_is_one_line(tmp_path):
+    (tmp_path / "log").write_text("group_id,reward,reward\na,1,0\n")
+    survive(tmp_path / "log")
+
+
+def test_a_long_document_takes_linear_time(tmp_path):
+    import time
+
+    document = {f"prompt {i}": [0.5] * 8 for i in range(20_000)}
+    (tmp_path / "log").write_text(json.dumps(document))
+    began = time.process_time()
+    assert len(open_log(tmp_path / "log").groups(["size"])) == 160_000
+    assert time.process_time() - began < 20

@@ -277,3 +277,53 @@ def test_json_numbers_as_ids(tmp_path):
     path = tmp_path / "log"
     path.write_text("".join(json.dumps({"uid": 12, "score": i % 2}) + "\n" for i in range(2)))
     assert open_log(path).groups(["group_id"]).to_pylist() == [{"group_id": "12"}]
+
+
+def test_files_without_steps_are_steps(tmp_path):
+    for name in ("1", "2", "10"):
+        rows = [{"group_id": 0, "reward": i % 2} for i in range(4)]
+        write(tmp_path / name, rows, "jsonl")
+    log = open_log(tmp_path)
+    assert log.groups(["step", "size"]).to_pylist() == [{"step": s, "size": 4} for s in range(3)]
+    assert any("step is the place of the file" in note for note in log.notes)
+
+
+def test_csv_files_with_other_orders_of_columns(tmp_path):
+    (tmp_path / "a").write_text("group_id,reward\nx,1\nx,0\n")
+    (tmp_path / "b").write_text("reward;more;group_id\n0;9;x\n0;9;y\n")
+    found = open_log(tmp_path).groups(["step", "group_id", "size", "mean"]).to_pylist()
+    assert [tuple(row.values()) for row in found] == [
+        (0, "x", 2, 0.5),
+        (1, "x", 1, 0.0),
+        (1, "y", 1, 0.0),
+    ]
+
+
+def test_a_table_in_two_containers_is_counted_once(tmp_path):
+    for container in ("jsonl", "csv"):
+        write(tmp_path / container, rollouts(), container)
+    log = open_log(tmp_path)
+    assert sum(log.groups(["rollouts"])["rollouts"].to_pylist()) == 60
+    assert any("1 of 2 files" in note for note in log.notes)
+
+
+@pytest.mark.parametrize("container", ["jsonl", "json", "parquet"])
+def test_rows_that_hold_a_list_of_rollouts(tmp_path, container):
+    rows = [
+        {"step": 0, "prompt": p, "rewards": [0.0, 1.0, 1.0], "responses": ["a", "b", "c"]}
+        for p in "xy"
+    ]
+    path = write(tmp_path / "log", rows, container)
+    log = open_log(path, mapping={"completion": "responses"})
+    assert log.groups(["size", "correct"]).to_pylist() == [{"size": 3, "correct": 2}] * 2
+    assert log.rollouts(columns=["completion"])["completion"].to_pylist() == [*"abcabc"]
+
+
+def test_lists_of_other_lengths_are_listed(tmp_path):
+    lines = ['{"prompt": "x", "rewards": [0, 1], "adv": [1]}', '{"prompt": "y", "rewards": [0, 1]}']
+    lines.insert(0, '{"prompt": "z", "rewards": [0, 1], "adv": [1, 2]}')
+    lines.append('{"prompt": "v", "rewards": [0], "adv": [1, 2]}')
+    (tmp_path / "log").write_text("\n".join(lines))
+    log = open_log(tmp_path / "log")
+    assert log.damage.bad_count == 2
+    assert [bad.row for bad in log.damage.bad] == [2, 4]

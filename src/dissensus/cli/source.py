@@ -127,7 +127,8 @@ def print_log_facts(source: Any) -> None:
     ]
     if damage.bad_count:
         rows = plural(damage.bad_count, "row")
-        lines.append(f"{rows} could not be read as they are:")
+        as_is = "it is" if damage.bad_count == 1 else "they are"
+        lines.append(f"{rows} could not be read as {as_is}:")
         lines += [f"  {row}" for row in damage.bad[:_SHOWN_ROWS]]
         if damage.bad_count > _SHOWN_ROWS:
             lines.append(f"  and {count(damage.bad_count - _SHOWN_ROWS)} more; --json lists 100")

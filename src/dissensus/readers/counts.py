@@ -6,8 +6,6 @@ Three shapes: a JSON object {prompt: [accuracy of each visit]}, a histogram of s
 
 from __future__ import annotations
 
-import codecs
-import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from dissensus.readers.base import Format, Grouping, Layout, ReportBadRow, Sample, quote_name
+from dissensus.readers.jsonstream import JsonStream
 from dissensus.readers.sniff import open_bytes
 from dissensus.readers.tabular import cast, raw_type
 
@@ -27,7 +26,6 @@ MAX_GROUP_SIZE = 1024
 
 _MAX_ROUNDED = 64
 _BATCH = 65_536
-_READ_BYTES = 1 << 20
 _MAX_VALUE_CHARS = 64 << 20
 _HISTOGRAM = re.compile(r"correct_of_(\d{1,6})", re.IGNORECASE)
 COUNT_NAMES: dict[str, tuple[str, ...]] = {
@@ -126,39 +124,26 @@ def _batch(steps: list[int], prompts: list[str], values: list[float]) -> pa.Reco
 
 def _pairs(file: Path, report: ReportBadRow) -> Iterator[tuple[str, Any]]:
     """The pairs of one JSON object, read piece by piece."""
-    decoder, decode = json.JSONDecoder(), codecs.getincrementaldecoder("utf-8")("replace").decode
     count = 0
-    with open_bytes(file) as stream:
-        text = decode(stream.read(_READ_BYTES))
-        at = text.find("{") + 1
-        while True:
-            text, at = text[at:].lstrip(" \t\r\n,"), 0
-            if text.startswith("}"):
-                return
-            pair = _pair(decoder, text)
+    with open_bytes(file) as opened:
+        stream = JsonStream(opened, max_chars=_MAX_VALUE_CHARS)
+        stream.next_char("{")
+        while (char := stream.next_char(",")) != "}":
+            pair = _pair(stream) if char == '"' else None
             if pair is None:
-                more = stream.read(max(_READ_BYTES, len(text)))
-                if not more or len(text) > _MAX_VALUE_CHARS:
-                    report(count + 1, "a complete JSON object", f"the {count} prompts before")
-                    return
-                text += decode(more)
-                continue
-            key, value, at = pair
+                report(count + 1, "a complete JSON object", f"the {count} prompts before")
+                return
             count += 1
-            yield key, value
+            yield pair
 
 
-def _pair(decoder: json.JSONDecoder, text: str) -> tuple[str, Any, int] | None:
+def _pair(stream: JsonStream) -> tuple[str, Any] | None:
     try:
-        key, at = decoder.raw_decode(text)
-        while text[at] in " \t\r\n:":
-            at += 1
-        value, at = decoder.raw_decode(text, at)
-        while text[at] in " \t\r\n":
-            at += 1
-    except (ValueError, IndexError, RecursionError):
+        key = stream.value()
+        stream.next_char(":")
+        return str(key), stream.value()
+    except ValueError:
         return None
-    return (str(key), value, at) if text[at] in ",}" else None
 
 
 ACCURACY_LISTS = Format(

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from dissensus.errors import InputError
 from dissensus.readers.base import BadRow, Container, Layout, printable
+from dissensus.readers.jsonstream import JsonStream
 from dissensus.readers.reading import MAX_ROW_BYTES
 from dissensus.readers.sniff import csv_delimiter, open_bytes
 from dissensus.readers.tabular import NO, YES
@@ -311,28 +312,17 @@ def _json_row(number: int, line: bytes) -> _Row:
 
 def _json_array(file: Path, _: Layout) -> Iterator[_Row]:
     """Elements of one JSON array, read piece by piece."""
-    decoder = json.JSONDecoder()
     number = 0
-    with open_bytes(file) as stream:
-        text = stream.read(1 << 20).decode("utf-8", "replace")
-        at = text.find("[") + 1
-        while True:
-            text, at = text[at:].lstrip(" \t\r\n,"), 0
-            if text.startswith("]"):
-                return
-            try:
-                value, at = decoder.raw_decode(text)
-                is_whole = at < len(text)
-            except (ValueError, RecursionError):
-                is_whole = False
-            if not is_whole:
-                more = stream.read(max(1 << 20, len(text)))
-                if not more or len(text) > MAX_ROW_BYTES:
-                    yield _Row(number + 1, None, "the rest of a JSON array")
-                    return
-                text, at = text + more.decode("utf-8", "replace"), 0
-                continue
+    with open_bytes(file) as opened:
+        stream = JsonStream(opened, max_chars=MAX_ROW_BYTES)
+        stream.next_char("[")
+        while stream.next_char(",") != "]":
             number += 1
+            try:
+                value = stream.value()
+            except ValueError:
+                yield _Row(number, None, "the rest of a JSON array")
+                return
             if isinstance(value, dict):
                 yield _Row(number, value)
             else:

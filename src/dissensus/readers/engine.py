@@ -58,6 +58,7 @@ class Engine:
             },
         )
         self.reading = self._open()
+        self.connection.execute(self.reading.prepare())
 
     def close(self) -> None:
         """Close the connection and remove temporary files."""
@@ -149,14 +150,7 @@ class Engine:
         files = [file for file in source.files if self._is_sound(file, is_parquet=is_parquet)]
         if not files:
             raise InputError(f"nothing of it can be read ({self.damage.bad[-1]})")
-        header = source.sample.head.removeprefix(b"\xef\xbb\xbf").split(b"\n", 1)[0]
-        return Reading(
-            files,
-            source.sample.container,
-            self._layout,
-            header=header.decode("utf-8", "replace"),
-            names=list(source.sample.columns),
-        )
+        return Reading(files, source.sample.container, self._layout)
 
     def _is_sound(self, file: Path, *, is_parquet: bool) -> bool:
         if is_parquet:

@@ -70,7 +70,7 @@ def import_log(
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError("the run must be a new folder", where=str(target))
     has_correct = "correct" in log.columns or log.grouping.kind == "counts"
-    metadata = {**log.info["metadata"], "imported_from": str(log.path), "log_format": log.format}
+    metadata = {**log.info["metadata"], "imported_from": str(log.path)}
     written = generations = 0
     with (
         tempfile.TemporaryDirectory(prefix="dissensus-") as folder,

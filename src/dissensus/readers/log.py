@@ -13,6 +13,7 @@ from dissensus.readers.base import CANONICAL, Grouping, Layout
 from dissensus.readers.damage import Damage
 from dissensus.readers.engine import Engine
 from dissensus.readers.grouping import regroup
+from dissensus.readers.reading import FILE_INDEX
 from dissensus.readers.sources import Source
 from dissensus.readers.statistics import (
     KEYS,
@@ -54,10 +55,11 @@ class Log:
         self.format = source.format.name
         self.title = source.format.title
         self._source = source
-        self._layout = _complete(source.layout)
+        self._layout = _complete(source.layout, has_files=len(source.files) > 1)
         self._engine = Engine(source, self._layout, Damage(strict=strict))
         self._grouping = source.layout.grouping
-        self._notes = [*source.notes, *source.layout.notes]
+        self._stepless = _about_steps(source)
+        self._notes = [*source.notes, *source.layout.notes, *self._stepless]
         self._correctness = Correctness()
         self._made_after: int | None = None
         self._is_numbered = False
@@ -89,8 +91,17 @@ class Log:
 
     @property
     def info(self) -> dict[str, Any]:
-        """What `Run.info` has: metadata, state and dropped."""
-        return {"state": self.state, "metadata": dict(self._layout.metadata), "dropped": {}}
+        """What `Run.info` has: metadata (with how the log was read), state and dropped."""
+        self._make_groups()
+        grouping = self._grouping
+        metadata = {
+            **self._layout.metadata,
+            "log_format": self.format,
+            "log_groups": f"{grouping.text} ({grouping.certainty})",
+            "log_notes": list(self._notes),
+            "log_unreadable_rows": self._engine.damage.bad_count,
+        }
+        return {"state": self.state, "metadata": metadata, "dropped": {}}
 
     @property
     def grouping(self) -> Grouping:
@@ -230,7 +241,7 @@ class Log:
         if self._made_after == self._engine.repairs:
             return
         self._engine.run(self._make_sums)
-        if self._engine.reading.container != "parquet" and self._has_holes():
+        if self._has_holes():
             # Null and missing look alike to DuckDB: a row without a reward is not an unscored one.
             before = self._engine.repairs
             while self._engine.repair(""):
@@ -284,7 +295,8 @@ class Log:
         )
         found = regroup(self._engine.connection, self._source.layout.grouping)
         self._grouping = found.grouping
-        self._notes = [*self._source.notes, *self._source.layout.notes, *found.notes]
+        self._notes = [*self._source.notes, *self._source.layout.notes, *self._stepless]
+        self._notes += found.notes
         self._is_numbered = True
 
     def _count_rows(self) -> str:
@@ -311,11 +323,14 @@ class Log:
         kind = self._grouping.kind
         keys = [name for name in (*KEYS, "prompt_id") if name in self._source.layout.columns]
         holes = [f"count(*) FILTER ({name} IS NULL)" for name in keys]
-        holes.append(
-            "count(*) FILTER (NOT coalesce(size > 0 AND right_count BETWEEN 0 AND size, false))"
-            if kind == "counts"
-            else "coalesce(sum(rollouts - size), 0)"
-        )
+        if kind == "counts":
+            possible = "coalesce(size > 0 AND right_count BETWEEN 0 AND size, false)"
+            holes.append(f"count(*) FILTER (NOT {possible})")
+        elif self._engine.reading.container != "parquet" or self._layout.unnest:
+            # In Parquet a column is there or not; a null in it is a null.
+            holes.append("coalesce(sum(rollouts - size), 0)")
+        if not holes:
+            return False
         found = self._engine.row(f"SELECT {' + '.join(holes)} FROM sums")[0]  # noqa: S608
         return bool(found)
 
@@ -419,19 +434,28 @@ _VIEW_COLUMNS = [
 ]  # fmt: skip
 
 
-def _complete(layout: Layout) -> Layout:
-    """The layout with the keys that every table needs."""
+def _complete(layout: Layout, *, has_files: bool) -> Layout:
+    """The layout with the keys that every table needs; without a step, files are steps."""
     from dataclasses import replace
 
     columns = dict(layout.columns)
     if "step" not in columns:
-        columns["step"] = columns.get("generation", "0::BIGINT")
+        columns["step"] = columns.get("generation", FILE_INDEX if has_files else "0::BIGINT")
     columns.setdefault("generation", columns["step"])
     columns.setdefault("split", "'train'")
     columns.setdefault("round", "0::BIGINT")
     if "prompt_id" not in columns and "prompt" in columns:
         columns["prompt_id"] = f"lpad(lower(to_hex(hash({columns['prompt']}))), 16, '0')"
     return replace(layout, columns=columns)
+
+
+def _about_steps(source: Source) -> list[str]:
+    columns = source.layout.columns
+    if "step" in columns or "generation" in columns or source.layout.grouping.kind == "counts":
+        return []
+    if len(source.files) > 1:
+        return ["no step numbers: step is the place of the file, from 0"]
+    return ["no step numbers: all of it is step 0"]
 
 
 def _is_constant(layout: Layout, name: str) -> bool:

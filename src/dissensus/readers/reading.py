@@ -5,17 +5,30 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from dissensus.readers.base import CANONICAL, Container, Layout, quote_name
-from dissensus.readers.sniff import csv_delimiter, is_gzip
+from dissensus.readers.sniff import csv_header, is_gzip
 from dissensus.runs.scan import quote
 
-__all__ = ["MAX_ROW_BYTES", "Reading", "file_list"]
+__all__ = ["FILE_INDEX", "MAX_ROW_BYTES", "Reading", "file_list"]
 
 MAX_ROW_BYTES = 64 << 20
 """Longest line of a JSON log; a longer one is listed as unreadable."""
 
+FILE_INDEX = "enum_code(filename::log_files)::BIGINT"
+"""SQL of the place of a row's file among the files of the log."""
+
+_PLAIN = ("BIGINT", "DOUBLE", "BOOLEAN", "VARCHAR")
 _GLOB = re.compile(r"[*?\[]")
+
+
+class _Shape(NamedTuple):
+    """What must be equal in files that are read together."""
+
+    is_gzip: bool = False
+    delimiter: str = ","
+    names: tuple[str, ...] | None = None
 
 
 class Reading:
@@ -25,25 +38,19 @@ class Reading:
         files: The files.
         container: What they are.
         layout: What their columns mean.
-        header: First line of a CSV file.
-        names: All columns of a CSV file, in order.
     """
 
-    def __init__(
-        self,
-        files: Sequence[Path],
-        container: Container,
-        layout: Layout,
-        *,
-        header: str = "",
-        names: Sequence[str] = (),
-    ) -> None:
+    def __init__(self, files: Sequence[Path], container: Container, layout: Layout) -> None:
         self.files = tuple(files)
         self.container = container
         self.layout = layout
-        self.repaired: dict[Path, Path | None] = {}
-        self._delimiter = csv_delimiter(header) if header else ","
-        self._names = tuple(names)
+        self.repaired: dict[Path, Path] = {}
+        self._shapes = {file: _shape(file, container) for file in self.files}
+
+    def prepare(self) -> str:
+        """SQL that must be run once before any other."""
+        names = ", ".join(quote(str(file)) for file in self.files)
+        return f"CREATE TYPE log_files AS ENUM ({names})"
 
     def rows(self, canonical: Iterable[str], *, where: str = "") -> str:
         """SQL of these canonical columns, one row per rollout (per group for counts).
@@ -61,7 +68,7 @@ class Reading:
             if name == "filename":
                 picked.append("filename")
             elif name == "file_index":
-                picked.append(f"{self._file_index()} AS file_index")
+                picked.append(f"{FILE_INDEX if len(self.files) > 1 else '0::BIGINT'} AS file_index")
             elif name in columns:
                 picked.append(f"({columns[name]}) AS {quote_name(name)}")
             else:
@@ -73,58 +80,62 @@ class Reading:
 
     def raw(self, names: Sequence[str], *, with_file: bool = False) -> str:
         """SQL of raw columns; lists that lie parallel are taken apart."""
-        clean = [file for file in self.files if file not in self.repaired]
-        copies = [copy for copy in self.repaired.values() if copy is not None]
-        pieces = []
-        if clean:
-            source = self._clean(clean, names, with_file=with_file)
-            pieces.append(f"SELECT {self._picked(names, with_file)} FROM {source}")  # noqa: S608
-        if copies:
-            picked = self._picked(names, with_file)
-            pieces.append(f"SELECT {picked} FROM read_parquet({file_list(copies)})")  # noqa: S608
-        if not pieces:
-            types = {**self.layout.raw, "filename": "VARCHAR"}
-            wanted = [*names, *(["filename"] if with_file else [])]
-            nulls = [
-                f"NULL::{self._element(types[name], name)} AS {quote_name(name)}" for name in wanted
-            ]
-            return f"SELECT {', '.join(nulls)} WHERE false"
+        clean: dict[_Shape, list[Path]] = {}
+        for file in self.files:
+            if file not in self.repaired:
+                clean.setdefault(self._shapes[file], []).append(file)
+        pieces = [
+            f"SELECT {self._picked(names, shape.names, with_file=with_file)} "  # noqa: S608
+            f"FROM {self._clean(files, shape, names, with_file=with_file)}"
+            for shape, files in clean.items()
+        ]
+        if self.repaired:
+            picked = self._picked(names, None, with_file=with_file, is_copy=True)
+            copies = file_list(self.repaired.values())
+            pieces.append(f"SELECT {picked} FROM read_parquet({copies})")  # noqa: S608
         return " UNION ALL ".join(pieces)
 
-    def _element(self, kind: str, name: str) -> str:
-        return kind.removesuffix("[]") if name in self.layout.unnest else kind
-
-    def _picked(self, names: Sequence[str], with_file: bool) -> str:
-        unnested = self.layout.unnest
-        picked = [
-            f"unnest({quote_name(name)}) AS {quote_name(name)}"
-            if name in unnested
-            else quote_name(name)
-            for name in names
-        ]
+    def _picked(
+        self,
+        names: Sequence[str],
+        there: tuple[str, ...] | None,
+        *,
+        with_file: bool,
+        is_copy: bool = False,
+    ) -> str:
+        """Raw columns of some files; null where they have none of that name."""
+        picked = []
+        for name in names:
+            value, kind = quote_name(name), self.layout.raw[name]
+            if there is not None and name not in there:
+                value = f"NULL::{kind}"
+            elif is_copy and kind.removesuffix("[]") not in _PLAIN:
+                value = f"CAST(CAST({value} AS JSON) AS {kind})"
+            if name in self.layout.unnest:
+                value = f"unnest({value})"
+            picked.append(f"{value} AS {quote_name(name)}")
         return ", ".join([*picked, *(["filename"] if with_file else [])])
 
-    def _clean(self, files: Sequence[Path], names: Sequence[str], *, with_file: bool) -> str:
+    def _clean(
+        self, files: Sequence[Path], shape: _Shape, names: Sequence[str], *, with_file: bool
+    ) -> str:
         paths = file_list(files)
         filename = ", filename=true" if with_file else ""
         if self.container == "parquet":
             union = "true" if len(files) > 1 else "false"
             return f"read_parquet({paths}, union_by_name={union}{filename})"
-        compression = "gzip" if is_gzip(files[0]) else "none"
+        rest = f"compression={quote('gzip' if shape.is_gzip else 'none')}{filename})"
         if self.container == "csv":
-            types = {name: self.layout.raw.get(name, "VARCHAR") for name in self._names}
+            types = {name: self.layout.raw.get(name, "VARCHAR") for name in shape.names or ()}
             return (
                 f"read_csv({paths}, header=true, auto_detect=false, "
-                f"delim={quote(self._delimiter)}, quote='\"', escape='\"', "
+                f"delim={quote(shape.delimiter)}, quote='\"', escape='\"', "
                 f"columns={_struct(types)}, strict_mode=true, "
-                f"max_line_size={MAX_ROW_BYTES}, compression={quote(compression)}{filename})"
+                f"max_line_size={MAX_ROW_BYTES}, {rest}"
             )
         columns = _struct({name: self.layout.raw[name] for name in names})
-        shape = "newline_delimited" if self.container == "jsonl" else "array"
-        return (
-            f"read_json({paths}, format={quote(shape)}, records=true, columns={columns}, "
-            f"compression={quote(compression)}{filename})"
-        )
+        kind = "newline_delimited" if self.container == "jsonl" else "array"
+        return f"read_json({paths}, format={quote(kind)}, records=true, columns={columns}, {rest}"
 
     def _raw_needed(self, expressions: Iterable[str]) -> list[str]:
         text = "\n".join(expressions)
@@ -133,16 +144,19 @@ class Reading:
         named += [raw for raw in self.layout.unnest[:1] if not set(named) & set(self.layout.unnest)]
         return named or list(self.layout.raw)[:1]
 
-    def _file_index(self) -> str:
-        if len(self.files) == 1:
-            return "0::BIGINT"
-        names = ", ".join(quote(str(file)) for file in self.files)
-        return f"(list_position([{names}], filename) - 1)::BIGINT"
-
 
 def file_list(files: Iterable[Path]) -> str:
     """A list of paths as SQL, with the characters that DuckDB would take for a pattern escaped."""
     return "[" + ", ".join(quote(_GLOB.sub(r"[\g<0>]", str(file))) for file in files) + "]"
+
+
+def _shape(file: Path, container: Container) -> _Shape:
+    if container == "parquet":
+        return _Shape()
+    if container != "csv":
+        return _Shape(is_gzip(file))
+    delimiter, names = csv_header(file)
+    return _Shape(is_gzip(file), delimiter, names)
 
 
 def _names(raw: str, text: str) -> bool:

@@ -13,7 +13,15 @@ from typing import IO, Any
 from dissensus.errors import InputError
 from dissensus.readers.base import Container, Sample
 
-__all__ = ["CSV_DELIMITERS", "csv_delimiter", "is_gzip", "leading_pairs", "open_bytes", "sniff"]
+__all__ = [
+    "CSV_DELIMITERS",
+    "csv_delimiter",
+    "csv_header",
+    "is_gzip",
+    "leading_pairs",
+    "open_bytes",
+    "sniff",
+]
 
 CSV_DELIMITERS = (",", "\t", ";", "|")
 _HEAD_BYTES = 1 << 16
@@ -84,6 +92,14 @@ def leading_pairs(text: str) -> Iterator[tuple[str, Any]]:
 def csv_delimiter(header: str) -> str:
     """The delimiter that cuts a header line into most names."""
     return max(CSV_DELIMITERS, key=header.count)
+
+
+def csv_header(file: Path) -> tuple[str, tuple[str, ...]]:
+    """The delimiter and the column names of a CSV file."""
+    with open_bytes(file) as stream:
+        line = _decode(stream.readline(_HEAD_BYTES)).rstrip("\r\n")
+    delimiter = csv_delimiter(line)
+    return delimiter, tuple(next(csv.reader([line], delimiter=delimiter), ()))
 
 
 def _skip(text: str, at: int) -> int:

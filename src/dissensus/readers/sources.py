@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -61,9 +62,10 @@ def find_source(
         )
     _check_mapping_names(mapping)
     candidates = _list_files(path)
-    samples = [sniff(file) for file in candidates]
+    samples = [sniff(file) if file == path else _sniffed(file) for file in candidates]
     readable = [sample for sample in samples if sample.columns or sample.container != "unknown"]
     chosen, matching = _choose(path, readable, samples, format, mapping)
+    matching = _of_one_container(matching)
     if chosen.needs_trust is not None and not trust_pickle:
         raise UnsupportedError(
             f"{chosen.title} is refused: {chosen.needs_trust}",
@@ -90,8 +92,11 @@ def _list_files(path: Path) -> list[Path]:
             Path(folder) / name
             for folder, _, names in os.walk(path)
             for name in names
-            if not name.startswith(".")
+            if not name.startswith(".") and (Path(folder) / name).is_file()
         ]
+        run = next((file.parent for file in found if file.name == "run.json"), None)
+        if run is not None:
+            raise InputError("the folder holds recorded runs", where=str(path), hint=f"give {run}")
         if not found:
             raise InputError("the folder holds no files", where=str(path))
         if len(found) > _MAX_FILES:
@@ -104,6 +109,14 @@ def _list_files(path: Path) -> list[Path]:
     if path.stat().st_size == 0:
         raise InputError("the file is empty", where=str(path))
     return [path]
+
+
+def _sniffed(file: Path) -> Sample:
+    """A file of a folder; one that cannot be opened is like one of another kind."""
+    try:
+        return sniff(file)
+    except InputError:
+        return Sample(file, "unknown", {})
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
@@ -150,6 +163,12 @@ def _choose(
             return chosen, fitting
         _check_fields(mapping, next((each for each in every if each.columns), every[0]))
     raise _unrecognised(path, every, FORMATS)
+
+
+def _of_one_container(samples: Sequence[Sample]) -> list[Sample]:
+    """Samples of the container that most of them have: a table in two forms is counted once."""
+    most = Counter(sample.container for sample in samples).most_common(1)[0][0]
+    return [sample for sample in samples if sample.container == most]
 
 
 def _matching(format_: Format, samples: Sequence[Sample]) -> list[Sample]:

@@ -85,12 +85,17 @@ def table_layout(sample: Sample, mapping: Mapping[str, str]) -> Layout:
     columns = {name: cast(name, raw, sample) for name, raw in mapping.items()}
     if "reward" not in mapping and "correct" in mapping:
         columns["reward"] = f"CAST({columns['correct']} AS DOUBLE)"
+    lists = tuple(raw for raw in mapping.values() if _is_list(raw, sample))
     guessed = ", ".join(f"{name} from {raw}" for name, raw in mapping.items() if name != raw)
     keys = ("step", "generation", "group_id", "prompt_id", "prompt", "reward", "correct")
     return Layout(
-        raw={raw: raw_type(name, raw, sample) for name, raw in mapping.items()},
+        raw={
+            raw: raw_type(name, raw, sample) + ("[]" if raw in lists else "")
+            for name, raw in mapping.items()
+        },
         columns=columns,
         grouping=_grouping(mapping),
+        unnest=tuple(dict.fromkeys(lists)),
         required=tuple(dict.fromkeys(mapping[name] for name in keys if name in mapping)),
         flags=flags(mapping, sample),
         notes=(f"columns by their names: {guessed}",) if guessed else (),
@@ -116,6 +121,12 @@ def raw_type(name: str, raw: str, sample: Sample) -> str:
         return CANONICAL[name]
     is_text = sample.container == "csv" or sample.columns.get(raw) in ("string", "large_string")
     return "VARCHAR" if is_text else "DOUBLE"
+
+
+def _is_list(raw: str, sample: Sample) -> bool:
+    if sample.container == "parquet":
+        return sample.columns.get(raw, "").startswith(("list<", "large_list<"))
+    return any(isinstance(row.get(raw), list) for row in sample.rows[:1])
 
 
 def flags(mapping: Mapping[str, str], sample: Sample) -> tuple[str, ...]:
