@@ -186,6 +186,7 @@ class Format:
             the types of `CANONICAL`), and calls its second argument for rows it cannot convert.
         choose_files: Of the matching files of a folder, those to read (a framework may write the
             same rollouts twice).
+        left_out: What `choose_files` leaves out, in words that complete "they …".
         needs_trust: Why reading it can run code; such a log is refused without `trust_pickle`.
     """
 
@@ -196,6 +197,7 @@ class Format:
     layout: Callable[[Sample], Layout]
     convert: Callable[[Path, ReportBadRow], Iterator[pa.RecordBatch]] | None = None
     choose_files: Callable[[Sequence[Path]], Sequence[Path]] = _all_files
+    left_out: str = "repeat others"
     needs_trust: str | None = None
 
 

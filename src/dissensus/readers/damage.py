@@ -33,6 +33,7 @@ _BATCH_ROWS = 4096
 _BATCH_BYTES = 16 << 20
 _BOM = b"\xef\xbb\xbf"
 _INT64 = 1 << 63
+_BROKEN_TEXT = "\ufffd"
 
 
 @dataclass
@@ -384,7 +385,24 @@ def _parquet_rows(file: Path, layout: Layout) -> Iterator[_Row]:
             number += count
             continue
         for batch in table.to_batches(max_chunksize=_BATCH_ROWS):
-            columns = {name: batch.column(name).to_pylist() for name in names}
+            columns = {name: _values(batch.column(name)) for name in names}
             for i in range(batch.num_rows):
                 number += 1
-                yield _Row(number, {name: values[i] for name, values in columns.items()})
+                found = {name: values[i] for name, values in columns.items()}
+                problem = "valid UTF-8" if _BROKEN_TEXT in found.values() else ""
+                yield _Row(number, found, problem)
+
+
+def _values(array: Any) -> list[Any]:
+    """Values of a column; a text that is not UTF-8 becomes a mark of that."""
+    try:
+        return list(array.to_pylist())
+    except UnicodeDecodeError:
+        return [_value(each) for each in array]
+
+
+def _value(scalar: Any) -> Any:
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError:
+        return _BROKEN_TEXT

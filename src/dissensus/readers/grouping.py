@@ -55,13 +55,10 @@ def regroup(connection: Any, grouping: Grouping) -> Regrouped:
             dense_rank() OVER (ORDER BY {_STRETCH}, prompt_id) AS part FROM numbers"""  # noqa: S608
     connection.execute(f"CREATE OR REPLACE TEMP TABLE parts AS {part}")
     sizes = "SELECT part, count(*) AS n FROM parts GROUP BY part"
-    usual = (
-        grouping.size
-        or connection.execute(
-            f"SELECT n FROM ({sizes}) GROUP BY n ORDER BY count(*) DESC, n LIMIT 1"  # noqa: S608
-        ).fetchone()[0]
-    )
-    usual = int(usual or 1)
+    most = connection.execute(
+        f"SELECT n FROM ({sizes}) GROUP BY n ORDER BY count(*) DESC, n LIMIT 1"  # noqa: S608
+    ).fetchone()
+    usual = int(grouping.size or (most[0] if most else 1))  # no row is left of a damaged log
     several = f"n > {usual} AND n % {usual} = 0" if usual > 1 else "false"
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE assigned AS SELECT line,

@@ -109,6 +109,8 @@ class Reading:
             value, kind = quote_name(name), self.layout.raw[name]
             if there is not None and name not in there:
                 value = f"NULL::{kind}"
+            elif is_copy and kind == "JSON[]":  # a copy holds documents as text
+                value = f"[CAST(document AS JSON) FOR document IN {value}]"
             elif is_copy and kind.removesuffix("[]") not in _PLAIN:
                 value = f"CAST(CAST({value} AS JSON) AS {kind})"
             if name in self.layout.unnest:

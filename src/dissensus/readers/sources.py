@@ -72,18 +72,51 @@ def find_source(
             where=str(path),
             hint="--trust-pickle reads it if you trust whoever wrote it",
         )
+    damaged = _damaged_companions(chosen, matching, samples)
     by_file = {sample.file: sample for sample in matching}
-    files = tuple(chosen.choose_files(list(by_file)))
-    torn = [each.file for each in samples if each.container == "parquet" and not each.columns]
-    if matching[0].container == "parquet":  # they are listed as unreadable, not passed over
-        files = (*files, *torn)
-    if not files:
+    found = [file for file in candidates if file in by_file or file in damaged]
+    files = tuple(chosen.choose_files(found))
+    readable_files = [file for file in files if file in by_file]
+    if not readable_files:
         raise InputError(f"no file of format {chosen.name} is left to read", where=str(path))
-    sample = _union(by_file[files[0]], [by_file[file] for file in files if file in by_file])
+    sample = _union(by_file[readable_files[0]], [by_file[file] for file in readable_files])
     layout = _mapped_layout(chosen, sample, mapping)
-    left = len(candidates) - len(files)
-    notes = (f"{left} of {len(candidates)} files are of another kind and were not read",)
-    return Source(path, files, sample, chosen, layout, notes if left else ())
+    notes = []
+    if other := len(candidates) - len(found):
+        notes.append(f"{other} of {len(candidates)} files are of another kind and were not read")
+    if left := len(found) - len(files):
+        notes.append(f"{left} of {len(found)} files were not read: they {chosen.left_out}")
+    return Source(path, files, sample, chosen, layout, tuple(notes))
+
+
+def _damaged_companions(
+    format_: Format, matching: Sequence[Sample], samples: Sequence[Sample]
+) -> frozenset[Path]:
+    """Files in which nothing can be recognised, but which are named like those of the log.
+
+    They are read with the others, so that what is wrong with them is listed.
+    """
+    good = {sample.file for sample in matching}
+    columns = {name for sample in matching for name in sample.columns}
+    suffixes = {file.suffix for file in good}
+    kinds = {"unknown"} if format_.convert is not None else {"unknown", *format_.containers}
+    return frozenset(
+        sample.file
+        for sample in samples
+        if sample.file not in good
+        and sample.container in kinds
+        and sample.file.suffix in suffixes
+        and (not sample.columns or (sample.columns.keys() < columns and _is_cut(sample)))
+    )
+
+
+def _is_cut(sample: Sample) -> bool:
+    """Whether a text file breaks off in its first line, as far as its ends show."""
+    if sample.container != "jsonl" or b"\n" in sample.head.strip():
+        return False
+    with sample.file.open("rb") as stream:
+        stream.seek(-1, os.SEEK_END)
+        return stream.read(1) != b"\n"
 
 
 def _list_files(path: Path) -> list[Path]:
