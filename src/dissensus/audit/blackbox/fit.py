@@ -18,6 +18,7 @@ from dissensus.audit.blackbox.moments import Floats, Moments, Rows
 
 __all__ = ["PRECISIONS", "Fit", "Precision", "covering_interval", "fit_rows", "fit_with"]
 
+_WORTH = 0.02
 TOLERANCE = 1e-6
 """A group whose rewards reach no further than this is unanimous."""
 
@@ -115,7 +116,8 @@ def fit_rows(
         enough: Share of explained rows that ends the search for a precision.
 
     Returns:
-        Fits under the chosen precision; under the best one where none was enough.
+        Fits under the chosen precision; under the best one where none was enough, and a coarser
+        one only where it explains clearly more.
     """
     m = Moments(rows)
     usable = [c for c in candidates if m.has_lengths or not c.uses_tokens]
@@ -123,7 +125,7 @@ def fit_rows(
     for precision in precisions:
         fits = [fit_with(rows, candidate, precision, m) for candidate in usable]
         fits.sort(key=lambda fit: fit.rank)
-        if not best or (fits and fits[0].share > best[0].share + 1e-9):
+        if not best or (fits and fits[0].share > best[0].share + _WORTH):
             best = fits
         if best and best[0].share >= enough:
             break
@@ -182,7 +184,7 @@ def eps_intervals(
     if candidate.denominator == "none":
         opposite |= (low > 1) | (high < 1)
         low, high = np.zeros_like(low), np.ones_like(high)
-    low = np.maximum(low, 0.0)
+    low = np.maximum(low, 1e-12 if candidate.denominator == "constant" else 0.0)
     return np.where(opposite, np.inf, low), np.where(opposite, -np.inf, high), speaks
 
 

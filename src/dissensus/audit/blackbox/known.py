@@ -78,17 +78,20 @@ def known_names(fit: Fit) -> tuple[str, ...]:
 
 
 def own_name(fit: Fit) -> str | None:
-    """The rule of `dissensus.core.advantages` with the fitted parameters, in its own notation."""
-    candidate, eps = fit.candidate, fit.eps_value
+    """The rule of `dissensus.core.advantages` in its own notation; eps only where it is certain."""
+    candidate = fit.candidate
+    parameters = f"ddof={candidate.ddof}"
+    if fit.eps is not None and fit.eps[1] - fit.eps[0] <= max(0.02 * fit.eps[1], 1e-12):
+        parameters += f", eps={fit.eps_value:.3g}"
     match (candidate.numerator, candidate.denominator, candidate.shift):
         case ("mean", "none", False):
             return "dr_grpo()"
         case ("leave_one_out", "none", False):
             return "rloo()"
         case ("mean", "group_std", False) if not candidate.inside:
-            return f"grpo(ddof={candidate.ddof}, eps={eps:.3g})"
+            return f"grpo({parameters})"
         case ("mean", "batch_std", False) if not candidate.inside:
-            return f"lite_ppo(ddof={candidate.ddof}, eps={eps:.3g})"
+            return f"lite_ppo({parameters})"
         case ("mean", "batch_centred_std", True) if candidate.inside and candidate.by == "token":
             return "reinforce_pp_baseline()"
     return None
@@ -123,7 +126,8 @@ def _moments(batch: Batch) -> Moments:
 
 def _pass_at_k(batch: Batch, eps: float, *, divide: bool) -> Floats:
     """Best minus second best reward, for the first best rollout of each group only."""
-    m, out = _moments(batch), np.zeros(len(batch.rewards))
+    m = _moments(batch)
+    out: Floats = np.zeros(len(batch.rewards))
     order = np.lexsort((np.arange(len(out)), -batch.rewards, batch.group_ids))
     starts = np.flatnonzero(np.r_[True, np.diff(batch.group_ids[order]) > 0])
     first, second = order[starts], order[np.minimum(starts + 1, len(order) - 1)]
@@ -135,11 +139,12 @@ def _pass_at_k(batch: Batch, eps: float, *, divide: bool) -> Floats:
 
 def _value_function(batch: Batch, *, whiten: bool) -> Floats:
     """Generalised advantages at γ = λ = 1: reward minus value at every token."""
-    table = (batch.rewards[:, None] - batch.values) * batch.mask
+    table: Floats = (batch.rewards[:, None] - batch.values) * batch.mask
     if not whiten:
         return table
     inside = table[batch.mask]
-    return (table - inside.mean()) / np.sqrt(inside.var(ddof=1) + 1e-8) * batch.mask
+    white: Floats = (table - inside.mean()) / np.sqrt(inside.var(ddof=1) + 1e-8) * batch.mask
+    return white
 
 
 def _greedy_baseline(batch: Batch, _eps: float) -> Floats:

@@ -85,7 +85,7 @@ def estimator_facts(fit: Fit, name: str | None) -> EstimatorFacts:
 
 
 def _estimator(found: Identified) -> EstimatorFacts:
-    name = next(iter(found.names), found.own)
+    name = found.own or next(iter(found.names), None)
     if found.fit is not None:
         return estimator_facts(found.fit, name)
     if found.special is not None:

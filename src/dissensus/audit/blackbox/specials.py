@@ -9,12 +9,14 @@ import numpy as np
 
 from dissensus.audit.blackbox.batch import Batch
 from dissensus.audit.blackbox.known import Special
+from dissensus.audit.blackbox.moments import Floats
 from dissensus.audit.blackbox.subject import Reply, Subject
 
 __all__ = ["SpecialFit", "fit_special"]
 
 _TOL = 2e-5
-_GRID = np.concatenate([[0.0], np.logspace(-13, -1, 241)])
+_STARTS = (1e-6, 1e-3, 1e-2, 0.05)
+_GRID: Floats = np.concatenate([[0.0], np.logspace(-13, -1, 241)])
 
 
 class SpecialFit(NamedTuple):
@@ -39,23 +41,21 @@ def fit_special(
     Returns:
         None when it is another rule.
     """
-    start = 1e-6 if special.has_eps else 0.0
-    if special.has_eps and _worst(special, replies, start, slack=3e-3) > 1:
-        return None
     if not special.has_eps:
-        if _worst(special, replies, start) > 1:
+        if _worst(special, replies, 0.0) > 1:
             return None
-        return SpecialFit(special, None, _error(special, replies, start))
+        return SpecialFit(special, None, _error(special, replies, 0.0))
+    if min(_worst(special, replies, eps, slack=0.03) for eps in _STARTS) > 1:
+        return None
     small = [(batch, subject.try_ask(batch)) for batch in _mixed_scales()]
-    asked = [*replies, *((b, r) for b, r in small if r is not None)]
-    errors = np.array([_worst(special, asked, eps) for eps in _GRID])
-    good = np.flatnonzero(errors <= 1)
-    if not len(good):
-        return _between(special, asked, errors)
-    low, high = int(good[0]), int(good[-1])
-    bounds = (_edge(special, asked, low, -1), _edge(special, asked, high, 1))
+    asked = [(batch, reply) for batch, reply in small if reply is not None] or list(replies)
+    bounds = _bracket(special, asked)
+    if bounds is None:
+        return None
     middle = float(np.sqrt(bounds[0] * bounds[1])) if bounds[0] > 0 else bounds[0]
-    return SpecialFit(special, bounds, _error(special, asked, middle))
+    if _worst(special, replies, middle) > 1:
+        return None
+    return SpecialFit(special, bounds, _error(special, [*replies, *asked], middle))
 
 
 def _mixed_scales() -> list[Batch]:
@@ -69,29 +69,33 @@ def _mixed_scales() -> list[Batch]:
     return batches
 
 
-def _between(
-    special: Special, asked: Sequence[tuple[Batch, Reply]], errors: np.ndarray
-) -> SpecialFit | None:
-    """The allowed interval may be narrower than the grid: search around its best point."""
-    best = int(np.argmin(errors))
-    low, high = _GRID[max(best - 1, 0)], _GRID[min(best + 1, len(_GRID) - 1)]
-    fine = np.linspace(low, high, 401)
-    close = np.array([_worst(special, asked, eps) for eps in fine])
-    good = np.flatnonzero(close <= 1)
+def _bracket(special: Special, asked: Sequence[tuple[Batch, Reply]]) -> tuple[float, float] | None:
+    """(low, high) of the eps that reproduce the replies; None where there is none."""
+    grid = _GRID
+    errors = np.array([_worst(special, asked, eps) for eps in grid])
+    if errors.min() > 1:  # the interval may be narrower than the grid: look around its best point
+        best = int(np.argmin(errors))
+        grid = np.linspace(_GRID[max(best - 1, 0)], _GRID[min(best + 1, len(_GRID) - 1)], 401)
+        errors = np.array([_worst(special, asked, eps) for eps in grid])
+    good = np.flatnonzero(errors <= 1)
     if not len(good):
         return None
-    bounds = (float(fine[max(good[0] - 1, 0)]), float(fine[min(good[-1] + 1, 400)]))
-    return SpecialFit(special, bounds, _error(special, asked, float(fine[good[len(good) // 2]])))
+    first, last = int(good[0]), int(good[-1])
+    return _edge(special, asked, grid, first, -1), _edge(special, asked, grid, last, 1)
 
 
 def _edge(
-    special: Special, asked: Sequence[tuple[Batch, Reply]], position: int, direction: int
+    special: Special,
+    asked: Sequence[tuple[Batch, Reply]],
+    grid: Floats,
+    position: int,
+    direction: int,
 ) -> float:
     """Where, beyond a grid point that fits, the rule stops to fit."""
-    inside = float(_GRID[position])
-    if not 0 <= position + direction < len(_GRID):
+    inside = float(grid[position])
+    if not 0 <= position + direction < len(grid):
         return inside
-    outside = float(_GRID[position + direction])
+    outside = float(grid[position + direction])
     for _ in range(24):
         middle = (inside + outside) / 2
         if _worst(special, asked, middle) <= 1:
@@ -122,9 +126,7 @@ def _error(special: Special, asked: Sequence[tuple[Batch, Reply]], eps: float) -
     return max(float(np.abs(e - s).max()) for e, s in pairs if e is not None)
 
 
-def _pair(
-    special: Special, batch: Batch, reply: Reply, eps: float
-) -> tuple[np.ndarray | None, np.ndarray]:
+def _pair(special: Special, batch: Batch, reply: Reply, eps: float) -> tuple[Floats | None, Floats]:
     expected = special.predict(batch, eps)
     if expected.ndim == 1:
         # One value per rollout is expected: a reply that varies by token is another rule.
