@@ -30,8 +30,7 @@ Entry = tuple[str, Callable[..., Any]]
 
 def verl() -> Iterator[Entry]:
     core = importlib.import_module("verl.trainer.ppo.core_algos")
-    for name, function in core.ADV_ESTIMATOR_REGISTRY.items():
-        yield name, function
+    yield from core.ADV_ESTIMATOR_REGISTRY.items()
     grpo = core.ADV_ESTIMATOR_REGISTRY["grpo"]
     yield "grpo, no std", partial(grpo, norm_adv_by_std_in_grpo=False)
 

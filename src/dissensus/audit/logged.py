@@ -145,7 +145,7 @@ def _explain_rest(facts: LogFacts, chunk: Chunk, usable: np.ndarray, rows: Rows)
     """For a chunk that no rule explains: another grouping, or a clip."""
     ranking = facts.ranking
     fit = ranking[0] if ranking else None
-    if facts.grouping is None:
+    if facts.grouping is None and (fit is None or fit.share < MOST):
         few = first_batches(rows, _REGROUP_ROWS)
         part = rows.take(few)
         facts.grouping = regrouped(part, fit)

@@ -29,6 +29,7 @@ MOST = 0.98
 """Share of rows from which on a rule is named; what it does not explain is a finding."""
 _FAIR = 0.5
 _KEPT = 4
+_FEW = 12
 _SCREENED = 4096
 _SMALLEST = 64
 """A part of a chunk with fewer rows is not searched for a change of rule."""
@@ -231,11 +232,17 @@ def precisions_of(rows: Rows, known: Sequence[Precision] = ()) -> tuple[Precisio
             )
         )
     narrow = rows.advantages.astype(np.float32)
+    if len(np.unique(narrow)) <= _FEW:
+        return _merged(known, out)  # a few round numbers are exact in any format
     if np.array_equal(narrow.astype(np.float16).astype(np.float32), narrow):
         out.append(half)
     if not (narrow.view(np.uint32) & 0xFFFF).any():
         out.append(brain)
-    merged = {p.name: p for p in (*known, *out)}
+    return _merged(known, out)
+
+
+def _merged(known: Sequence[Precision], new: Sequence[Precision]) -> tuple[Precision, ...]:
+    merged = {p.name: p for p in (*known, *new)}
     return tuple(sorted(merged.values(), key=lambda p: (p.advantage_step, p.unit)))
 
 

@@ -34,7 +34,8 @@ class Candidate:
     Attributes:
         numerator: `mean`, `leave_one_out`, `length_mean` (weighted by lengths) or `none`.
         denominator: `group_std`, `batch_std`, `batch_centred_std`, `leave_one_out_std`,
-            `group_mean`, `none`, or `constant` (a number that the data give).
+            `own_std` (of the group, around the means of the others), `group_mean`, `none`, or
+            `constant` (a number that the data give).
         ddof: Of the standard deviation.
         inside: eps is added to the variance, inside the root.
         shift: The mean of the batch is subtracted as well (whitening).
@@ -51,6 +52,8 @@ class Candidate:
     @property
     def family(self) -> tuple[str, str, int | None]:
         """What distinguishes rules for a reader: not where eps is added."""
+        if self.denominator == "own_std":  # at one group size only eps differs from that rule
+            return ("mean", "group_std", self.ddof)
         return (self.numerator, self.denominator, self.ddof)
 
     @property
@@ -111,10 +114,14 @@ class Candidate:
         ddof = self.ddof or 0
         if self.denominator == "group_std":
             return _root(m.squares, m.size - ddof, 4 * unit * m.largest)
+        if self.denominator == "own_std":
+            factor = m.size / np.maximum(m.size - 1, 1)
+            return _root(m.squares * factor**2, m.size - ddof, 4 * unit * m.largest)
         if self.denominator == "leave_one_out_std":
             spread = _root(m.others_squares, m.size - 1 - ddof, 4 * unit * m.largest)
             # E[x²] − E[x]², as it is computed there, loses half of the digits.
-            lost = 16 * unit * m.largest**2 / np.maximum(spread.value, np.sqrt(unit) * m.largest)
+            fine = min(unit, 2.0**-22)  # no framework does this in 16 bits
+            lost = 16 * fine * m.largest**2 / np.maximum(spread.value, np.sqrt(fine) * m.largest)
             return Spread(np.where(spread.value > 0, spread.value, np.nan), spread.error + lost)
         key, values = (
             ("none", m.rewards)
@@ -157,6 +164,7 @@ _DENOMINATOR_TEXT = {
     "batch_std": "batch std of rewards",
     "batch_centred_std": "batch std of centred rewards",
     "leave_one_out_std": "std of the others",
+    "own_std": "group std around means of the others",
     "group_mean": "group mean",
     "constant": "constant",
 }
@@ -190,9 +198,10 @@ def _family() -> tuple[Candidate, ...]:
         if by == "token" or n == "none"  # centred rewards have no mean over rollouts
     ]
     shifted = [Candidate("none", "none", shift=True, by=by) for by in ("rollout", "token")]
+    own = [Candidate("leave_one_out", "own_std", ddof) for ddof in (1, 0)]
     means = [Candidate(n, "group_mean") for n in ("mean", "leave_one_out")]
     last = [Candidate(n, "constant") for n in ("mean", "none")]
-    return (*plain, *stds, *means, *shifted, *whitened, *last)
+    return (*plain, *stds, *own, *means, *shifted, *whitened, *last)
 
 
 CANDIDATES: tuple[Candidate, ...] = _family()

@@ -58,7 +58,7 @@ class Fit:
         eps: (low, high) that the rows allow; for `constant` the divisor; None: it has no eps.
         rows: Rows that say something about the rule.
         explained: How many of them the best interval of eps explains.
-        error: Largest absolute difference over the explained rows.
+        error: Largest difference over the explained rows, relative where |A| exceeds 1.
         precision: The rounding that was allowed for.
     """
 
@@ -151,6 +151,7 @@ def _fit(rows: Rows, candidate: Candidate, precision: Precision, m: Moments) -> 
         return fit
     good = speaks & (low <= interval[1]) & (high >= interval[0])
     error = np.abs(candidate.evaluate(m, fit.eps_value) - rows.advantages)[good]
+    error /= np.maximum(1.0, np.abs(rows.advantages[good]))
     return Fit(candidate, eps, total, explained, float(error.max()), precision)
 
 

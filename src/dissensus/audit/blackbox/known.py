@@ -29,6 +29,11 @@ _KNOWN: tuple[tuple[str, Candidate, float | None], ...] = (
     ("ROLL grpo", _GROUP_1, 1e-6),
     ("NeMo-RL grpo (use_leave_one_out_baseline=false)", _GROUP_1, 1e-6),
     ("AReaL reward_norm (group, group)", _GROUP_1, 1e-5),
+    (
+        "AReaL reward_norm (group, group, leave one out)",
+        Candidate("leave_one_out", "own_std", 1),
+        1e-5,
+    ),
     ("OpenRLHF group_norm", _GROUP_1, 1e-9),
     ("TRL AsyncGRPO", Candidate("mean", "group_std", 0), 1e-8),
     ("open-instruct (standard)", Candidate("mean", "group_std", 0), 1e-8),
@@ -102,12 +107,12 @@ class Special:
     """A published or shipped rule outside the family.
 
     Attributes:
-        name: Framework and name, and the formula.
+        name: What it is called, and by whom.
+        formula: The rule in one line.
         numerator: In the words of the answer; None where none of them is right.
         denominator: The same.
         ddof: Of the denominator.
         has_eps: `predict` depends on eps, so that it can be bracketed.
-        silent: What silent groups get, where that is not 0.
         predict: `(batch, eps) → (N,)` or `(N, T)`.
     """
 

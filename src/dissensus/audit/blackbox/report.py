@@ -79,7 +79,8 @@ def estimator_facts(fit: Fit, name: str | None) -> EstimatorFacts:
     """A fit in the words of an answer."""
     candidate = fit.candidate
     numerator = "mean" if candidate.numerator == "length_mean" else candidate.numerator
-    denominator = "none" if candidate.denominator == "constant" else candidate.denominator
+    same = {"constant": "none", "own_std": "group_std"}
+    denominator = same.get(candidate.denominator, candidate.denominator)
     eps = None if candidate.denominator == "constant" else fit.eps
     return EstimatorFacts(name, numerator, denominator, candidate.ddof, eps)
 

@@ -16,7 +16,7 @@ __all__ = ["SpecialFit", "fit_special"]
 
 _TOL = 2e-5
 _STARTS = (1e-6, 1e-3, 1e-2, 0.05)
-_GRID: Floats = np.concatenate([[0.0], np.logspace(-13, -1, 241)])
+_GRID: Floats = np.concatenate([[0.0], np.logspace(-13, -1, 121)])
 
 
 class SpecialFit(NamedTuple):
