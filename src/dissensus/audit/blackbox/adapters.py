@@ -1,0 +1,140 @@
+"""How functions that take numpy arrays or `RewardGroups` are called."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dissensus.audit.blackbox.batch import Batch
+from dissensus.audit.blackbox.subject import Adapter, seed_numpy
+from dissensus.core.advantages import AdvantageEstimator, Context
+from dissensus.core.groups import RewardGroups
+from dissensus.errors import InputError
+
+__all__ = ["NUMPY_ADAPTERS", "choose_adapter", "parameter_names", "required_names"]
+
+
+@dataclass(frozen=True)
+class DenseAdapter:
+    """`function(rewards (P, G)) → (P, G)` on numpy arrays."""
+
+    name: str = "dense"
+    reads: tuple[str, ...] = ()
+    ragged: bool = False
+
+    def accepts(self, function: Callable[..., Any]) -> bool:
+        """One required parameter, or only parameters with defaults."""
+        return len(required_names(function)) == 1
+
+    def call(self, function: Callable[..., Any], batch: Batch) -> Any:
+        """Call it on (P, G) float64 rewards."""
+        return function(batch.dense.copy())
+
+    def reseed(self, seed: int) -> None:
+        """Seed numpy."""
+        seed_numpy(seed)
+
+
+@dataclass(frozen=True)
+class FlatAdapter:
+    """`function(rewards (N,), group_ids (N,)) → (N,)` on numpy arrays."""
+
+    name: str = "flat"
+    reads: tuple[str, ...] = ()
+    ragged: bool = True
+
+    def accepts(self, function: Callable[..., Any]) -> bool:
+        """Two required parameters."""
+        return len(required_names(function)) == 2
+
+    def call(self, function: Callable[..., Any], batch: Batch) -> Any:
+        """Call it on float64 rewards and integer group ids."""
+        return function(batch.rewards.copy(), batch.group_ids.copy())
+
+    def reseed(self, seed: int) -> None:
+        """Seed numpy."""
+        seed_numpy(seed)
+
+
+@dataclass(frozen=True)
+class GroupsAdapter:
+    """An estimator of this package, or any function of `RewardGroups`."""
+
+    name: str = "groups"
+    reads: tuple[str, ...] = ()
+    ragged: bool = True
+
+    def accepts(self, function: Callable[..., Any]) -> bool:
+        """An `AdvantageEstimator`, or a first parameter named `groups`."""
+        if isinstance(function, AdvantageEstimator):
+            return True
+        return required_names(function)[:1] == ("groups",)
+
+    def call(self, function: Callable[..., Any], batch: Batch) -> Any:
+        """Call it on groups, with the lengths as context where it takes one."""
+        groups = RewardGroups.from_flat(batch.rewards, batch.group_ids)
+        if isinstance(function, AdvantageEstimator) or len(required_names(function)) > 1:
+            return function(groups, Context(lengths=batch.lengths))
+        return function(groups)
+
+    def reseed(self, seed: int) -> None:
+        """Seed numpy."""
+        seed_numpy(seed)
+
+
+NUMPY_ADAPTERS: tuple[Adapter, ...] = (GroupsAdapter(), FlatAdapter(), DenseAdapter())
+"""Adapters that need no framework, the most specific first."""
+
+
+def parameter_names(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Names of all parameters; empty where Python cannot say."""
+    return tuple(_parameters(function))
+
+
+def required_names(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Names of the parameters without a default, in order.
+
+    Example:
+        >>> required_names(lambda rewards, ids, eps=1e-4: None)
+        ('rewards', 'ids')
+    """
+    usual = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return tuple(
+        name
+        for name, parameter in _parameters(function).items()
+        if parameter.default is inspect.Parameter.empty
+        and (parameter.kind in usual or parameter.kind is inspect.Parameter.KEYWORD_ONLY)
+    )
+
+
+def choose_adapter(
+    function: Callable[..., Any], adapters: Sequence[Adapter], name: str | None = None
+) -> Adapter:
+    """The adapter of that name, or the first that accepts the function.
+
+    Raises:
+        InputError: No such adapter, or none that fits the function's parameters.
+    """
+    if name is not None:
+        for adapter in adapters:
+            if adapter.name == name:
+                return adapter
+        known = ", ".join(adapter.name for adapter in adapters)
+        raise InputError("no adapter of that name", got=name, hint=f"one of {known}")
+    for adapter in adapters:
+        if adapter.accepts(function):
+            return adapter
+    raise InputError(
+        "no adapter knows how to call this function",
+        got=f"parameters {', '.join(parameter_names(function)) or 'unknown'}",
+        hint="write rewards (P, G) → advantages, or (rewards, group_ids) → advantages around it",
+    )
+
+
+def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    try:
+        return dict(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return {}

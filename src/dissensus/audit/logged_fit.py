@@ -1,0 +1,310 @@
+"""Which rule made logged advantages: chunk by chunk, with the interval of eps over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from dissensus.audit.blackbox.candidates import CANDIDATES, Candidate
+from dissensus.audit.blackbox.fit import PRECISIONS, Fit, Precision, fit_rows
+from dissensus.audit.blackbox.moments import Floats, Moments, Rows
+
+__all__ = [
+    "ENOUGH",
+    "MOST",
+    "Regime",
+    "RuleSearch",
+    "by_prompt",
+    "first_batches",
+    "precisions_of",
+    "predicted",
+    "regrouped",
+]
+
+ENOUGH = 0.999
+MOST = 0.98
+"""Share of rows from which on a rule is named; what it does not explain is a finding."""
+_FAIR = 0.5
+_KEPT = 4
+_FEW = 12
+_SCREENED = 4096
+_SMALLEST = 64
+"""A part of a chunk with fewer rows is not searched for a change of rule."""
+
+
+class Regime(NamedTuple):
+    """A stretch of the log that one rule and one interval of eps explain.
+
+    Attributes:
+        candidate: The rule.
+        eps: (low, high); None: the rule has none.
+        first_step: Step of its first chunk.
+        last_step: Step of its last chunk.
+        rows: Rows that say something.
+        explained: Rows that it explains.
+        error: Largest absolute difference over the explained rows.
+        precision: Rounding that was allowed for.
+    """
+
+    candidate: Candidate
+    eps: tuple[float, float] | None
+    first_step: int
+    last_step: int
+    rows: int
+    explained: int
+    error: float
+    precision: Precision
+
+    def joined(self, other: Regime) -> Regime | None:
+        """Both as one, or None where no eps belongs to both."""
+        if self.candidate != other.candidate:
+            return None
+        eps = self.eps
+        if self.eps is not None and other.eps is not None:
+            eps = (max(self.eps[0], other.eps[0]), min(self.eps[1], other.eps[1]))
+            if eps[0] > eps[1]:
+                return None
+        return self._replace(
+            eps=eps,
+            first_step=min(self.first_step, other.first_step),
+            last_step=max(self.last_step, other.last_step),
+            rows=self.rows + other.rows,
+            explained=self.explained + other.explained,
+            error=max(self.error, other.error),
+        )
+
+    @property
+    def fit(self) -> Fit:
+        """The same as a fit."""
+        return Fit(self.candidate, self.eps, self.rows, self.explained, self.error, self.precision)
+
+
+@dataclass
+class RuleSearch:
+    """Collects chunks and says which rule explains them.
+
+    Every rule is tried on the first chunk; on later ones those that were fair, and all of them
+    again where none of these explains the chunk.
+
+    Attributes:
+        regimes: By rule, the stretches with one interval of eps each.
+        rows: Rows that were looked at.
+    """
+
+    regimes: dict[Candidate, list[Regime]] = field(default_factory=dict)
+    rows: int = 0
+    winners: list[Regime] = field(default_factory=list)
+    _spoken: int = 0
+    _seen: dict[Candidate, int] = field(default_factory=dict)
+    _silent_rows: dict[Candidate, int] = field(default_factory=dict)
+    _precisions: tuple[Precision, ...] = ()
+
+    def add(self, rows: Rows, steps: np.ndarray) -> Fit | None:
+        """Fit one chunk.
+
+        Args:
+            rows: Finite rows of whole groups.
+            steps: (N,) step of each row.
+
+        Returns:
+            The worst of the best fits of its parts; None where no row says anything.
+        """
+        if not len(rows.rewards):
+            return None
+        self._precisions = precisions_of(rows, self._precisions)
+        worst: Fit | None = None
+        self.rows += len(rows.rewards)
+        for fits, part_steps in self._parts(rows, steps, depth=5):
+            if not fits or not fits[0].rows:
+                continue
+            self._spoken += fits[0].rows
+            first, last = int(part_steps.min()), int(part_steps.max())
+            for fit in fits:
+                self._note(_regime(fit, first, last), fits[0].rows)
+            self._note_winner(_regime(fits[0], first, last))
+            worst = fits[0] if worst is None or fits[0].share < worst.share else worst
+        return worst
+
+    def ranking(self) -> list[Fit]:
+        """One fit per rule, the best first: its longest regime, with the rows of the whole log."""
+        out = []
+        for candidate, stretches in self.regimes.items():
+            main = max(stretches, key=lambda regime: regime.explained)
+            looked_at = sum(regime.rows for regime in stretches) + self._silent_rows[candidate]
+            rows = looked_at + self._spoken - self._seen[candidate]
+            out.append(Fit(candidate, main.eps, rows, main.explained, main.error, main.precision))
+        order = {candidate: i for i, candidate in enumerate(CANDIDATES)}
+        return sorted(out, key=lambda fit: (fit.rank, order[fit.candidate]))
+
+    def changes(self) -> list[Regime]:
+        """The stretches, in order, where the log follows more than one rule; else empty."""
+        solid = [w for w in self.winners if w.explained >= ENOUGH * w.rows and w.rows >= 16]
+        joined: list[Regime] = []
+        for winner in solid:
+            both = joined[-1].joined(winner) if joined else None
+            if both is not None:
+                joined[-1] = both
+            else:
+                joined.append(winner)
+        return joined if len(joined) > 1 else []
+
+    def _parts(
+        self, rows: Rows, steps: np.ndarray, depth: int
+    ) -> Iterator[tuple[list[Fit], np.ndarray]]:
+        """Fits of the chunk, or of halves of it (by batch) where only these follow one rule."""
+        whole = self._fits(rows)
+        n_batches = int(rows.batch.max()) + 1
+        too_small = n_batches < 2 or len(rows.rewards) < 2 * _SMALLEST
+        if depth == 0 or too_small or not whole or whole[0].share >= ENOUGH:
+            yield whole, steps
+            return
+        early = rows.batch < n_batches // 2
+        halves = [(rows.take(keep), steps[keep]) for keep in (early, ~early)]
+        best = [fits[0].share for part, _ in halves if (fits := self._fits(part))]
+        if max(best, default=0.0) < ENOUGH:
+            yield whole, steps
+            return
+        for part, part_steps in halves:
+            yield from self._parts(part, part_steps, depth - 1)
+
+    def _fits(self, rows: Rows) -> list[Fit]:
+        """Fits of the rules that did well so far, or of all where none of these is enough."""
+        if self.winners:
+            last = self.winners[-1]
+            fair = sorted(self.regimes, key=lambda c: -self.regimes[c][-1].explained)[:_KEPT]
+            order = [c for c in CANDIDATES if c in fair or c == last.candidate]
+            fits = fit_rows(rows, order, [last.precision])
+            if fits and (fits[0].share >= ENOUGH or not fits[0].rows):
+                return fits
+        sample = (
+            rows.take(first_batches(rows, _SCREENED)) if len(rows.rewards) > 2 * _SCREENED else rows
+        )
+        fits = fit_rows(sample, CANDIDATES, self._precisions)
+        if sample is not rows:
+            fair = [fit.candidate for fit in fits if fit.share >= _FAIR]
+            order = [c for c in CANDIDATES if c in fair] or [fit.candidate for fit in fits[:2]]
+            fits = fit_rows(rows, order, self._precisions)
+        return [fit for fit in fits if fit.share >= _FAIR] or fits[:2]
+
+    def _note(self, new: Regime, spoken: int) -> None:
+        stretches = self.regimes.setdefault(new.candidate, [])
+        self._seen[new.candidate] = self._seen.get(new.candidate, 0) + spoken
+        self._silent_rows.setdefault(new.candidate, 0)
+        for position, old in enumerate(stretches):
+            both = old.joined(new)
+            if both is not None:
+                stretches[position] = both
+                return
+        if len(stretches) < 64 and (new.explained or not stretches):
+            stretches.append(new)
+        else:
+            self._silent_rows[new.candidate] += new.rows
+
+    def _note_winner(self, regime: Regime) -> None:
+        both = self.winners[-1].joined(regime) if self.winners else None
+        if both is not None:
+            self.winners[-1] = both
+        elif len(self.winners) < 256:
+            self.winners.append(regime)
+
+
+def precisions_of(rows: Rows, known: Sequence[Precision] = ()) -> tuple[Precision, ...]:
+    """The roundings to try, from what the written numbers look like.
+
+    Advantages that all end after d decimals were rounded when they were written; those that a
+    16-bit float holds exactly may have been computed in it.
+    """
+    double, single, half, brain = PRECISIONS
+    out = [double, single]
+    decimals = _decimals(rows.advantages)
+    if decimals is not None:
+        reward = _decimals(rows.rewards)
+        step = 0.5 * 10.0**-decimals
+        out.append(
+            Precision(
+                f"written with {decimals} decimals",
+                single.unit,
+                step,
+                0.5 * 10.0**-reward if reward is not None and reward > 2 else 0.0,
+            )
+        )
+    narrow = rows.advantages.astype(np.float32)
+    if len(np.unique(narrow)) <= _FEW:
+        return _merged(known, out)  # a few round numbers are exact in any format
+    if np.array_equal(narrow.astype(np.float16).astype(np.float32), narrow):
+        out.append(half)
+    if not (narrow.view(np.uint32) & 0xFFFF).any():
+        out.append(brain)
+    return _merged(known, out)
+
+
+def _merged(known: Sequence[Precision], new: Sequence[Precision]) -> tuple[Precision, ...]:
+    merged = {p.name: p for p in (*known, *new)}
+    return tuple(sorted(merged.values(), key=lambda p: (p.advantage_step, p.unit)))
+
+
+def first_batches(rows: Rows, count: int) -> np.ndarray:
+    """(N,) the rows of the first whole batches that hold at least `count` rows."""
+    last = rows.batch[np.argsort(rows.batch, kind="stable")[min(count, len(rows.batch)) - 1]]
+    return np.asarray(rows.batch <= last)
+
+
+def _decimals(values: Floats) -> int | None:
+    for decimals in range(1, 8):
+        if np.array_equal(np.round(values, decimals), values):
+            return decimals
+    return None
+
+
+def _regime(fit: Fit, first: int, last: int) -> Regime:
+    return Regime(
+        fit.candidate, fit.eps, first, last, fit.rows, fit.explained, fit.error, fit.precision
+    )
+
+
+def predicted(fit: Fit, rows: Rows) -> Floats:
+    """(N,) what the fitted rule would have given."""
+    return fit.candidate.evaluate(Moments(rows), fit.eps_value)
+
+
+def regrouped(rows: Rows, fit: Fit | None) -> tuple[str, Fit] | None:
+    """A grouping of the rows other than the logged one that explains them better, if any.
+
+    Blocks of consecutive rows of 2 … 64, and whole batches, are tried.
+    """
+    before = 0.0 if fit is None else fit.share
+    best: tuple[str, Fit] | None = None
+    starts = np.r_[0, np.flatnonzero(np.diff(rows.batch)) + 1]
+    position = np.arange(len(rows.batch)) - np.repeat(
+        starts, np.diff(np.r_[starts, len(rows.batch)])
+    )
+    precisions = precisions_of(rows)
+    for size in (2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32, 64, 0):
+        block = position // size if size else np.zeros_like(position)
+        codes = np.unique(rows.batch * (len(position) + 1) + block, return_inverse=True)[1]
+        if np.array_equal(codes, np.unique(rows.group, return_inverse=True)[1]):
+            continue
+        grouped = rows._replace(group=codes)
+        fits = fit_rows(grouped, _GROUP_RULES, precisions)
+        if fits and fits[0].share > max(before + 0.05, 0.95 if best is None else best[1].share):
+            best = (f"blocks of {size} consecutive rows" if size else "the whole batch", fits[0])
+    return best
+
+
+def by_prompt(rows: Rows, prompts: np.ndarray, fit: Fit | None) -> Fit | None:
+    """The fit with all rollouts of a prompt in one group, where that explains more."""
+    codes = np.unique(rows.batch * (int(prompts.max()) + 1) + prompts, return_inverse=True)[1]
+    fits = fit_rows(rows._replace(group=codes), _GROUP_RULES, precisions_of(rows))
+    if fits and fits[0].share > (0.0 if fit is None else fit.share) + 0.05:
+        return fits[0]
+    return None
+
+
+_GROUP_RULES = tuple(
+    c
+    for c in CANDIDATES
+    if c.denominator != "constant" and c.numerator in ("mean", "leave_one_out")
+)

@@ -1,0 +1,203 @@
+"""Batches of logged rollouts as numpy columns, in chunks of whole generations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from dissensus.audit.blackbox.moments import Floats, Ints
+from dissensus.errors import InputError
+
+__all__ = ["Chunk", "LogBatch", "chunks"]
+
+LogBatch: TypeAlias = pa.RecordBatch | pa.Table | Mapping[str, Any]
+
+_ADVANTAGE = ("advantage", "advantage_used", "advantage_framework")
+_CHUNK_ROWS = 65_536
+_LONGEST_GENERATION = 1_000_000
+
+
+class Chunk(NamedTuple):
+    """Rows of whole generations.
+
+    Attributes:
+        step: (N,) optimiser step.
+        generation: (N,) number of the sampling.
+        batch: (N,) stretches of one generation, numbered 0 … B−1.
+        group: (N,) group within the generation, numbered 0 … P−1 over the chunk.
+        group_key: (P,) hash of the group's id.
+        prompt: (N,) number of the prompt; None where the log has no prompts.
+        reward: (N,) NaN where the log has none.
+        advantage: (N,) NaN where the log says NaN.
+        has_advantage: (N,) False where the log says nothing.
+        row: (N,) position in the batch; None where the log has none.
+        length: (N,) tokens; None where the log has none.
+        group_names: (P,) the ids as text.
+    """
+
+    step: Ints
+    generation: Ints
+    batch: Ints
+    group: Ints
+    group_key: NDArray[np.uint64]
+    prompt: Ints | None
+    reward: Floats
+    advantage: Floats
+    has_advantage: NDArray[np.bool_]
+    row: Ints | None
+    length: Floats | None
+    group_names: NDArray[Any]
+
+
+def chunks(batches: Iterable[LogBatch]) -> Iterator[Chunk]:
+    """Cut a stream into chunks of at least 65,536 rows that end where a generation ends.
+
+    Rows of one generation must follow each other. A generation of more than a million rows is cut
+    at a group.
+
+    Raises:
+        InputError: A batch lacks step (or generation), group_id, reward, or any advantage.
+    """
+    held: list[pa.Table] = []
+    rows = 0
+    for batch in batches:
+        table = _table(batch)
+        for start in range(0, table.num_rows, _CHUNK_ROWS):
+            held.append(table.slice(start, _CHUNK_ROWS))
+            rows += held[-1].num_rows
+            if rows >= _CHUNK_ROWS:
+                whole = pa.concat_tables(held, promote_options="default").combine_chunks()
+                cut = _last_boundary(whole)
+                if cut:
+                    yield _chunk(whole.slice(0, cut))
+                    held, rows = [whole.slice(cut)], whole.num_rows - cut
+    if rows:
+        yield _chunk(pa.concat_tables(held, promote_options="default").combine_chunks())
+
+
+def _table(batch: LogBatch) -> pa.Table:
+    if isinstance(batch, pa.RecordBatch):
+        table = pa.Table.from_batches([batch])
+    elif isinstance(batch, pa.Table):
+        table = batch
+    else:
+        table = pa.table({name: _column(values) for name, values in batch.items()})
+    names = set(table.column_names)
+    advantage = next((name for name in _ADVANTAGE if name in names), None)
+    missing = [name for name in ("group_id", "reward") if name not in names]
+    if not names & {"step", "generation"}:
+        missing.append("step")
+    if advantage is None:
+        missing.append("advantage")
+    if missing:
+        raise InputError(
+            f"a log needs the column{'s' * (len(missing) > 1)} {', '.join(missing)}",
+            where="audit of a log",
+            got=", ".join(table.column_names),
+        )
+    if "split" in names:
+        table = table.filter(pc.equal(pc.fill_null(table["split"], "train"), "train"))
+    return _canonical(table, str(advantage))
+
+
+def _column(values: Any) -> Any:
+    return values if isinstance(values, (pa.Array, pa.ChunkedArray)) else pa.array(values)
+
+
+def _canonical(table: pa.Table, advantage: str) -> pa.Table:
+    names = set(table.column_names)
+    step = "step" if "step" in names else "generation"
+    columns = {
+        "step": table[step].cast(pa.int64()),
+        "generation": table["generation" if "generation" in names else step].cast(pa.int64()),
+        "group_id": table["group_id"].cast(pa.string()),
+        "reward": table["reward"].cast(pa.float64()),
+        "advantage": table[advantage].cast(pa.float64()),
+    }
+    if "prompt_id" in names:
+        columns["prompt_id"] = table["prompt_id"].cast(pa.string())
+    for name in ("row", "length"):
+        if name in names:
+            columns[name] = table[name].cast(pa.float64())
+    return pa.table(columns)
+
+
+def _last_boundary(table: pa.Table) -> int:
+    """Rows up to the last change of generation; 0 when the chunk must grow on."""
+    generation = table["generation"].to_numpy()
+    change = np.flatnonzero(np.diff(generation)) + 1
+    if len(change):
+        return int(change[-1])
+    if table.num_rows < _LONGEST_GENERATION:
+        return 0
+    group = table["group_id"].combine_chunks().dictionary_encode().indices.to_numpy()
+    change = np.flatnonzero(np.diff(group)) + 1
+    return int(change[-1]) if len(change) else table.num_rows
+
+
+def _chunk(table: pa.Table) -> Chunk:
+    generation = table["generation"].to_numpy()
+    batch = np.r_[0, np.cumsum(np.diff(generation) != 0)]  # a block logged again is a new batch
+    names, ids = _encode(table["group_id"])
+    span = len(names) + 1
+    keys, group = np.unique(batch * span + ids, return_inverse=True)
+    group_names = names[np.minimum(keys % span, len(names) - 1)]
+    prompt = _encode(table["prompt_id"])[1] if "prompt_id" in table.column_names else None
+    return Chunk(
+        step=table["step"].to_numpy(),
+        generation=generation,
+        batch=batch,
+        group=group,
+        group_key=_hash_text(group_names),
+        prompt=prompt,
+        reward=_floats(table["reward"]),
+        advantage=_floats(table["advantage"]),
+        has_advantage=~table["advantage"].is_null().to_numpy(),
+        row=_optional(table, "row", np.int64),
+        length=_optional(table, "length", np.float64),
+        group_names=group_names,
+    )
+
+
+def _optional(table: pa.Table, name: str, dtype: Any) -> NDArray[Any] | None:
+    if name not in table.column_names or table[name].null_count:
+        return None
+    values: NDArray[Any] = table[name].to_numpy().astype(dtype)
+    return values
+
+
+def _floats(column: pa.ChunkedArray) -> Floats:
+    values: Floats = pc.fill_null(column, float("nan")).to_numpy().astype(np.float64)
+    return values
+
+
+def _encode(column: pa.ChunkedArray) -> tuple[NDArray[Any], Ints]:
+    """Distinct texts and the position of each row's text among them; null is a text of its own."""
+    encoded = pc.fill_null(column, "").combine_chunks().dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks()
+    names = np.asarray(encoded.dictionary.to_numpy(zero_copy_only=False), dtype=str)
+    return names, encoded.indices.to_numpy().astype(np.int64)
+
+
+def _hash_text(names: NDArray[Any]) -> NDArray[np.uint64]:
+    """(P,) 64-bit hashes of texts, computed column by column."""
+    raw = np.char.encode(names, "utf-8")
+    width = -(-max(raw.dtype.itemsize, 1) // 8) * 8
+    words = raw.astype(f"S{width}").view(np.uint64).reshape(len(raw), -1)
+    out = np.full(len(raw), 0x9E3779B97F4A7C15, dtype=np.uint64)
+    for column in words.T:
+        out = mix(out ^ column)
+    return out
+
+
+def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Scramble 64-bit integers (the finaliser of splitmix64)."""
+    out = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    out = (out ^ (out >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return out ^ (out >> np.uint64(31))

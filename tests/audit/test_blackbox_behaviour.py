@@ -1,0 +1,161 @@
+"""Whatever a function does, the audit says so in one line and goes on."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from dissensus.audit.blackbox import identify
+from dissensus.audit.blackbox.report import answer_of
+
+
+def centred(table):
+    return table - table.mean(axis=1, keepdims=True)
+
+
+def codes(function, **options):
+    found = identify(function, **options)
+    return {finding.code for finding in answer_of(found, target="f").findings}
+
+
+def test_a_function_that_always_raises_gives_one_line():
+    found = identify(lambda rewards: 1 / 0)
+    assert found.failures == ("the function raised ZeroDivisionError: division by zero",)
+    assert found.behaviour is None
+    answer = answer_of(found, target="f")
+    assert [f.code for f in answer.findings] == ["LOG630"]
+    assert answer.estimator.numerator is None
+    assert len(answer.unknown) == 2
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (lambda rewards: "no", "not numbers"),
+        (lambda rewards: None, "another shape"),
+        (lambda rewards: rewards[:, :1], "another shape"),
+        (lambda rewards: {"a": 1}, "not numbers"),
+        (lambda rewards: sys.exit(3), "SystemExit"),
+        (lambda rewards: rewards * np.nan, "NaN or infinite"),
+    ],
+    ids=["text", "None", "too few", "dict", "exit", "NaN"],
+)
+def test_unusable_results(function, said):
+    found = identify(function)
+    assert found.behaviour is None
+    assert any(said in line for line in found.failures)
+    assert all("\n" not in line for line in found.failures)
+
+
+def test_a_function_that_does_not_come_back():
+    begun = time.monotonic()
+    found = identify(lambda rewards: time.sleep(1.5), call_limit_s=0.1)
+    assert time.monotonic() - begun < 1.4
+    assert "did not return within 0.1 s" in found.failures[0]
+
+
+def test_a_slow_function_ends_with_its_budget():
+    def slow(rewards):
+        time.sleep(0.02)
+        return centred(rewards)
+
+    found = identify(slow, budget_s=0.3)
+    assert found.fit.candidate.denominator == "none"
+    assert any("time for this function is used up" in line for line in found.failures)
+
+
+def test_output_of_the_function_stays_out_of_the_terminal(capsys):
+    def loud(rewards):
+        print("hello")
+        print("error", file=sys.stderr)
+        return centred(rewards)
+
+    found = identify(loud)
+    assert capsys.readouterr() == ("", "")
+    assert found.printed == found.calls
+
+
+def test_randomness_and_memory_are_told_apart():
+    def noisy(rewards):
+        return centred(rewards) + 0.1 * np.random.randn(*rewards.shape)  # noqa: NPY002
+
+    memory = [0.0]
+
+    def running(rewards):
+        memory[0] = 0.9 * memory[0] + 0.1 * rewards.mean()
+        return rewards - memory[0]
+
+    found = identify(noisy)
+    assert found.chance.is_random
+    assert not found.chance.is_stateful
+    found = identify(running)
+    assert found.chance.is_stateful
+    assert found.running
+    answer = answer_of(found, target="f")
+    assert answer.estimator.numerator == "running"
+    assert "LOG632" in {f.code for f in answer.findings}
+
+
+def test_silent_groups_that_are_left_out_of_the_result():
+    def drops(rewards):
+        return centred(rewards)[np.ptp(rewards, axis=1) > 0]
+
+    answer = answer_of(identify(drops), target="f")
+    assert answer.silent == "drop"
+    assert answer.estimator.denominator == "none"
+
+
+def test_rounding_noise_of_constant_rewards():
+    def small_eps(rewards):
+        table = rewards.astype(np.float32)
+        # Added one after the other, as a loop or a reduction on a device does.
+        mean = np.cumsum(table, axis=1, dtype=np.float32)[:, -1:] / np.float32(table.shape[1])
+        variance = ((table - mean) ** 2).sum(axis=1, keepdims=True) / (table.shape[1] - 1)
+        return (table - mean) / (np.sqrt(variance) + np.float32(1e-9))
+
+    def tested(rewards):
+        return np.where(np.ptp(rewards, axis=1, keepdims=True) > 1e-6, small_eps(rewards), 0.0)
+
+    assert "LOG610" in codes(small_eps)
+    assert "LOG610" not in codes(tested)
+
+
+def test_a_group_of_one_that_gets_its_reward():
+    def grouped(rewards, groups, single):
+        out = np.zeros(len(rewards))
+        for group in np.unique(groups):
+            at = groups == group
+            out[at] = rewards[at] - (rewards[at].mean() if at.sum() > 1 or not single else 0.0)
+        return out
+
+    assert "LOG608" in codes(lambda rewards, ids: grouped(rewards, ids, single=True))
+    assert "LOG608" not in codes(lambda rewards, ids: grouped(rewards, ids, single=False))
+
+
+def test_groups_told_by_position():
+    def by_position(rewards, group_ids):
+        size = int(np.bincount(group_ids)[0])
+        return centred(rewards.reshape(-1, size)).reshape(-1)
+
+    assert "LOG633" in codes(by_position)
+
+
+def test_whitening_that_pushes_silent_groups():
+    def white(rewards):
+        return (rewards - rewards.mean()) / (rewards.std(ddof=1) + 1e-8)
+
+    assert "SIL205" in codes(white)
+    assert "SIL205" not in codes(centred)
+
+
+def test_the_answer_is_plain_json():
+    import json
+
+    answer = answer_of(identify(centred), target="f")
+    document = json.loads(json.dumps(answer.to_json(), allow_nan=False))
+    assert document["kind"] == "function"
+    assert document["estimator"]["numerator"] == "mean"
+    assert document["signature"]["contrast"][4] == pytest.approx(0.25)

@@ -1,0 +1,228 @@
+"""Functions written down here from the papers and frameworks are found for what they are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dissensus.audit.blackbox import identify
+from dissensus.core import advantages
+
+FAST = settings(max_examples=8)
+
+
+def by_group(rewards, groups, rule):
+    """Apply `rule` to the rewards of each group, in whatever order they come."""
+    out = np.zeros(len(rewards))
+    for group in np.unique(groups):
+        out[groups == group] = rule(rewards[groups == group])
+    return out
+
+
+def centred(table):
+    return table - table.mean(axis=1, keepdims=True)
+
+
+def grpo(ddof, eps, dtype=np.float64):
+    def function(rewards):
+        table = rewards.astype(dtype)
+        return centred(table) / (table.std(axis=1, ddof=ddof, keepdims=True) + dtype(eps))
+
+    return function
+
+
+def family(function, **options):
+    found = identify(function, **options)
+    assert found.fit is not None, found.closest
+    candidate = found.fit.candidate
+    return candidate.numerator, candidate.denominator, candidate.ddof, found
+
+
+@FAST
+@given(
+    ddof=st.sampled_from([0, 1]),
+    power=st.floats(-9, -2),
+    dtype=st.sampled_from([np.float64, np.float32]),
+)
+def test_group_std_with_any_eps(ddof, power, dtype):
+    eps = float(dtype(10.0**power))
+    *kind, found = family(grpo(ddof, eps, dtype))
+    assert kind == ["mean", "group_std", ddof]
+    low, high = found.eps
+    assert low <= eps <= high
+    assert high - low <= 1e-4 * eps
+    assert not found.fit.candidate.inside
+    assert found.error < 1e-5
+
+
+@FAST
+@given(ddof=st.sampled_from([0, 1]), power=st.floats(-9, -3))
+def test_eps_inside_the_root_is_told_from_eps_outside(ddof, power):
+    eps = 10.0**power
+
+    def function(rewards):
+        return centred(rewards) / np.sqrt(rewards.var(axis=1, ddof=ddof, keepdims=True) + eps)
+
+    *kind, found = family(function)
+    assert kind == ["mean", "group_std", ddof]
+    assert found.fit.candidate.inside
+    assert found.eps[0] <= eps <= found.eps[1]
+
+
+def test_without_eps_the_interval_starts_at_zero():
+    def function(rewards):
+        std = rewards.std(axis=1, keepdims=True)
+        return np.divide(centred(rewards), std, out=np.zeros_like(rewards), where=std > 0)
+
+    *kind, found = family(function)
+    assert kind == ["mean", "group_std", 0]
+    assert found.eps[0] == 0.0
+    assert found.eps[1] < 1e-15
+
+
+@FAST
+@given(ddof=st.sampled_from([0, 1]), power=st.floats(-8, -3))
+def test_batch_std_raw_and_centred_are_told_apart(ddof, power):
+    eps = 10.0**power
+
+    def raw(rewards):
+        return centred(rewards) / (rewards.std(ddof=ddof) + eps)
+
+    def of_centred(rewards):
+        return centred(rewards) / (centred(rewards).std(ddof=ddof) + eps)
+
+    for function, denominator in ((raw, "batch_std"), (of_centred, "batch_centred_std")):
+        *kind, found = family(function)
+        assert kind == ["mean", denominator, ddof]
+        assert found.eps[0] <= eps <= found.eps[1]
+        assert found.behaviour.leaks > 0.01
+        assert found.signature is None
+
+
+def test_no_division_and_the_leave_one_out_baseline():
+    *kind, found = family(centred)
+    assert kind == ["mean", "none", None]
+    assert found.own == "dr_grpo()"
+    assert "tinker-cookbook" in found.names
+
+    def others(rewards):
+        size = rewards.shape[1]
+        return rewards - (rewards.sum(axis=1, keepdims=True) - rewards) / (size - 1)
+
+    *kind, found = family(others)
+    assert kind == ["leave_one_out", "none", None]
+    assert "verl rloo" in found.names
+
+
+def test_std_of_the_others_leaves_the_lone_correct_rollout_undivided():
+    def function(rewards, groups):
+        def rule(r):
+            out = np.zeros(len(r))
+            for i in range(len(r)):
+                rest = np.delete(r, i)
+                if len(rest):
+                    std = rest.std(ddof=1) if len(rest) > 1 else 0.0
+                    out[i] = (r[i] - rest.mean()) / (std + 1e-6 if std > 0 else 1.0)
+            return out
+
+        return by_group(rewards, groups, rule)
+
+    *kind, found = family(function)
+    assert kind == ["leave_one_out", "leave_one_out_std", 1]
+    assert found.eps[0] <= 1e-6 <= found.eps[1]
+    assert found.signature.positive[1] == pytest.approx(1.0)
+    assert found.names == ("NeMo-RL grpo",)
+
+
+def test_division_by_the_group_mean():
+    def function(rewards):
+        return centred(rewards) / (rewards.mean(axis=1, keepdims=True) + 1e-6)
+
+    *kind, found = family(function)
+    assert kind == ["mean", "group_mean", None]
+    assert found.names == ("SkyRL maxrl",)
+
+
+def test_no_baseline_at_all():
+    *kind, found = family(lambda rewards: rewards.copy())
+    assert kind == ["none", "none", None]
+    assert found.behaviour.silent_alone == 1.0
+    assert found.behaviour.single == "the raw reward"
+
+
+def test_whitening_of_raw_rewards():
+    def function(rewards):
+        return (rewards - rewards.mean()) / (rewards.std(ddof=1) + 1e-5)
+
+    *kind, found = family(function)
+    assert kind == ["none", "batch_std", 1]
+    assert found.fit.candidate.shift
+    assert found.behaviour.silent_beside > 0.1
+
+
+def test_group_normalisation_followed_by_whitening():
+    def function(rewards):
+        a = centred(rewards) / (rewards.std(axis=1, ddof=1, keepdims=True) + 1e-3)
+        return (a - a.mean()) / (a.std(ddof=1) + 1e-8)
+
+    found = identify(function)
+    assert found.fit is None
+    assert "then whitening over rollouts" in found.special.special.name
+    low, high = found.eps
+    assert low <= 1e-3 <= high
+    assert high - low < 1e-6
+
+
+def test_best_minus_second_best():
+    def function(rewards):
+        out = np.zeros_like(rewards)
+        top = np.sort(rewards, axis=1)
+        best = top[:, -1] - top[:, -2]
+        out[np.arange(len(rewards)), rewards.argmax(axis=1)] = best
+        return out / (rewards.std(axis=1, ddof=1, keepdims=True) + 1e-6)
+
+    found = identify(function)
+    assert found.fit is None
+    assert found.special.special.name.startswith("pass@k")
+    assert found.eps[0] <= 1e-6 <= found.eps[1]
+
+
+@pytest.mark.parametrize("name", advantages.names())
+def test_every_estimator_of_this_package_is_found(name):
+    found = identify(advantages.get(name))
+    assert found.own is not None
+    assert found.own.startswith(f"{'grpo' if name == 'dapo' else name}(")
+    assert found.error < 1e-9
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda rewards: np.sign(centred(rewards)),
+        lambda rewards: centred(rewards) ** 3,
+        lambda rewards: np.argsort(np.argsort(rewards, axis=1), axis=1) - 1.5,
+        lambda rewards: rewards - np.median(rewards, axis=1, keepdims=True),
+        lambda rewards: np.clip(grpo(1, 1e-4)(rewards), -0.5, 0.5),
+        lambda rewards: centred(rewards) / (np.abs(centred(rewards)).mean(1, keepdims=True) + 1e-4),
+    ],
+    ids=["sign", "cube", "rank", "median", "clip", "mean deviation"],
+)
+def test_other_rules_are_none_that_is_known(function):
+    found = identify(function)
+    assert found.formula is None
+    assert found.names == ()
+    assert found.closest.share < 0.97
+
+
+def test_a_tolerance_for_silence_is_bracketed():
+    def function(rewards):
+        reach = np.ptp(rewards, axis=1, keepdims=True)
+        return np.where(reach > 1e-4, grpo(1, 1e-6)(rewards), 0.0)
+
+    *kind, found = family(function)
+    assert kind == ["mean", "group_std", 1]
+    low, high = found.zero_below
+    assert low <= 1e-4 <= high
+    assert high < 1e-3

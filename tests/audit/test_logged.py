@@ -1,0 +1,296 @@
+"""Advantages written by known rules are traced back to them; damaged groups are named."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dissensus.audit.logged import audit_log, read_log
+from dissensus.errors import InputError
+
+FAST = settings(max_examples=10)
+
+
+def centred(table):
+    return table - table.mean(axis=1, keepdims=True)
+
+
+def grpo(ddof=1, eps=1e-4):
+    return lambda r: centred(r) / (r.std(axis=1, ddof=ddof, keepdims=True) + r.dtype.type(eps))
+
+
+def log(rule, *, seed=0, steps=24, prompts=12, size=8, dtype=np.float64, first=0, small=0.02):
+    """Columns of a log whose advantages `rule` makes from each step's (P, G) rewards."""
+    rng = np.random.default_rng(seed)
+    out = {k: [] for k in ("step", "generation", "group_id", "prompt_id", "reward", "advantage")}
+    for step in range(first, first + steps):
+        solved = rng.random((prompts, size)) < rng.beta(0.6, 0.6, size=(prompts, 1))
+        rewards = solved.astype(dtype)
+        if step % 2:
+            rewards[: prompts // 2] += (small * rng.random((prompts // 2, size))).astype(dtype)
+        advantages = np.asarray(rule(rewards), dtype=np.float64)
+        out["step"] += [step] * rewards.size
+        out["generation"] += [step] * rewards.size
+        out["group_id"] += np.repeat([f"s{step}-g{i}" for i in range(prompts)], size).tolist()
+        names = [f"p{(step * prompts + i) % 50}" for i in range(prompts)]
+        out["prompt_id"] += np.repeat(names, size).tolist()
+        out["reward"] += rewards.astype(np.float64).ravel().tolist()
+        out["advantage"] += advantages.ravel().tolist()
+    return out
+
+
+def joined(*logs):
+    return {key: [value for part in logs for value in part[key]] for key in logs[0]}
+
+
+def codes(answer):
+    return {finding.code for finding in answer.findings}
+
+
+@FAST
+@given(
+    ddof=st.sampled_from([0, 1]),
+    power=st.floats(-6, -2),
+    dtype=st.sampled_from([np.float64, np.float32]),
+    size=st.integers(3, 12),
+    seed=st.integers(0, 1000),
+)
+def test_the_true_ddof_and_eps_are_found(ddof, power, dtype, size, seed):
+    eps = float(dtype(10.0**power))
+    answer = audit_log([log(grpo(ddof, eps), dtype=dtype, size=size, seed=seed)])
+    facts = answer.estimator
+    assert (facts.numerator, facts.denominator, facts.ddof) == ("mean", "group_std", ddof)
+    low, high = facts.eps
+    assert low <= eps <= high
+    assert answer.extra["closest"]["explained"] == 1.0
+    other = answer.extra["runner_up"]
+    assert other is None or other["explained"] < 0.9
+
+
+RULES = {
+    "mean none": (centred, "mean", "none", None),
+    "rloo": (lambda r: centred(r) * r.shape[1] / (r.shape[1] - 1), "leave_one_out", "none", None),
+    "batch": (lambda r: centred(r) / (r.std(ddof=1) + 1e-4), "mean", "batch_std", 1),
+    "batch centred": (
+        lambda r: centred(r) / (centred(r).std(ddof=1) + 1e-4),
+        "mean",
+        "batch_centred_std",
+        1,
+    ),
+    "raw": (lambda r: r, "none", "none", None),
+    "whitened": (
+        lambda r: (r - r.mean()) / (r.std(ddof=0) + 1e-8),
+        "none",
+        "batch_std",
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_other_rules_are_found_and_grpo_is_rejected(name, dtype):
+    rule, numerator, denominator, ddof = RULES[name]
+    answer = audit_log([log(rule, dtype=dtype)])
+    facts = answer.estimator
+    assert (facts.numerator, facts.denominator, facts.ddof) == (numerator, denominator, ddof)
+    assert answer.extra["closest"]["error"] < 1e-5
+
+
+def test_rounded_numbers_widen_the_interval():
+    columns = log(grpo(1, 1e-4))
+    for name in ("reward", "advantage"):
+        columns[name] = [round(value, 4) for value in columns[name]]
+    answer = audit_log([columns])
+    assert answer.extra["precision"] == "written with 4 decimals"
+    low, high = answer.estimator.eps
+    assert low <= 1e-4 <= high
+    assert answer.estimator.name == "grpo(ddof=1)"  # more than the numbers allow is not said
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        lambda r: np.sign(centred(r)),
+        lambda r: np.random.default_rng(1).normal(size=r.shape),
+        lambda r: centred(r) ** 3,
+    ],
+    ids=["sign", "noise", "cube"],
+)
+def test_an_unknown_rule_stays_unknown(rule):
+    answer = audit_log([log(rule)])
+    assert answer.estimator.numerator is None
+    assert "LOG611" in codes(answer)
+    assert any(text.startswith("estimator") for text in answer.unknown)
+
+
+def test_cutting_into_batches_changes_nothing():
+    table = pa.table(log(grpo()))
+    whole = audit_log([table]).to_json()
+    parts = audit_log(table.to_batches(max_chunksize=37)).to_json()
+    assert whole == parts
+
+
+def test_long_logs_are_read_in_chunks(monkeypatch):
+    from dissensus.audit import logged_rows
+
+    monkeypatch.setattr(logged_rows, "_CHUNK_ROWS", 500)
+    facts = read_log([log(grpo(1, 1e-6), steps=40)])
+    assert len(facts.search.winners) == 1
+    assert facts.search.winners[0].first_step == 0
+    assert facts.search.winners[0].last_step == 39
+    assert facts.counts.rows == 40 * 96
+    assert facts.best.eps[0] <= 1e-6 <= facts.best.eps[1]
+
+
+def test_normalised_in_blocks_smaller_than_the_group():
+    answer = audit_log([log(lambda r: grpo()(r.reshape(-1, 4)).reshape(r.shape))])
+    finding = next(f for f in answer.findings if f.code == "EST112")
+    assert "blocks of 4 consecutive rows" in finding.evidence
+    assert answer.extra["other_grouping"] == "blocks of 4 consecutive rows"
+    assert "EST112" not in codes(audit_log([log(grpo())]))
+
+
+def test_normalised_across_prompts():
+    answer = audit_log([log(lambda r: grpo()(r.reshape(-1, 16)).reshape(r.shape))])
+    finding = next(f for f in answer.findings if f.code == "EST112")
+    assert "blocks of 16 consecutive rows" in finding.evidence
+
+
+def test_a_sampling_that_carries_several_group_ids():
+    columns = log(grpo())
+    columns["group_id"] = [f"{g}-{i // 4}" for i, g in enumerate(columns["group_id"])]
+    answer = audit_log([columns])
+    assert codes(answer) & {"LOG603", "EST112"}
+
+
+def test_groups_that_mix_prompts():
+    columns = log(grpo())
+    assert "LOG602" not in codes(audit_log([columns]))
+    columns["prompt_id"][3] = "another"
+    finding = next(f for f in audit_log([columns]).findings if f.code == "LOG602")
+    assert finding.where.endswith("step 0, group s0-g0")
+
+
+def test_clipped_advantages():
+    answer = audit_log([log(lambda r: np.clip(grpo()(r), -1.5, 1.5))])
+    assert "LOG613" in codes(answer)
+    assert "LOG613" not in codes(audit_log([log(lambda r: np.clip(grpo()(r), -9, 9))]))
+
+
+def test_silent_groups_with_an_advantage():
+    assert not codes(audit_log([log(grpo())]))
+    white = audit_log([log(lambda r: (r - r.mean()) / (r.std(ddof=1) + 1e-8))])
+    assert "SIL205" in codes(white)
+
+    def noisy(r):
+        return grpo()(r) + 0.05 * (np.ptp(r, axis=1, keepdims=True) == 0)
+
+    assert "LOG610" in codes(audit_log([log(noisy)]))
+
+
+def test_a_rule_that_changes_within_the_log():
+    columns = joined(log(grpo()), log(centred, first=24, seed=1))
+    answer = audit_log([columns])
+    finding = next(f for f in answer.findings if f.code == "LOG614")
+    assert finding.where == "log: step 24"
+    assert answer.estimator.denominator is None
+    assert [regime["steps"] for regime in answer.extra["regimes"]] == [[0, 23], [24, 47]]
+
+
+def test_an_eps_that_changes_within_the_log():
+    columns = joined(log(grpo(1, 1e-4)), log(grpo(1, 1e-2), first=24, seed=1))
+    assert "LOG614" in codes(audit_log([columns]))
+
+
+def test_rows_logged_twice_and_advantages_computed_twice():
+    once = log(grpo())
+    assert "LOG605" in codes(audit_log([joined(once, once)]))
+    twice = dict(once, advantage=[2 * a for a in once["advantage"]])
+    assert "LOG615" in codes(audit_log([joined(once, twice)]))
+    numbered = dict(once, row=[i % 96 for i in range(len(once["step"]))])
+    assert "LOG605" not in codes(audit_log([numbered]))
+    numbered["row"][5] = 4
+    assert "LOG605" in codes(audit_log([numbered]))
+
+
+def test_nan_and_missing_values():
+    columns = log(grpo())
+    columns["advantage"][2] = float("nan")
+    columns["advantage"][9] = None
+    columns["reward"][20] = None
+    facts = read_log([columns])
+    assert facts.counts.bad == 1
+    assert facts.counts.unscored == 1
+    assert facts.counts.with_advantage == facts.counts.rows - 1
+    answer = audit_log([columns])
+    assert "LOG609" in codes(answer)
+    assert answer.estimator.denominator == "group_std"
+    assert "LOG617" in codes(answer)  # the group that lost a reward no longer follows the rule
+
+
+def test_sizes_that_vary_and_single_rollouts():
+    columns = log(grpo())
+    extra = {
+        "step": [99] * 3,
+        "generation": [99] * 3,
+        "group_id": ["x", "y", "y"],
+        "prompt_id": ["x", "y", "y"],
+        "reward": [1.0, 1.0, 0.0],
+        "advantage": [1.0, 0.7069, -0.7069],
+    }
+    answer = audit_log([joined(columns, extra)])
+    assert {"LOG604", "LOG608"} <= codes(answer)
+    assert answer.extra["counts"]["sizes"] == [1, 8]
+
+
+def test_split_groups_without_advantage():
+    def masked(r):
+        out = grpo()(r)
+        out[0] = 0.0
+        return out
+
+    answer = audit_log([log(masked)])
+    assert "LOG616" in codes(answer)
+    assert answer.estimator.denominator == "group_std"
+
+
+def test_evaluation_rows_are_left_out():
+    columns = log(grpo())
+    columns["split"] = ["train"] * len(columns["step"])
+    noise = log(lambda r: r * 7, first=50, steps=4)
+    noise["split"] = ["eval"] * len(noise["step"])
+    assert read_log([joined(columns, noise)]).counts.rows == len(columns["step"])
+
+
+def test_a_log_without_advantages_or_columns():
+    columns = log(grpo())
+    columns["advantage"] = pa.nulls(len(columns["step"]), pa.float64())
+    answer = audit_log([columns])
+    assert "LOG620" in codes(answer)
+    assert "estimator: the log has no advantages" in answer.unknown
+    with pytest.raises(InputError, match="columns group_id, advantage"):
+        audit_log([{"step": [0], "reward": [1.0]}])
+    assert audit_log([]).estimator.numerator is None
+
+
+def test_memory_does_not_grow_with_the_log():
+    import tracemalloc
+
+    table = pa.table(log(grpo(), steps=60, prompts=24))
+
+    def endless():
+        for start in range(12):
+            shifted = table.set_column(0, "step", pa.array([start] * table.num_rows))
+            names = pa.array([f"{start}-{g}" for g in table["group_id"].to_pylist()])
+            yield shifted.set_column(2, "group_id", names)
+
+    tracemalloc.start()
+    facts = read_log(endless())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert facts.counts.rows == 12 * 11_520
+    assert peak < 100e6
