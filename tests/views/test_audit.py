@@ -31,6 +31,8 @@ def test_formulas():
     )
     between = EstimatorFacts("x", "mean", "group_std", 1, (1e-7, 1e-6))
     assert equation(between) == "(r − group mean) / (group std, ddof 1, + between 1e-07 and 1e-06)"
+    narrow = EstimatorFacts("x", "mean", "group_std", 1, (0.99999e-6, 1.00001e-6))
+    assert equation(narrow) == "(r − group mean) / (group std, ddof 1, + 1e-06)"
 
 
 def test_one_target_in_full():

@@ -11,6 +11,7 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
 
+from dissensus.audit.numbers import fill
 from dissensus.errors import InputError
 
 __all__ = ["CatalogueEntry", "Finding", "Severity", "catalogue", "entry"]
@@ -80,8 +81,11 @@ class Finding:
         consequence: str | None = None,
         fix: str | None = None,
         severity: Severity | str | None = None,
+        group_size: int | None = None,
     ) -> Finding:
         """Make a finding from its catalogue entry; what is not given is taken from there.
+
+        The catalogue's consequence holds numbers that are computed for `group_size` (8 if None).
 
         Raises:
             InputError: The catalogue has no such code.
@@ -98,7 +102,7 @@ class Finding:
             listed.title,
             where,
             evidence,
-            listed.consequence if consequence is None else consequence,
+            fill(listed.consequence, {}, group_size) if consequence is None else consequence,
             listed.fix if fix is None else fix,
         )
 

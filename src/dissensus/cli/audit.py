@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -26,7 +25,6 @@ _LOG_COLUMNS = (
     "step", "generation", "split", "group_id", "prompt_id", "row", "reward", "advantage_used",
     "length",
 )  # fmt: skip
-_FUNCTION = re.compile(r"[^\s:]+:[A-Za-z_][\w.]*")
 _IN_FULL = 4  # targets; more of them are shown as an overview
 
 
@@ -72,11 +70,13 @@ def audit(  # noqa: PLR0917 — typer makes options of parameters
     you would run.
     """
     single_threaded_algebra()
+    from dissensus.audit.blackbox.target import parse_target
+
     limit = _severity(fail_on)
     answers: list[Answer] = []
     unreadable: list[str] = []
     for target in targets:
-        if not Path(target).exists() and _FUNCTION.fullmatch(target):
+        if not Path(target).exists() and parse_target(target):
             found = _look_at_function(target, adapter)
         elif _is_configuration(target):
             found = _look_at_configurations(Path(target))
@@ -139,9 +139,17 @@ def _look_at_configurations(path: Path) -> _Found:
 
 
 def _look_at_function(target: str, adapter: str | None) -> _Found:
-    from dissensus.audit.blackbox import audit_function
+    from importlib.util import find_spec
 
-    return _Found([audit_function(target, adapter=adapter)], [])
+    from dissensus.audit.blackbox import NUMPY_ADAPTERS
+    from dissensus.audit.blackbox.report import audit_function
+
+    adapters = NUMPY_ADAPTERS
+    if find_spec("torch") is not None:
+        from dissensus.integrations.advantage_functions import ADAPTERS
+
+        adapters = ADAPTERS
+    return _Found([audit_function(target, adapters=adapters, adapter=adapter)], [])
 
 
 def _look_at_log(source: Run | Log) -> _Found:

@@ -118,7 +118,8 @@ def equation(estimator: EstimatorFacts) -> str:
     if estimator.ddof is not None:
         bottom.append(f"ddof {estimator.ddof}")
     if isinstance(estimator.eps, tuple):
-        bottom.append(f"+ between {estimator.eps[0]:.3g} and {estimator.eps[1]:.3g}")
+        low, high = (f"{bound:.3g}" for bound in estimator.eps)
+        bottom.append(f"+ {low}" if low == high else f"+ between {low} and {high}")
     elif estimator.eps is not None:
         bottom.append(f"+ {estimator.eps:g}")
     return f"({top}) / ({', '.join(bottom)})"
