@@ -205,6 +205,7 @@ def test_every_estimator_of_verl():
     ],
     ids=["group", "batch"],
 )
+@pytest.mark.filterwarnings("ignore")
 def test_a_trainer_of_trl(tmp_path, settings, denominator):
     trl = pytest.importorskip("trl", reason="trl is not installed")
     import tiny
@@ -242,6 +243,7 @@ def test_stand_ins_cover_what_adapters_read():
     assert not adapters["areal"].accepts(lambda rewards: rewards)
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_the_log_of_a_run_tells_trls_rule(tmp_path):
     pytest.importorskip("trl", reason="trl is not installed")
     import tiny
@@ -258,6 +260,7 @@ def test_the_log_of_a_run_tells_trls_rule(tmp_path):
         reward_funcs=[tiny.length_reward],
     )
     trainer.train()
+    trainer.recorder.close()
     answer = audit_log(Run(tmp_path / "run").rollouts().to_batches(), target="run")
     facts = answer.estimator
     assert (facts.numerator, facts.denominator, facts.ddof) == ("mean", "group_std", 1)
