@@ -148,14 +148,12 @@ def add_answer(count: Count, settings: Settings, resolve: Callable[[Settings], A
         count.crashes += 1
         print(f"  resolve failed on {settings.target}: {type(error).__name__}: {error}"[:200])
         return
-    estimator = answer["estimator"]
     fields = ("numerator", "denominator", "ddof", "eps")
     count.answers += 1
     count.answer_fields += len(fields)
-    unknown = set(answer.get("unknown") or ())
+    unknown = [str(name) for name in answer["unknown"]]
     count.answer_unknown += sum(
-        estimator.get(field) == "unknown" or any(field in str(name) for name in unknown)
-        for field in fields
+        any(name.startswith(f"estimator.{field}") for name in unknown) for field in fields
     )
 
 

@@ -205,6 +205,7 @@ def test_every_estimator_of_verl():
     ],
     ids=["group", "batch"],
 )
+@pytest.mark.filterwarnings("ignore")
 def test_a_trainer_of_trl(tmp_path, settings, denominator):
     trl = pytest.importorskip("trl", reason="trl is not installed")
     import tiny
@@ -240,3 +241,28 @@ def test_stand_ins_cover_what_adapters_read():
     adapters = {adapter.name: adapter for adapter in ADAPTERS}
     assert not adapters["trl"].accepts(SimpleNamespace())
     assert not adapters["areal"].accepts(lambda rewards: rewards)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_log_of_a_run_tells_trls_rule(tmp_path):
+    pytest.importorskip("trl", reason="trl is not installed")
+    import tiny
+
+    from dissensus import Run
+    from dissensus.audit.logged import audit_log
+    from dissensus.integrations.trl import DisagreementGRPOTrainer
+
+    trainer = tiny.build(
+        DisagreementGRPOTrainer,
+        tmp_path,
+        args={"max_steps": 4},
+        run_dir=tmp_path / "run",
+        reward_funcs=[tiny.length_reward],
+    )
+    trainer.train()
+    trainer.recorder.close()
+    answer = audit_log(Run(tmp_path / "run").rollouts().to_batches(), target="run")
+    facts = answer.estimator
+    assert (facts.numerator, facts.denominator, facts.ddof) == ("mean", "group_std", 1)
+    assert facts.eps[0] <= 1e-4 <= facts.eps[1]
+    assert answer.extra["precision"] == "float32"

@@ -30,7 +30,7 @@ BOMBS = {
     "deep_block.yaml": "- " * 200_000 + "x",
     "deep_indent.yaml": "".join(" " * i + "a:\n" for i in range(900)),
     "own_parent.yaml": "defaults: own_parent.yaml\ngrpo: {}\npolicy: {}\n",
-    "many.yaml": "actor: {kl_ctl: 0}\nrollout: {}\n" + "".join(f"k{i}: 1\n" for i in range(60_000)),
+    "many.yaml": "actor: {kl_ctl: 0}\nrollout: {}\n" + "".join(f"k{i}: 1\n" for i in range(25_000)),
     "endless.yaml": "actor: {kl_ctl: '${a}'}\nrollout: {}\na: ${b}${b}\nb: ${a}${a}\n",
     "wide_interpolation.yaml": "actor: {kl_ctl: 0, x: '" + "${" * 20_000 + "'}\nrollout: {}\n",
     "growing.yaml": "actor: {kl_ctl: '${x20}'}\nrollout: {}\nx0: aaaaaaaa\n"
@@ -57,7 +57,7 @@ BOMBS = {
     "heredoc.sh": "cat <<EOF\n" + VERL * 2_000,
     "pattern.sh": "A=" + "a" * 5_000 + "\nB=${A%%" + "*a" * 50 + "b}" + VERL,
     "case.sh": "A=" + "a" * 5_000 + "\ncase $A in " + "*a" * 60 + "b) B=1;; esac" + VERL,
-    "words.sh": VERL.strip() + " a.b=1" * 50_000,
+    "words.sh": VERL.strip() + " a.b=1" * 15_000,
     "arrays.sh": "A=(" * 20_000 + VERL,
     "backslashes.sh": "\\" * 100_000 + VERL,
     "backticks.sh": "`" * 50_001 + VERL,

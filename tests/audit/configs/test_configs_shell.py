@@ -309,3 +309,26 @@ def test_a_program_that_names_its_configuration_in_a_decorator(tmp_path):
     (settings,) = read(tmp_path, "python3 main_dapo.py algorithm.adv_estimator=grpo\n")
     assert value(settings, "algorithm.filter_groups.enable") is True
     assert settings.missing == ()  # an absent ppo_trainer is the framework's own default
+
+
+def test_a_trl_recipe_below_the_flags(tmp_path):
+    (tmp_path / "recipe.yaml").write_text("num_generations: 8\nscale_rewards: batch\nbeta: 0.1\n")
+    shell, recipe = sorted(
+        read(tmp_path, "accelerate launch trl grpo --config recipe.yaml --beta 0.0\n")
+        + read_settings(tmp_path / "recipe.yaml"),
+        key=lambda item: item.kind,
+    )
+    assert (shell.entry, recipe.kind) == ("GRPOTrainer", "yaml")
+    assert value(shell, "scale_rewards") == "batch"
+    assert shell.find("scale_rewards").where.endswith("recipe.yaml:2")
+    assert value(shell, "beta") == 0.0
+    (gone,) = read(tmp_path, "trl grpo --config gone.yaml --beta 0.0\n")
+    assert gone.find("scale_rewards").missing == ("gone.yaml",)
+
+
+def test_a_prime_rl_launch_with_two_files(tmp_path):
+    (tmp_path / "a.toml").write_text("[orchestrator]\ngroup_size = 8\n")
+    (tmp_path / "b.toml").write_text("[orchestrator]\ngroup_size = 16\n")
+    (settings,) = read(tmp_path, "uv run rl @ a.toml @ b.toml --orchestrator.algo.type max_rl\n")
+    assert value(settings, "orchestrator.group_size") == 16
+    assert value(settings, "orchestrator.algo.type") == "max_rl"

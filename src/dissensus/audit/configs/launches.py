@@ -28,7 +28,6 @@ _OPENRLHF = re.compile(r"openrlhf\.(cli|trainer)\.train_ppo\w*")
 _OPEN_INSTRUCT = re.compile(r"(?:.*[/.])?grpo\w*(?:\.py)?")
 _WRAPPERS = {"mason.py"}
 _SWITCHES = {"--", "--active", "--frozen", "--isolated", "--locked", "--no-project", "--no-sync"}
-_DOTTED = {"verl", "skyrl", "nemo_rl", "areal", "roll", "tinker"}
 _TRL_COMMANDS = {"grpo": "GRPOTrainer", "rloo": "RLOOTrainer"}
 _CONFIG_FLAGS = ("config", "config_file_path", "cfg")
 _NO_VALUES: frozenset[str] = frozenset()

@@ -20,7 +20,6 @@ _ENTRYPOINTS = {
     "pydra.main",
 }
 _MARKERS = {"field", "dataclasses.field", "chz.field", "Field"}
-_FRAMEWORK_CLASS = ("Config", "Arguments")
 
 
 class Classes:

@@ -50,14 +50,22 @@ _OPTIONS = re.compile(r"--[A-Za-z]|[+~]{0,2}[A-Za-z_]\w*(\.\w+)+=")
 
 
 class Command(NamedTuple):
-    """A command with its arguments, and the variables of its environment set before it."""
+    """A command with its arguments after expansion."""
 
     fields: tuple[Field, ...]
     line: int
 
 
 class Followed(NamedTuple):
-    """What a script runs: commands, files by number, and lines that look like lost options."""
+    """What a script runs.
+
+    Args:
+        commands: Its commands, in the order in which they run.
+        files: Files that were followed; `FILE_STEP` tells which of them a line belongs to.
+        written: Texts that it writes, with their line, by the path as written.
+        lost: Line and first word of commands that look like options of the command before.
+        is_complete: It was followed to its end.
+    """
 
     commands: list[Command]
     files: list[Path]

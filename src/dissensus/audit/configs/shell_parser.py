@@ -29,7 +29,6 @@ __all__ = ["parse_shell"]
 
 _ASSIGN = re.compile(r"([A-Za-z_]\w*)(?:\[([^\]]*)\])?(\+?)=")
 _MAX_DEPTH = 60
-_SEPARATORS = {";", "&", ";;", ";&", ";;&"}
 _CLOSERS = {"fi", "done", "esac", "then", "else", "elif", "do", "}"}
 
 

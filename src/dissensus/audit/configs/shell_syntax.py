@@ -6,7 +6,6 @@ is not understood becomes text. Nothing is executed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,7 +27,6 @@ __all__ = [
     "Simple",
     "Word",
     "literal",
-    "walk",
 ]
 
 
@@ -165,33 +163,3 @@ def literal(word: Word) -> str | None:
     if all(part.kind == "literal" for part in word.parts):
         return "".join(part.text for part in word.parts)
     return None
-
-
-def walk(nodes: tuple[Node, ...]) -> Iterator[Simple]:
-    """Yield every simple command below `nodes`, in order."""
-    stack: list[Node] = list(reversed(nodes))
-    while stack:
-        node = stack.pop()
-        if isinstance(node, Simple):
-            yield node
-        else:
-            stack.extend(reversed(_children(node)))
-
-
-def _children(node: Node) -> list[Node]:
-    match node:
-        case AndOr(items):
-            return [item for _, item in items]
-        case Pipe(items):
-            return list(items)
-        case Branch(arms, other):
-            inner = [n for arm in arms for n in (*arm.condition, *arm.body)]
-            return inner + list(other or ())
-        case Loop(condition, body):
-            return [*condition, *body]
-        case Case(_, arms):
-            return [n for _, body in arms for n in body]
-        case For(_, _, body) | Group(body, _) | Function(_, body):
-            return list(body)
-        case _:
-            return []

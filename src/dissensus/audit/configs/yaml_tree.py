@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -42,7 +42,6 @@ class Tree:
     value: Any
     where: str
     missing: tuple[str, ...] = ()
-    children: list[Tree] = field(default_factory=list, repr=False)
 
     def get(self, key: str) -> Tree | None:
         """Return the tree below a dotted key, or None."""
