@@ -91,7 +91,7 @@ def audit_log(
         kind="log",
         framework=framework,
         estimator=_estimator(best),
-        silent="keep" if counts.unanimous_groups else None,
+        silent="keep" if counts.unanimous_groups and counts.with_advantage else None,
         silent_cost=_silent_cost(counts),
         unknown=_unknown(facts),
         findings=findings_of(facts, target),
@@ -183,6 +183,8 @@ def _silent_cost(counts: Counts) -> str | None:
         return None
     share = counts.unanimous_groups / max(counts.groups, 1)
     text = f"{share:.1%} of the groups are unanimous"
+    if not counts.with_advantage:
+        return text
     if counts.largest_silent == 0:
         return f"{text}; they got advantage 0 and stay in the log"
     return f"{text}; the largest |advantage| among them is {counts.largest_silent:.3g}"
@@ -191,14 +193,14 @@ def _silent_cost(counts: Counts) -> str | None:
 def _unknown(facts: LogFacts) -> tuple[str, ...]:
     unknown = []
     if not facts.counts.with_advantage:
-        unknown.append("estimator: the log has no advantages")
+        unknown += ["estimator: the log has no advantages", "silent: the log has no advantages"]
     elif facts.search.rows == 0 or not facts.ranking:
         unknown.append("estimator: no split group in the log")
     elif facts.search.changes():
         unknown.append("estimator: the rule changes within the log")
     elif facts.best is None:
         unknown.append("estimator: no known rule explains the advantages")
-    if not facts.counts.unanimous_groups:
+    if facts.counts.with_advantage and not facts.counts.unanimous_groups:
         unknown.append("silent: the log has no unanimous group")
     return tuple(unknown)
 
