@@ -294,3 +294,15 @@ def test_memory_does_not_grow_with_the_log():
     tracemalloc.stop()
     assert facts.counts.rows == 12 * 11_520
     assert peak < 100e6
+
+
+def test_a_log_of_rewards_says_nothing_about_what_silent_groups_got():
+    rewards, nothing = [1.0, 1.0, 0.0, 1.0], [None] * 4
+    log = {"step": [0] * 4, "group_id": [0, 0, 1, 1], "reward": rewards, "advantage": nothing}
+    answer = audit_log([log])
+    assert answer.silent is None
+    assert answer.silent_cost == "50.0% of the groups are unanimous"
+    assert set(answer.unknown) == {
+        "estimator: the log has no advantages",
+        "silent: the log has no advantages",
+    }
