@@ -20,8 +20,9 @@ from dissensus.readers.sources import Source
 
 __all__ = ["Engine"]
 
-_MEMORY = "512MB"
 _MAX_THREADS = 8
+_BASE_MIB = 224
+_MIB_PER_THREAD = 32  # the buffer of DuckDB's JSON reader
 
 
 class Engine:
@@ -47,14 +48,15 @@ class Engine:
         folder = tempfile.TemporaryDirectory(prefix="dissensus-")
         self._folder = Path(folder.name)
         self._finalizer = weakref.finalize(self, folder.cleanup)
+        threads = min(_MAX_THREADS, os.cpu_count() or 1)
         self.connection: Any = duckdb.connect(
             ":memory:",
             config={
                 "python_enable_replacements": False,
                 "autoinstall_known_extensions": False,
-                "memory_limit": _MEMORY,
+                "memory_limit": f"{_BASE_MIB + threads * _MIB_PER_THREAD}MiB",
                 "temp_directory": str(self._folder / "spill"),
-                "threads": min(_MAX_THREADS, os.cpu_count() or 1),
+                "threads": threads,
             },
         )
         self.reading = self._open()

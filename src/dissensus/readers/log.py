@@ -29,6 +29,7 @@ from dissensus.runs.scan import check_columns, quote
 __all__ = ["Log", "LogAttempt"]
 
 _MAX_VISITS = 100_000_000
+_SORT_MIB = 512
 _MEASURED = ("reward", "correct", "advantage", "length", "truncated", "trained", "policy_version")
 
 
@@ -209,14 +210,19 @@ class Log:
         """
         import pyarrow.parquet as pq
 
-        self._make_groups()
         file = folder / "sorted.parquet"
-        rows = self._rollout_rows([*columns, "row"], "", ordered=False)
-        self._engine.execute(
-            f"""COPY (SELECT * FROM ({rows}) ORDER BY step, generation, split, round,
-                min(row) OVER (PARTITION BY step, generation, split, round, group_id), group_id, row
-            ) TO {quote(str(file))} (FORMAT parquet, ROW_GROUP_SIZE 8192)"""  # noqa: S608
-        )
+
+        def copy() -> None:
+            rows = self._rollout_rows([*columns, "row"], "", ordered=False)
+            self._engine.execute(
+                f"""COPY (SELECT * FROM ({rows})
+                    ORDER BY step, generation, split, round, group_id, row
+                ) TO {quote(str(file))} (FORMAT parquet, ROW_GROUP_SIZE 8192)"""  # noqa: S608
+            )
+
+        # Sorting text takes more than grouping numbers, and nothing else is held meanwhile.
+        self._engine.execute(f"SET memory_limit='{_SORT_MIB}MiB'")
+        self._engine.run(copy)
         yield from pq.ParquetFile(file).iter_batches(4096)
 
     def sql(self, query: str) -> pa.Table:
