@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -28,10 +29,14 @@ def folder(tmp_path_factory) -> Path:
     return path
 
 
-def call(*arguments, **options):
-    command = [*COMMAND, *map(str, arguments)]
+def call(*arguments, **environment):
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=120, check=False, **options
+        [*COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, **environment},
     )
 
 
@@ -144,7 +149,7 @@ def test_a_reader_that_closes_the_pipe_is_no_error(folder):
 
 
 def test_a_terminal_without_utf8_is_no_error(folder):
-    done = call("report", folder, env={"PYTHONIOENCODING": "ascii", "PATH": ""})
+    done = call("report", folder, PYTHONIOENCODING="ascii")
     assert done.returncode == 0
     assert "Unanimous groups" in done.stdout
 

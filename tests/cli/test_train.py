@@ -21,7 +21,7 @@ from dissensus.views.live import TrainProgress, TrainState
 def fake_training(
     asked: list, *, interrupted: bool = False, heldout: float = 0.25, heldout_every: int = 3
 ):
-    def train(settings, on_event=None):
+    def train(settings, on_event=None, on_stage=None):
         asked.append(settings)
         print("a framework prints")
         record_run(Path(settings.run), generations=4, heldout_every=heldout_every)
@@ -149,7 +149,9 @@ def draw(progress: TrainProgress, width: int) -> str:
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_the_live_view_fits_and_says_what_is_known(width):
     progress = TrainProgress("grpo\x1b[31m", 60)
-    assert "loading the model" in draw(progress, width)
+    assert ", starting" in draw(progress, width)
+    progress.begin("loading")
+    assert ", loading" in draw(progress, width)
     for step in range(30):
         progress.add(
             TrainState(
@@ -168,3 +170,6 @@ def test_the_live_view_fits_and_says_what_is_known(width):
     assert "31 %" in text
     assert "all-correct" not in text
     assert "29 of 60" in text
+    assert "left" in text
+    progress.begin("measuring")
+    assert ", measuring" in draw(progress, width)

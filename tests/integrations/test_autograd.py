@@ -66,15 +66,17 @@ def tokens():
     return autograd.RolloutTokens(prompt, prompt_mask, ids, mask)
 
 
-def test_log_likelihoods_are_those_of_the_model_read_token_by_token(llama, tokens):
-    got = autograd.completion_log_likelihoods(llama, tokens).detach()
+@pytest.mark.parametrize("positions", ["rotary", "absolute"])
+def test_log_likelihoods_are_those_of_the_model_read_token_by_token(request, tokens, positions):
+    model = request.getfixturevalue("llama" if positions == "rotary" else "model")
+    got = autograd.completion_log_likelihoods(model, tokens).detach()
     for i in range(8):
         read = tokens.prompt_ids[i][tokens.prompt_mask[i].bool()].tolist()
         for t in range(5):
             if not tokens.completion_mask[i, t]:
                 assert got[i, t] == 0
                 continue
-            logits = llama(input_ids=torch.tensor([read])).logits[0, -1].detach()
+            logits = model(input_ids=torch.tensor([read])).logits[0, -1].detach()
             token = int(tokens.completion_ids[i, t])
             exact = logits[token] - torch.logsumexp(logits, 0)
             assert got[i, t].item() == pytest.approx(exact.item(), abs=1e-5)
@@ -154,6 +156,9 @@ def test_a_subset_of_parameters(model, tokens):
 def test_bad_input_is_one_line(model, tokens):
     calls = [
         lambda: autograd.RolloutTokens.from_trl({"prompt_ids": tokens.prompt_ids}),
+        lambda: autograd.RolloutTokens.from_trl(
+            {**tokens._asdict(), "tool_mask": torch.zeros_like(tokens.completion_mask)}
+        ),
         lambda: autograd.length_weights(tokens.completion_mask, "words"),
         lambda: autograd.length_weights(tokens.completion_mask, 0.0),
         lambda: autograd.policy_update(model, tokens, np.zeros(3)),
@@ -171,4 +176,33 @@ def test_bad_input_is_one_line(model, tokens):
 
 
 def test_trl_inputs_are_recognised(tokens):
-    assert autograd.RolloutTokens.from_trl({**tokens._asdict(), "advantages": 1}) == tokens
+    # A tool mask says nothing about padding: TRL fills it with 1, another trainer with 0.
+    for tool_mask in (torch.ones_like(tokens.completion_mask), tokens.completion_mask):
+        inputs = {**tokens._asdict(), "tool_mask": tool_mask, "advantages": 1}
+        assert autograd.RolloutTokens.from_trl(inputs) == tokens
+
+
+def test_an_adapter_and_a_model_without_positions(model, llama, tokens):
+    class Adapter(torch.nn.Module):
+        def __init__(self, base):
+            super().__init__()
+            self.base = base
+
+        def get_base_model(self):
+            return self.base
+
+        def forward(self, **inputs):
+            return self.base(**inputs)
+
+    class Plain(torch.nn.Module):
+        def __init__(self, base):
+            super().__init__()
+            self.base = base
+
+        def forward(self, input_ids, attention_mask):
+            return self.base(input_ids=input_ids, attention_mask=attention_mask)
+
+    for wrapped, base in [(Adapter(model), model), (Plain(llama), llama)]:
+        expected = autograd.completion_log_likelihoods(base, tokens)
+        got = autograd.completion_log_likelihoods(wrapped, tokens)
+        assert torch.allclose(got, expected, atol=1e-5)

@@ -139,6 +139,36 @@ def test_evaluation_batches_are_groups_of_num_generations_eval(tmp_path):
     assert "eval_disagreement/effective_rollout_frac" not in metrics
 
 
+def test_every_evaluation_set_is_a_split_with_its_own_metrics(tmp_path):
+    trainer = tiny.build(
+        DisagreementGRPOTrainer,
+        tmp_path,
+        args={"eval_strategy": "steps", "eval_steps": 1, "max_steps": 1},
+        eval_dataset={"math": tiny.dataset(2), "code": tiny.dataset(3)},
+        reward_funcs=tiny.length_reward,
+    )
+    trainer.train()
+    trainer.predict(tiny.dataset(4))
+    trainer.evaluate(tiny.dataset(1), None, "test")
+    trainer.evaluate(tiny.dataset(5), metric_key_prefix="train")
+    run = run_of(trainer)
+    groups = run.groups().to_pandas().groupby("split")
+    expected = {"train": 2, "eval_math": 2, "eval_code": 3, "test": 4 + 1, "eval_train": 5}
+    assert groups.size().to_dict() == expected
+    assert groups.trained.sum()[lambda trained: trained > 0].to_dict() == {"train": 8}
+    evaluated = {"eval_math": 2, "eval_code": 3, "test": 1, "eval_train": 5}
+    logged = [row for row in trainer.state.log_history if "eval_reward" in row]
+    for (split, size), row in zip(evaluated.items(), logged, strict=True):
+        mean_std = groups.get_group(split)["std"].tail(size).mean()
+        assert row["eval_disagreement/group_std_mean"] == pytest.approx(mean_std)
+        (recorded,) = run.scalars("disagreement/group_std_mean", split)["value"].to_pylist()
+        assert recorded == pytest.approx(mean_std)
+    for split in ("eval_math", "eval_code", "test"):
+        names = run.scalars(split=split)["name"].to_pylist()
+        assert {"loss", "reward", "runtime"} <= set(names)
+        assert not any(name.startswith(("eval", "test")) for name in names)
+
+
 @pytest.mark.parametrize("scale", ["group", "batch"])
 def test_metrics_are_those_of_the_recorded_groups(tmp_path, scale):
     trainer = tiny.build(

@@ -9,10 +9,13 @@ from datasets import IterableDataset
 from trl import GRPOTrainer
 
 from dissensus import Run
-from dissensus.errors import UnsupportedError
+from dissensus.core.advantages import AdvantageEstimator
+from dissensus.errors import RunError, UnsupportedError
 from dissensus.integrations.trl import DisagreementGRPOTrainer, DisagreementMixin
 from dissensus.integrations.trl.merging import merge_outputs
+from dissensus.integrations.trl.metrics import MetricWindow
 from dissensus.integrations.trl.prompt_stream import PromptStream
+from dissensus.runs.rows import prompt_id
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -119,7 +122,7 @@ def test_it_falls_back_and_says_why_once(tmp_path, caplog):
     assert groups[groups["round"] > 0].trained.sum() == 0
     said = [r.message for r in caplog.records if "silent groups stay" in r.message]
     assert len(said) == 1
-    assert "max_resample=2" in said[0]
+    assert "max_resample=2 rounds did not find enough (4 all correct)" in said[0]
     assert all(torch.isfinite(p).all() for p in trainer.model.parameters())
 
 
@@ -132,6 +135,51 @@ def test_a_small_data_set_runs_out(tmp_path, caplog):
     groups = run.groups().to_pandas()
     assert groups[groups.step == 0].prompt_id.nunique() == 6
     assert any("no other prompts" in record.message for record in caplog.records)
+
+
+def test_refilling_ends_when_nothing_is_scored(tmp_path, caplog):
+    """A reward function that fails after the first round: more rounds would spend rollouts only."""
+    calls = []
+
+    def failing(completions, **_):
+        calls.append(len(completions))
+        if len(calls) > 1:
+            return [None] * len(completions)
+        # One group of each kind: all wrong, unscored, split, silent only for want of a second one.
+        return [0.0] * 4 + [None] * 4 + [1.0, 0.0, 0.0, 0.0] + [None, None, None, 1.0]
+
+    _, run = train(tmp_path, failing, args={"max_steps": 2}, train_dataset=tiny.dataset(64))
+    groups = run.groups().to_pandas()
+    assert groups.groupby("step")["round"].max().tolist() == [1, 1]
+    assert groups[groups.trained > 0]["round"].max() == 0
+    said = [r.message for r in caplog.records if "silent groups stay" in r.message]
+    assert len(said) == 1
+    reason = "scored no rollout of a refill round"
+    assert f"{reason} (1 unscored, 1 all wrong, 1 all correct)" in said[0]
+
+
+def test_the_reasons_for_silent_groups_are_said_apart(tmp_path, caplog):
+    """First the rounds run out, then the scores."""
+
+    def reward(completions, trainer_state, **_):
+        return [1.0 if trainer_state.global_step == 0 else None] * len(completions)
+
+    train(tmp_path, reward, max_resample=1, train_dataset=tiny.dataset(64))
+    said = [r.message for r in caplog.records if "silent groups stay" in r.message]
+    assert len(said) == 2
+    assert "did not find enough (4 all correct)" in said[0]
+    assert "scored no rollout of a refill round (4 unscored)" in said[1]
+
+
+def test_contrast_counts_what_the_final_batch_makes_of_its_groups(tmp_path):
+    """With a batch rule the advantages of a group depend on the groups it is trained beside."""
+    trainer, run = train(tmp_path, estimator="lite_ppo", args={"max_steps": 3})
+    groups = run.groups().to_pandas()
+    assert set(groups["round"]) > {0}
+    for step, row in enumerate(r for r in trainer.state.log_history if "reward" in r):
+        mine = groups[groups.step == step]
+        contrast = 1000 * mine[mine.trained > 0].contrast.sum() / mine.rollouts.sum()
+        assert row["disagreement/contrast_per_1000_rollouts"] == pytest.approx(contrast)
 
 
 def test_a_batch_rule_runs_on_the_final_batch(tmp_path):
@@ -162,8 +210,6 @@ def test_resume_is_a_new_attempt_and_the_stream_goes_on(tmp_path):
 
 
 def test_estimator_memory_is_saved_and_restored(tmp_path):
-    from dissensus.core.advantages import AdvantageEstimator
-
     def counting(groups, context):
         context.state["calls"] = context.state.get("calls", 0) + 1
         return groups.centered
@@ -183,6 +229,62 @@ def test_estimator_memory_is_saved_and_restored(tmp_path):
     assert int(second._dissensus.state["calls"]) == 3
 
 
+def test_a_state_that_cannot_be_read_stops_only_who_needs_it(tmp_path, caplog):
+    args = {"max_steps": 2, "save_strategy": "steps", "save_steps": 1}
+    train(tmp_path, args=args)
+    checkpoint = tmp_path / "checkpoint-1"
+    (checkpoint / "dissensus_state.json").write_text('{"estimator": ')
+    with pytest.raises(RunError, match=r"dissensus_state\.json.*delete"):
+        train(tmp_path, args=args, resume=str(checkpoint))
+    plain = tiny.build(DisagreementGRPOTrainer, tmp_path, args=args)
+    plain.train(resume_from_checkpoint=str(checkpoint))
+    assert plain.state.global_step == 2
+    (checkpoint / "dissensus_state.json").unlink()
+    rule = AdvantageEstimator("plain", lambda groups, _: groups.centered, needs=("state",))
+    for estimator in ("dr_grpo", rule):
+        caplog.clear()
+        again = tiny.build(DisagreementGRPOTrainer, tmp_path, args=args, estimator=estimator)
+        again.train(resume_from_checkpoint=str(checkpoint))
+        assert ("has no dissensus_state.json" in caplog.text) == (estimator is rule)
+
+
+def test_a_memory_that_json_cannot_hold_does_not_stop_training(tmp_path):
+    def rule(groups, context):
+        context.state["odd"] = object()
+        return groups.centered
+
+    trainer = tiny.build(
+        DisagreementGRPOTrainer,
+        tmp_path,
+        args={"save_strategy": "steps", "save_steps": 1},
+        estimator=AdvantageEstimator("odd", rule, scope="history", needs=("state",)),
+    )
+    trainer.train()
+    assert trainer._dissensus.writer.failures == {"save dissensus_state.json": 2}
+
+
+def test_refills_have_the_ids_of_the_first_round_without_unused_columns(tmp_path):
+    def reward(completions, **columns):
+        assert "answer" not in columns
+        return [1.0] * len(completions)
+
+    _, run = train(
+        tmp_path, reward, args={"remove_unused_columns": True}, train_dataset=tiny.dataset(6)
+    )
+    assert run.groups(split="train")["prompt_id"].to_pandas().nunique() == 6
+    assert set(run.groups()["round"].to_pylist()) > {0}
+
+
+@pytest.mark.parametrize("silent", ["keep", "resample"])
+def test_metrics_that_fail_do_not_stop_a_training_with_an_estimator(tmp_path, silent, monkeypatch):
+    monkeypatch.setattr(MetricWindow, "add", lambda *_, **__: 1 / 0)
+    trainer = tiny.build(DisagreementGRPOTrainer, tmp_path, estimator="dr_grpo", silent=silent)
+    trainer.train()
+    assert trainer._dissensus.writer.failures == {"measure": 2}
+    trainer.recorder.close()
+    assert set(Run(tmp_path / "dissensus").groups()["step"].to_pylist()) == {0, 1}
+
+
 def test_prompt_stream_visits_every_row_once_an_epoch():
     rows = [{"prompt": str(i)} for i in range(5)]
     stream = PromptStream(rows, seed=1)
@@ -193,6 +295,18 @@ def test_prompt_stream_visits_every_row_once_an_epoch():
     other = PromptStream(rows, seed=9)
     other.load_state_dict(stream.state_dict())
     assert other.draw(3, without=set()) == stream.draw(3, without=set())
+
+
+@pytest.mark.parametrize("position", range(10))
+def test_prompt_stream_finds_every_row_that_is_left(position):
+    """The next epoch has another order, so one pass from the middle can miss the rows left."""
+    rows = [{"prompt": str(i)} for i in range(10)]
+    for seed in range(30):
+        stream = PromptStream(rows, seed=seed)
+        stream.draw(position, without=set())
+        taken = {prompt_id(row) for row in rows[:8]}
+        found = [row["prompt"] for row in stream.draw(3, without=taken)]
+        assert sorted(found) == ["8", "9"]
 
 
 def batch(prompt, completion, value):

@@ -7,6 +7,7 @@ import tiny
 from trl import GRPOTrainer
 
 from dissensus import Recorder, Run
+from dissensus.errors import InputError
 from dissensus.integrations.trl import DisagreementGRPOTrainer, RecordingCallback, open_recorder
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -77,6 +78,64 @@ def test_wrapped_functions_record_the_groups_the_subclass_records(tmp_path, rewa
     assert {"loss", "reward", "learning_rate"} <= scalars
 
 
+def test_the_step_is_known_where_reward_functions_are_not_told(tmp_path):
+    """As TRL before it handed its state to reward functions."""
+
+    def untold(wrapped):
+        return lambda trainer_state, **given: wrapped(**given)
+
+    found = []
+    for name, change in [("told", lambda wrapped: wrapped), ("untold", untold)]:
+        with Recorder(tmp_path / name) as recorder:
+            tiny.build(
+                GRPOTrainer,
+                tmp_path,
+                args={**ARGS, "reward_weights": [1.0]},
+                reward_funcs=[change(recorder.wrap_reward(tiny.even_digits))],
+                callbacks=[RecordingCallback(recorder)],
+                eval_dataset=tiny.dataset(3),
+            ).train()
+        groups = Run(tmp_path / name).groups(columns=["split", "step", "epoch"])
+        found.append(groups.to_pylist())
+    assert found[0] == found[1]
+    steps = {(g["split"], g["step"]) for g in found[1]}
+    assert steps == {("train", 0), ("train", 2), ("eval", 2), ("eval", 4)}
+
+
+def test_none_and_infinite_rewards_are_unscored_in_both(tmp_path):
+    """Of each group one rollout has no score, one an infinite total, one half of its scores."""
+
+    def first(completions, **_):
+        return [None, float("-inf"), 1.0, 0.0] * (len(completions) // 4)
+
+    def second(completions, **_):
+        return [None, float("inf"), None, 0.5] * (len(completions) // 4)
+
+    args = {"max_steps": 1, "reward_weights": [1.0, 2.0]}
+    rewards = [first, second]
+    trainer = tiny.build(DisagreementGRPOTrainer, tmp_path / "a", args=args, reward_funcs=rewards)
+    trainer.train()
+    trainer.recorder.close()
+    assert trainer._dissensus.writer.failures == {}
+    with Recorder(tmp_path / "b" / "run", strict=True) as recorder:
+        plain = tiny.build(
+            GRPOTrainer,
+            tmp_path / "b",
+            args=args,
+            reward_funcs=[recorder.wrap_reward(fn) for fn in rewards],
+            callbacks=[RecordingCallback(recorder)],
+        )
+        plain.train()
+    for run in (Run(tmp_path / "a" / "dissensus"), Run(tmp_path / "b" / "run")):
+        for group in run.groups().to_pylist():
+            assert (group["rollouts"], group["size"]) == (4, 2)
+            assert (group["min"], group["max"], group["std"]) == (1.0, 1.0, 0.0)
+        rows = run.rollouts().to_pylist()
+        assert [row["reward"] for row in rows] == [None, None, 1.0, 1.0] * 2
+        scores = [tuple(dict(row["rewards_by_function"]).values()) for row in rows]
+        assert scores == [(None, None), (None, None), (1.0, None), (0.0, 0.5)] * 2
+
+
 def test_it_leaves_the_reward_function_as_it_was(tmp_path):
     recorder = Recorder(tmp_path)
     wrapped = recorder.wrap_reward(tiny.even_digits)
@@ -105,6 +164,14 @@ def test_a_broken_recording_leaves_the_rewards_alone(tmp_path, caplog):
     assert wrapped(nothing="known") == [1.0, 2.0]
     assert sum("could not be recorded" in r.message for r in caplog.records) == 1
     recorder.close()
+
+
+def test_a_recorder_of_another_process_is_refused(tmp_path):
+    with Recorder(tmp_path / "run", world_size=2) as recorder:
+        for more in ({"callbacks": [RecordingCallback(recorder)]}, {"recorder": recorder}):
+            cls = DisagreementGRPOTrainer if "recorder" in more else GRPOTrainer
+            with pytest.raises(InputError, match="open_recorder"):
+                tiny.build(cls, tmp_path, **more)
 
 
 def test_open_recorder_needs_no_second_process(tmp_path):

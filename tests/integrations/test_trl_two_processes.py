@@ -9,12 +9,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import tiny
 
 from dissensus import Run
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def folder(tmp_path_factory):
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=840,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
@@ -76,6 +77,13 @@ def test_wrapped_reward_functions_record_the_same_groups(folder):
     assert set(ranks["rank"]) == {0, 1}
 
 
+def test_a_rank_that_cannot_write_does_not_stop_the_others(folder):
+    run = Run(folder / "alone" / "dissensus")
+    assert [a.attempt for a in run.attempts] == [1, 2]
+    assert run.groups(split="train").num_rows == 4
+    assert set(run.rollouts()["rank"].to_pylist()) == {0}
+
+
 def test_masked_gradients_average_to_trls(folder):
     errors = json.loads((folder / "report.json").read_text())["gradients"]
     assert set(errors) == {"grpo", "bnpo", "dapo"}
@@ -94,6 +102,13 @@ def test_refills_and_resume_on_two_ranks(folder):
     assert [a.attempt for a in run.attempts] == [1, 2]
     assert groups.attempt.tolist() == [1 if s < 2 else 2 for s in groups.step]
     assert set(groups["round"]) > {0}
+    # Steps 2 and 3 were done twice: uninterrupted by attempt 1, from the checkpoint by attempt 2.
+    path = folder / "resample" / "dissensus" / "groups" / "attempt=1"
+    first = pq.read_table(path).to_pandas().sort_values(["generation", "group_id"])
+    again = groups[groups.attempt == 2].sort_values(["generation", "group_id"])
+    columns = ["step", "round", "prompt_id", "mean", "length_mean", "trained"]
+    whole = first[first.step >= 2][columns].to_numpy().tolist()
+    assert again[columns].to_numpy().tolist() == whole
     trained = groups[groups.trained > 0]
     assert trained.groupby("step").trained.sum().tolist() == [8] * 4
     for _, mine in groups.groupby("step"):

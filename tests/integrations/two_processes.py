@@ -7,21 +7,28 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import warnings
 from pathlib import Path
+from unittest import mock
 
+import pytest
 import tiny
 import torch
 from accelerate.utils import gather_object
 from trl import GRPOTrainer
 
-from dissensus.errors import UnsupportedError
+from dissensus import Recorder
+from dissensus.errors import InputError, UnsupportedError
 from dissensus.integrations.trl import (
     DisagreementGRPOTrainer,
     DisagreementMixin,
     RecordingCallback,
     open_recorder,
+    recording,
+    sampling,
+    session,
 )
 
 warnings.simplefilter("ignore")
@@ -67,6 +74,38 @@ def straddling_groups():
     assert gather_object([shards]) == [[1, 0], [1, 1]]
     ours.recorder.close()
     return {"rank": rank}
+
+
+def one_rank_without_a_recorder():
+    """Rank 1 cannot write: both train on, evaluate, and train again, and rank 0 records."""
+    trainer = tiny.build(
+        DisagreementGRPOTrainer,
+        FOLDER / "alone",
+        args={"eval_strategy": "steps", "eval_steps": 1, "max_steps": 1},
+        eval_dataset=tiny.dataset(2),
+    )
+    rank = trainer.accelerator.process_index
+    broken = mock.Mock(side_effect=OSError("no space")) if rank else recording.Recorder
+    with mock.patch.object(recording, "Recorder", broken):
+        trainer.train()
+        trainer.train()
+    failures = gather_object([dict(trainer._dissensus.writer.failures)])
+    assert failures == [{}, {"open": 2}], failures
+    if trainer.recorder is not None:
+        trainer.recorder.close()
+
+
+def one_rank_that_cannot_read_its_rows():
+    """Both hear of it: recording goes on without, an estimator cannot."""
+    rank = int(os.environ["RANK"])
+    broken = mock.Mock(side_effect=KeyError("advantages")) if rank else sampling._own
+    with mock.patch.object(sampling, "_own", broken):
+        trainer = tiny.build(DisagreementGRPOTrainer, FOLDER / "unread")
+        trainer.train()
+        assert trainer._dissensus.writer.failures == {"measure": 2}
+        trainer = tiny.build(DisagreementGRPOTrainer, FOLDER / "unread", estimator="dr_grpo")
+        with pytest.raises(RuntimeError, match="KeyError"):
+            trainer.train()
 
 
 class Kept(GRPOTrainer):
@@ -148,7 +187,8 @@ def unequal_lengths():
 
 
 def resampling(resume=None):
-    """Refills on both ranks, and a second attempt from the checkpoint."""
+    """Refills on both ranks, and a second attempt from a checkpoint that rank 1 does not see."""
+    own = session._content if os.environ["RANK"] == "0" else lambda _: None
     trainer = tiny.build(
         DisagreementGRPOTrainer,
         FOLDER / "resample",
@@ -157,7 +197,8 @@ def resampling(resume=None):
         train_dataset=tiny.dataset(40),
         silent="resample",
     )  # fmt: skip
-    trainer.train(resume_from_checkpoint=resume)
+    with mock.patch.object(session, "_content", own):
+        trainer.train(resume_from_checkpoint=resume)
     everyone = gather_object([weights(trainer).sum().item()])
     assert everyone[0] == everyone[1], "the ranks have other weights"
     trainer.recorder.close()
@@ -176,14 +217,27 @@ def refusal():
     raise AssertionError("straddling groups were not refused")
 
 
+def refused_recorders():
+    """A plain Recorder in every process would be two runs, or write the rows of the other rank."""
+    tiny.config(FOLDER / "own")
+    with Recorder(FOLDER / "own" / os.environ["RANK"]) as recorder:
+        with pytest.raises(InputError, match="open_recorder"):
+            tiny.build(GRPOTrainer, FOLDER, callbacks=[RecordingCallback(recorder)])
+        with pytest.raises(InputError, match="open_recorder"):
+            tiny.build(DisagreementGRPOTrainer, FOLDER, recorder=recorder)
+
+
 def main():
     logging.getLogger("dissensus").setLevel(logging.ERROR)
     tiny.model()  # once there are two processes, only the first one saves
     report = {"straddling": straddling_groups(), "gradients": masked_gradients()}
+    one_rank_without_a_recorder()
+    one_rank_that_cannot_read_its_rows()
     unequal_lengths()
     resampling()
     resampling(resume=str(FOLDER / "resample" / "checkpoint-2"))
     report["refusal"] = refusal()
+    refused_recorders()
     if report["straddling"]["rank"] == 0:
         (FOLDER / "report.json").write_text(json.dumps(report))
     torch.distributed.destroy_process_group()

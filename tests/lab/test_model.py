@@ -79,12 +79,15 @@ def test_the_lab_is_cheap_to_import():
 
 
 def test_solve_rates_fill_the_range(model):
-    problems = make_problems("heldout", 120, seed=11)
-    drawn = sample_completions(model, build_tokenizer(), problems, 16, seed=0)
+    # The number of threads changes the last bits of the logits, and so the samples. Over eight
+    # sampling seeds 63 to 76 prompts were never solved, 6 to 18 always, 155 to 161 in between, and
+    # a fifth of the range held at least 12; the limits lie more than three deviations below.
+    problems = make_problems("heldout", 240, seed=11)
+    drawn = sample_completions(model, build_tokenizer(), problems, 8, seed=0)
     rates = drawn.correct.mean(axis=1)
-    assert (rates == 0).mean() >= 0.05
-    assert (rates == 1).mean() >= 0.02
-    assert ((rates > 0.1) & (rates < 0.9)).mean() >= 0.25
+    assert (rates == 0).sum() >= 40
+    assert (rates == 1).sum() >= 1
+    assert ((rates > 0.1) & (rates < 0.9)).sum() >= 120
     assert (np.histogram(rates, bins=5, range=(0, 1))[0] > 0).all()
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from dissensus.errors import InputError
+from dissensus.lab import training
 from dissensus.lab.model import load_model
-from dissensus.lab.training import TrainSettings, train
+from dissensus.lab.training import TrainSettings, make_run_dir, train
 from dissensus.runs import Run
 
 TINY = {
@@ -30,10 +34,11 @@ TINY = {
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    events = []
+    """The result, what was told in order (events and stages), and the run's folder."""
+    told = []
     run = tmp_path_factory.mktemp("lab") / "run"
     settings = TrainSettings(run=run, snapshot_steps=(0, 2), **TINY)
-    return train(settings, events.append), events, run
+    return train(settings, told.append, told.append), told, run
 
 
 def test_the_result_counts_what_was_done(trained):
@@ -73,7 +78,8 @@ def test_recorded_heldout_rates_are_the_reported_ones(trained):
 
 
 def test_events_tell_every_step(trained):
-    _, events, _ = trained
+    _, told, _ = trained
+    events = [each for each in told if not isinstance(each, str)]
     assert [(e.step, e.total) for e in events] == [(0, 2), (1, 2), (2, 2)]
     assert events[0].reward is None
     assert events[0].heldout_is_new
@@ -82,6 +88,59 @@ def test_events_tell_every_step(trained):
     assert {"unanimous_frac", "all_wrong_frac", "effective_rollout_frac"} <= set(events[1].metrics)
     assert events[2].remaining_s < events[1].remaining_s
     assert np.all(np.diff([e.elapsed_s for e in events]) >= 0)
+
+
+def test_stages_tell_what_is_no_step(trained):
+    _, told, _ = trained
+    measuring = "measuring held-out prompts"
+    before = ["loading", measuring, "building the trainer"]
+    assert [each if isinstance(each, str) else each.step for each in told] == [
+        *before, 0, 1, 2, measuring
+    ]  # fmt: skip
+
+
+def test_seconds_count_from_the_call(tmp_path, monkeypatch):
+    clock = SimpleNamespace(now=5.0, monotonic=lambda: clock.now, strftime=time.strftime)
+    quiet = training.quiet_frameworks
+
+    @contextlib.contextmanager
+    def slow_imports():
+        clock.now += 30.0
+        with quiet():
+            yield
+
+    monkeypatch.setattr(training, "time", clock)
+    monkeypatch.setattr(training, "quiet_frameworks", slow_imports)
+    result = train(TrainSettings(run=tmp_path / "run", **{**TINY, "steps": 1}))
+    assert result.seconds == 30.0
+
+
+def test_the_run_names_its_estimator_with_parameters_and_knows_nothing_of_no_group(tmp_path):
+    def interrupt(event):
+        raise KeyboardInterrupt
+
+    settings = TrainSettings(
+        run=tmp_path / "run", estimator="grpo", estimator_parameters={"ddof": 1}, **TINY
+    )
+    result = train(settings, interrupt)
+    assert Run(tmp_path / "run").info["metadata"]["estimator"] == "grpo(ddof=1, eps=0.0)"
+    assert result.unanimous == {"total": None, "all_wrong": None, "all_correct": None}
+
+
+@pytest.mark.parametrize("wrong", [{"train_prompts": 20_000}, {"estimator": "nope"}])
+def test_a_refused_training_leaves_no_folder(tmp_path, wrong):
+    with pytest.raises(InputError):
+        train(TrainSettings(run=tmp_path / "run", **{**TINY, **wrong}))
+    assert not (tmp_path / "run").exists()
+
+
+def test_trainings_of_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(time, "strftime", lambda _: "20260101-000000")
+    names = [make_run_dir(7).name for _ in range(3)]
+    first = "lab-20260101-000000-seed7"
+    assert names == [first, f"{first}-2", f"{first}-3"]
+    assert all((tmp_path / "runs" / name).is_dir() for name in names)
 
 
 def test_snapshots_hold_the_weights_of_their_step(trained):

@@ -10,7 +10,7 @@ import pytest
 from batches import batch, plain_duckdb, record_steps
 
 from dissensus.errors import InputError, RunError
-from dissensus.runs import Recorder, Run, attempts
+from dissensus.runs import Recorder, Run, attempts, compact
 
 
 def test_a_restart_supersedes_later_steps_of_every_earlier_attempt(tmp_path):
@@ -26,6 +26,51 @@ def test_a_restart_supersedes_later_steps_of_every_earlier_attempt(tmp_path):
         f"SELECT count(DISTINCT generation) FROM read_parquet('{tmp_path}/groups/*/*/*.parquet')"  # noqa: S608
     )
     assert raw.fetchone() == (12,)
+
+
+@pytest.mark.parametrize("is_compact", [False, True])
+def test_the_evaluation_of_the_weights_that_training_goes_on_from_counts(tmp_path, is_compact):
+    def evaluate(recorder, step):
+        recorder.record(**batch(step, split="held-out", prompts=["asked"] * 4))
+        recorder.scalars(step=step, values={"accuracy": step}, split="held-out")
+
+    with Recorder(tmp_path, strict=True) as recorder:
+        for step in range(4):
+            evaluate(recorder, step)
+            recorder.record(**batch(step))
+            recorder.scalars(step=step, values={"loss": step})
+    with Recorder(tmp_path, 2, strict=True) as recorder:
+        recorder.record(**batch(2))
+        evaluate(recorder, 3)
+    if is_compact:
+        compact(tmp_path, grace_s=0)
+    run = Run(tmp_path)
+    query = "SELECT split, attempt, step FROM {} GROUP BY ALL ORDER BY ALL"
+    kept = [("held-out", 1, 0), ("held-out", 1, 1), ("held-out", 1, 2), ("held-out", 2, 3)]
+    trained = [("train", 1, 0), ("train", 1, 1), ("train", 2, 2)]
+    views = plain_duckdb(tmp_path)
+    readers = (
+        lambda query: [tuple(row.values()) for row in run.sql(query).to_pylist()],
+        lambda query: views.execute(query).fetchall(),
+    )
+    for read in readers:
+        assert read(query.format("groups")) == kept + trained
+        assert read(query.format("rollouts")) == kept + trained
+        assert read(query.format("scalars")) == kept + trained[:2]
+        assert read("SELECT split, step, groups FROM steps ORDER BY ALL") == [
+            (split, step, 2) for split, _, step in kept + trained
+        ]
+    assert run.steps(split="held-out")["step"].to_pylist() == [0, 1, 2, 3]
+    assert set(run.by_prompt(split="held-out")["groups"].to_pylist()) == {4}
+
+
+def test_a_restart_at_the_beginning_supersedes_every_evaluation(tmp_path):
+    with Recorder(tmp_path) as recorder:
+        recorder.record(**batch(0, split="held-out", prompts=["asked"] * 4))
+    Recorder(tmp_path, 0).close()
+    run = Run(tmp_path)
+    assert run.groups().num_rows == run.prompts().num_rows == 0
+    assert plain_duckdb(tmp_path).execute("SELECT count(*) FROM prompts").fetchone() == (0,)
 
 
 def test_generation_numbers_go_on_over_attempts(tmp_path):

@@ -6,6 +6,7 @@ from batches import batch
 
 from dissensus import RewardGroups
 from dissensus.runs import Recorder, Run
+from dissensus.runs.rows import as_text
 from dissensus.runs.text_budget import choose_groups
 
 
@@ -147,3 +148,13 @@ def test_unknown_correctness_is_null_everywhere(tmp_path):
     assert Run(tmp_path).rollouts()["correct"].null_count == 4
     step = Run(tmp_path).steps().to_pylist()[0]
     assert step["solve_rate"] is step["all_wrong"] is None
+
+
+def test_every_value_has_a_text():
+    inside_itself = []
+    inside_itself.append(inside_itself)
+    assert as_text(inside_itself) == "<list>"
+    assert as_text({("a", "b"): 1}) == "<dict>"
+    assert as_text([{"role": "user", "content": object()}]) == (
+        '[{"role": "user", "content": "<object>"}]'
+    )

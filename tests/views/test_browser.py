@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ FLAGS = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
+    "--disable-dev-shm-usage",  # /dev/shm is small in a container
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
@@ -29,8 +31,14 @@ FLAGS = (
 )
 
 
+WAIT_S = 10.0
+
+
 class Listener:
-    """A proxy that answers nothing and remembers who asked."""
+    """A proxy that answers nothing and remembers who asked.
+
+    Each connection has its own thread: one that says nothing must not hold up the others.
+    """
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -44,12 +52,21 @@ class Listener:
                 connection, _ = self._socket.accept()
             except OSError:
                 return
-            with connection:
-                connection.settimeout(2)
-                try:
-                    self.asked.append(connection.recv(2000).decode("latin-1").split("\r\n")[0])
-                except OSError:
-                    self.asked.append("?")
+            threading.Thread(target=self._hear, args=[connection], daemon=True).start()
+
+    def _hear(self, connection: socket.socket) -> None:
+        with connection:
+            connection.settimeout(WAIT_S)
+            try:
+                self.asked.append(connection.recv(2000).decode("latin-1").split("\r\n")[0])
+            except OSError:
+                self.asked.append("?")
+
+    def wait_for(self, text: str) -> None:
+        """Wait until somebody asked for it: the browser may be done before we have heard it."""
+        deadline = time.monotonic() + WAIT_S
+        while time.monotonic() < deadline and not any(text in line for line in self.asked):
+            time.sleep(0.05)
 
     def close(self) -> None:
         self._socket.close()
@@ -71,7 +88,7 @@ def page(tmp_path_factory, hostile_page) -> Path:
     return path
 
 
-def visit(browser, page, profile, *flags):
+def visit(browser, page, profile, *flags, expects=None):
     listener = Listener()
     try:
         done = subprocess.run(
@@ -90,6 +107,8 @@ def visit(browser, page, profile, *flags):
             timeout=120,
             check=True,
         )
+        if expects is not None:
+            listener.wait_for(expects)
     finally:
         listener.close()
     console = re.findall(r"CONSOLE.*", done.stderr)
@@ -118,7 +137,7 @@ def test_the_probe_sees_a_request_and_a_script_that_is_not_ours(browser, tmp_pat
         f"<script>document.documentElement.dataset.{MARK}=1;console.error('x')</script>"
         '<img src="http://example.test/x">'
     )
-    dom, console, asked = visit(browser, page, tmp_path / "profile")
+    dom, console, asked = visit(browser, page, tmp_path / "profile", expects="example.test")
     assert f"data-{MARK}" in dom
     assert console
     assert [line for line in asked if "example.test" in line]

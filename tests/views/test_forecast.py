@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from dissensus import Recorder, Run
 from dissensus.core import laws
 from dissensus.views.distributions import (
     heldout_curve,
@@ -16,7 +17,9 @@ from dissensus.views.distributions import (
 )
 from dissensus.views.forecast import forecast_unanimous
 from dissensus.views.mass import mass_by_difficulty
+from dissensus.views.panels import run_panels
 from dissensus.views.snapshot import Snapshot
+from dissensus.views.summary import summarise_run
 
 from .synthetic import record_run
 from .test_summary import record
@@ -129,6 +132,51 @@ def test_solve_rates_over_time_pool_the_rollouts_of_a_prompt(tmp_path):
     named = [{heat.labels[i] for i in np.flatnonzero(column)} for column in columns]
     assert set().union(*named) <= {"0 %", "20–40 %", "40–60 %", "60–80 %", "100 %"}
     assert columns.sum(axis=1) == pytest.approx(1.0)
+
+
+def test_outcomes_stand_at_the_middle_of_their_stretch(tmp_path):
+    # 80 steps in 40 columns of two; one outcome is met at odd steps only.
+    groups = [group(f"p{i}", step, 1) for step in range(80) for i in range(2)]
+    groups += [group("q", step, 2) for step in range(1, 80, 2)]
+    heat = outcomes_over_time(Snapshot(record(tmp_path, groups)))
+    assert heat.steps == [2 * i + 0.5 for i in range(40)]
+
+
+def test_the_generations_of_a_step_are_one_column(tmp_path):
+    # Ten generations in two steps, which ntile over generations would make ten columns of.
+    with Recorder(tmp_path) as recorder:
+        for i in range(10):
+            recorder.record(
+                step=i // 5, round=i % 5, group_ids=[i, i], prompt_ids=[i, i], rewards=[1.0, i % 2]
+            )
+    source = Snapshot(Run(tmp_path))
+    heat = outcomes_over_time(source)
+    assert heat.steps == [0.0, 1.0]
+    assert heat.counted == [5, 5]
+    assert heat.shares[1] == pytest.approx([0.6, 0.4])
+    assert heat.shares[2] == pytest.approx([0.4, 0.6])
+    assert solve_rates_over_time(source).steps == [0.0, 1.0]
+
+
+def test_all_wrong_is_not_called_unanimous_where_rewards_are_graded(tmp_path):
+    # Correct from .5: one group is unanimous, of the others one is all wrong and one all correct.
+    rewards = {"a": [0.0, 0.2], "b": [1.0, 1.2], "c": [0.0, 1.0], "d": [0.0, 0.0]}
+    groups = [(prompt, step, values) for step in range(3) for prompt, values in rewards.items()]
+    source = Snapshot(record(tmp_path, groups, correct=0.5))
+    summary = summarise_run(source)
+    assert summary.train.unanimous == 0.25
+    assert summary.train.all_wrong == 0.25
+    assert summary.train.solve_rate == 3 / 8
+    assert forecast_unanimous(source) is None
+    mass = mass_by_difficulty(source)
+    assert mass.is_graded
+    assert mass.used is None
+    # Of each two bins of 20 %: a and d are never solved, c half the time, b always; σ is half the
+    # difference of the two rewards.
+    assert mass.grpo == pytest.approx([0.1 / 0.7, 0, 0.5 / 0.7, 0, 0.1 / 0.7])
+    notes = {panel.name: panel.note for panel in run_panels(source, summary)}
+    assert "rewards differ among wrong (or correct) rollouts" in notes["unanimous"]
+    assert "rewards differ among wrong (or correct) rollouts" in notes["mass"]
 
 
 def test_heldout_curve_by_hand(tmp_path):

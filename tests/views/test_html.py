@@ -14,6 +14,7 @@ from dissensus import Recorder, Run
 from dissensus.views.examples import split_groups
 from dissensus.views.html import report_page
 from dissensus.views.panels import run_panels
+from dissensus.views.prompts import extreme_prompts
 from dissensus.views.snapshot import Snapshot
 from dissensus.views.summary import summarise_run
 
@@ -139,6 +140,35 @@ def test_pages_of_runs_with_little_in_them(tmp_path):
     assert "visited twice" in report_page(one)
     numbers = record_run(tmp_path / "bare", generations=2, texts=None, advantages=False)
     assert "no completion of a split group has been recorded" in report_page(numbers)
+
+
+def test_an_empty_run_is_not_told_about_its_reward_values(tmp_path):
+    Recorder(tmp_path).close()
+    source = Snapshot(Run(tmp_path))
+    for panel in run_panels(source, summarise_run(source)):
+        assert panel.figure is None
+        assert "recorded yet" in panel.absent
+        assert "two values" not in panel.absent
+
+
+def test_what_was_cut_is_counted_on_the_whole_text(tmp_path):
+    with Recorder(tmp_path) as recorder:
+        for step in range(2):
+            recorder.record(
+                step=step,
+                group_ids=[0, 0, 1, 1],
+                prompt_ids=[0, 0, 1, 1],
+                rewards=[1.0, 0.0, 0.0, 0.0],
+                prompts=["x" * 50_000] * 4,
+                references=["y" * 5_000] * 4,
+                completions=["z" * 50_000] * 4,
+            )
+    source = Snapshot(Run(tmp_path))
+    example = split_groups(source)[0]
+    assert example.prompt == "x" * 1200 + " … (48,800 more characters)"
+    assert example.reference == "y" * 1200 + " … (3,800 more characters)"
+    (never,) = extreme_prompts(source, solved=False)
+    assert never.prompt == "x" * 400 + " … (49,600 more characters)"
 
 
 def test_examples_are_split_and_of_different_prompts(tmp_path):

@@ -30,9 +30,11 @@ def grpo(rewards: list[float]) -> list[float]:
     return [0.0 if std == 0 else (r - mean) / std for r in rewards]
 
 
-def record(folder: Path, groups=GROUPS, *, heldout=(), trained=None, advantages=True) -> Run:
+def record(
+    folder: Path, groups=GROUPS, *, heldout=(), trained=None, advantages=True, correct=None
+) -> Run:
     """One generation per split and step; `trained` is one bool per training group."""
-    with Recorder(folder, metadata={"estimator": "grpo"}) as recorder:
+    with Recorder(folder, metadata={"estimator": "grpo"}, correct=correct) as recorder:
         for split, found in (("eval", heldout), ("train", groups)):
             for step in sorted({each[1] for each in found}):
                 here = [(i, *each) for i, each in enumerate(found) if each[1] == step]
@@ -96,7 +98,7 @@ def test_the_json_is_one_document_with_the_promised_keys(summary):
     assert document["format"] == "dissensus"
 
 
-def test_prompts_that_never_split(summary):
+def test_prompts_never_or_always_solved(summary):
     # b cost 4 of 16 rollouts in one visit; no prompt was always solved (a split at step 0).
     assert summary.never_solved.prompts == 1
     assert summary.never_solved.rollout_frac == 0.25
@@ -133,6 +135,90 @@ def test_unknown_advantages_are_null_and_never_zero(tmp_path):
     assert found["unanimous"]["total"] == 0.5
 
 
+def test_a_trained_group_without_rewards_leaves_the_contrast_known(tmp_path):
+    # W = Cov(±1, correct) = 1/2 in one group of two; the other one has no covariance. R = 4.
+    with Recorder(tmp_path) as recorder:
+        recorder.record(
+            step=0,
+            group_ids=[0, 0, 1, 1],
+            prompt_ids=[0, 0, 1, 1],
+            rewards=[1.0, 0.0, math.nan, math.nan],
+            advantages_used=[1.0, -1.0, 0.0, 0.0],
+        )
+    found = summarise_run(Run(tmp_path))
+    assert found.train.contrast_per_1000_rollouts == pytest.approx(1000 * 0.5 / 4)
+    assert found.train.unscored_rollouts == 2
+    (advice,) = [each.text for each in advise(found) if each.about == "unscored"]
+    assert advice.startswith("2 rollouts (50 %) came without a reward (None, NaN or infinite)")
+
+
+def test_contrast_is_unknown_where_correctness_is_known_of_some_groups_only(tmp_path):
+    # Of a single value, 10, nobody knows whether it is correct; of 10 and 0 everybody does.
+    found = summarise_run(record(tmp_path, [("a", 0, [10.0, 10.0]), ("a", 1, [10.0, 0.0])]))
+    assert found.train.contrast_per_1000_rollouts is None
+    # All unknown: W is the covariance with the reward in every group, here √2/3 of 3 rollouts.
+    found = summarise_run(record(tmp_path / "graded", [("a", 0, [0.0, 1.0, 2.0])]))
+    expected = 1000 * math.sqrt(2 / 3) / 3
+    assert found.train.contrast_per_1000_rollouts == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [
+        ([("a", 0, [10.0, 10.0]), ("a", 1, [10.0, 0.0])], "no second reward value"),
+        ([("a", 0, [10.0, 10.0]), ("b", 0, [10.0, 10.0])], "no second reward value"),
+        ([("a", 0, [0.0, 0.5, 1.0])], "more than two values"),
+        (
+            [("a", 0, [2.0, 2.0]), ("b", 0, [3.0, 3.0]), ("c", 0, [4.0, 4.0])],
+            "more than two values",
+        ),
+    ],
+)
+def test_it_is_said_why_correctness_is_unknown(tmp_path, groups, said):
+    found = summarise_run(record(tmp_path, groups))
+    assert said in found.correct_unknown
+    (advice,) = [each.text for each in advise(found) if each.about == "correct_unknown"]
+    assert said in advice
+
+
+def test_first_and_last_evaluation_are_of_one_split(tmp_path):
+    # "hard" was evaluated twice, "easy" three times, "also" as often: the first of them by name.
+    with Recorder(tmp_path) as recorder:
+        for split, scores in {
+            "hard": {0: 0.0, 9: 0.0},
+            "easy": {1: 1.0, 2: 1.0, 5: 1.0},
+            "also": {2: 0.0, 3: 1.0, 4: 0.5},
+        }.items():
+            for step, rate in scores.items():
+                recorder.record(
+                    step=step,
+                    split=split,
+                    group_ids=[f"{split}{step}"] * 2,
+                    prompt_ids=[split] * 2,
+                    rewards=[float(rate > 0), float(rate > 0.5)],
+                )
+    found = summarise_run(Run(tmp_path))
+    heldout = found.to_json()["heldout"]
+    assert heldout["splits"] == ["also", "easy", "hard"]
+    assert (heldout["split"], heldout["evaluations"]) == ("also", 3)
+    assert (heldout["first"]["step"], heldout["first"]["solve_rate"]) == (2, 0.0)
+    assert (heldout["last"]["step"], heldout["last"]["solve_rate"]) == (4, 0.5)
+    assert heldout["rollouts"] == 16
+    (advice,) = [each.text for each in advise(found) if each.about == "heldout"]
+    assert advice.startswith("Held-out solve rate of also: 0 % at step 2, 50 % at step 4")
+
+
+def test_what_the_heartbeat_says_cannot_steer_a_terminal(tmp_path):
+    run = record(tmp_path)
+    path = tmp_path / "heartbeat.json"
+    beat = json.loads(path.read_text())
+    hostile = {"state": "\x1b[2Jgone\x07", "dropped": {"\x1b]0;title\x07te\u202exts": 3}}
+    path.write_text(json.dumps(beat | hostile))
+    found = summarise_run(run)
+    assert found.state == "gone␇"
+    assert found.dropped == {"te⟨202E⟩xts": 3}
+
+
 def test_a_run_without_groups(tmp_path):
     Recorder(tmp_path).close()
     found = summarise_run(Run(tmp_path))
@@ -158,7 +244,7 @@ def test_a_change_within_its_error_is_no_trend(tmp_path):
     assert not [a for a in advise(summarise_run(record(tmp_path, groups))) if a.about == "trend"]
 
 
-def test_advice_names_prompts_that_never_split_in_three_visits(tmp_path):
+def test_advice_names_prompts_never_solved_in_three_visits(tmp_path):
     groups = [("dead", step, [0.0, 0.0]) for step in range(3)]
     groups += [("live", step, [1.0, 0.0]) for step in range(3)]
     texts = [each.text for each in advise(summarise_run(record(tmp_path, groups)))]

@@ -69,7 +69,7 @@ def report(  # noqa: PLR0917 — typer makes options of parameters
 
 
 def print_summary(snapshot: Snapshot, summary: RunSummary) -> None:
-    """Print a run's summary and the prompts that cost most without ever splitting.
+    """Print a run's summary and the never or always solved prompts that cost most.
 
     Args:
         snapshot: The run.

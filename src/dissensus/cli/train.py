@@ -155,12 +155,14 @@ def _run(settings: TrainSettings, *, quiet: bool) -> TrainResult:
         # A framework that prints must not get between the caller and the one JSON document.
         with contextlib.redirect_stdout(sys.stderr):
             return run_training(settings)
-    with _live_view(settings) as on_event:
-        return run_training(settings, on_event)
+    with _live_view(settings) as (on_event, on_stage):
+        return run_training(settings, on_event, on_stage)
 
 
 @contextlib.contextmanager
-def _live_view(settings: TrainSettings) -> Iterator[Callable[[TrainEvent], None]]:
+def _live_view(
+    settings: TrainSettings,
+) -> Iterator[tuple[Callable[[TrainEvent], None], Callable[[str], None]]]:
     from rich.live import Live
 
     from dissensus.views.live import TrainProgress, TrainState
@@ -183,12 +185,14 @@ def _live_view(settings: TrainSettings) -> Iterator[Callable[[TrainEvent], None]
             )
             live.refresh()
 
-        yield on_event
+        yield on_event, progress.begin
 
 
 def _title(settings: TrainSettings) -> str:
+    estimator = settings.make_estimator()
+    name = "grpo as TRL computes it" if estimator is None else repr(estimator)
     return (
-        f"{settings.estimator or 'grpo as TRL computes it'}, silent groups: {settings.silent}, "
+        f"{name}, silent groups: {settings.silent}, "
         f"{settings.prompts_per_step} prompts × {settings.group_size} rollouts a step, "
         f"seed {settings.seed}"
     )

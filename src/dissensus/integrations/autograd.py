@@ -7,6 +7,7 @@ model.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -54,11 +55,19 @@ class RolloutTokens(NamedTuple):
         """The four tensors out of what TRL's trainer feeds its loss.
 
         Raises:
-            InputError: One of them is missing.
+            InputError: One of them is missing, or TRL's loss leaves out tokens that the model
+                reads: tool output, or groups that `silent="mask"` took out.
         """
         missing = [name for name in cls._fields if name not in inputs]
         if missing:
             raise InputError("these inputs are not TRL's", got=missing[0], where="from_trl")
+        tool_mask = inputs.get("tool_mask")
+        if tool_mask is not None and bool((inputs["completion_mask"] > tool_mask).any()):
+            raise InputError(
+                "tool_mask has zeros, and scores here are over every completion token",
+                where="from_trl",
+                hint="take a batch without tools, from before silent groups are masked",
+            )
         return cls(*(inputs[name] for name in cls._fields))
 
     def rows(self, index: Any) -> RolloutTokens:
@@ -71,6 +80,8 @@ def completion_log_likelihoods(model: nn.Module, tokens: RolloutTokens) -> Tenso
 
         log πθ(y_it | x_i, y_i,<t)          at temperature 1
 
+    Positions count from the first token of a prompt, as in generation, not from its padding.
+
     Raises:
         InputError: Tensors of shapes that do not belong together.
     """
@@ -78,7 +89,7 @@ def completion_log_likelihoods(model: nn.Module, tokens: RolloutTokens) -> Tenso
     _check(tokens)
     ids = torch.cat([tokens.prompt_ids, tokens.completion_ids], dim=1)
     mask = torch.cat([tokens.prompt_mask, tokens.completion_mask], dim=1)
-    logits = model(input_ids=ids, attention_mask=mask).logits
+    logits = model(input_ids=ids, attention_mask=mask, **_positions(model, mask)).logits
     width = tokens.completion_ids.shape[1]
     likelihoods = torch.log_softmax(logits[:, -width - 1 : -1], dim=-1)
     picked: Tensor = likelihoods.gather(2, tokens.completion_ids.unsqueeze(2)).squeeze(2)
@@ -86,7 +97,7 @@ def completion_log_likelihoods(model: nn.Module, tokens: RolloutTokens) -> Tenso
 
 
 def length_weights(completion_mask: Tensor, length: Length) -> Tensor:
-    """(N,) factor on each score that makes (1/N) Σ A_i s_i the update of a loss.
+    """(N,) factor, on the CPU, on each score that makes (1/N) Σ A_i s_i the update of a loss.
 
     | length       | factor          | loss (TRL's name)                   |
     |--------------|-----------------|-------------------------------------|
@@ -99,7 +110,7 @@ def length_weights(completion_mask: Tensor, length: Length) -> Tensor:
         InputError: Another word, or a number that is not finite and above 0.
     """
     torch = require("torch", "lab")
-    count = completion_mask.sum(dim=1).double()
+    count = completion_mask.sum(dim=1).cpu().double()  # not every device has float64
     weights: Tensor
     if length == "none":
         weights = torch.ones_like(count)
@@ -185,9 +196,8 @@ def rollout_scores(
 
 def score_gram(scores: Tensor) -> FloatArray:
     """K_ij = ⟨s_i, s_j⟩ as (N, N) float64, for `dissensus.core.anatomy`."""
-    torch = require("torch", "lab")
-    wide = scores.detach().to(torch.float64)
-    return np.asarray((wide @ wide.T).cpu().numpy(), dtype=np.float64)
+    wide = scores.detach().cpu().double()  # not every device has float64
+    return np.asarray((wide @ wide.T).numpy(), dtype=np.float64)
 
 
 def policy_update(
@@ -226,9 +236,17 @@ def policy_update(
             got=np.shape(advantages),
         )
     likelihoods = completion_log_likelihoods(model, tokens).sum(dim=1)
-    a = torch.tensor(np.array(advantages, dtype=np.float64), device=likelihoods.device)
-    weights = (a * length_weights(tokens.completion_mask, length)).to(likelihoods.dtype)
+    a = torch.tensor(np.array(advantages, dtype=np.float64))
+    weights = (a * length_weights(tokens.completion_mask, length)).to(likelihoods)
     return -gradient(-(weights * likelihoods).mean(), model, select=select)
+
+
+def _positions(model: nn.Module, mask: Tensor) -> dict[str, Tensor]:
+    """`position_ids` of padded rows, for models that take them."""
+    forward = getattr(model, "get_base_model", lambda: model)().forward  # beneath an adapter
+    if "position_ids" not in inspect.signature(forward).parameters:
+        return {}
+    return {"position_ids": (mask.long().cumsum(dim=1) - 1).clamp(min=0)}
 
 
 def _as_constant(length: object) -> float:

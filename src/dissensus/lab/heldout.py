@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dissensus.lab.evaluation import Samples, SolveRate, sample_completions, solve_rate
-from dissensus.lab.settings import TrainSettings
-from dissensus.lab.tasks import make_problems
+from dissensus.lab.tasks import Problem
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
@@ -19,12 +19,18 @@ if TYPE_CHECKING:
 
 __all__ = ["HeldoutCheck"]
 
-_PROBLEMS_SEED = 20_000  # the same held-out prompts whatever the training seed
 _NOTHING_YET = SolveRate(float("nan"), float("nan"))
 
 
 class HeldoutCheck:
     """Samples the held-out prompts and records them with ``split="eval"``.
+
+    Args:
+        model: What is trained.
+        tokenizer: Its tokenizer.
+        recorder: Of the run.
+        problems: (P,) held-out prompts.
+        seed: Of the sampling.
 
     Attributes:
         first: The solve rate of the first check, before training; NaN before it.
@@ -40,17 +46,12 @@ class HeldoutCheck:
         model: LlamaForCausalLM,
         tokenizer: PreTrainedTokenizerFast,
         recorder: Recorder,
-        settings: TrainSettings,
+        problems: Sequence[Problem],
+        *,
+        seed: int,
     ) -> None:
         self._model, self._tokenizer, self._recorder = model, tokenizer, recorder
-        self._seed = settings.seed
-        self._problems = make_problems(
-            "heldout",
-            settings.heldout_prompts,
-            seed=_PROBLEMS_SEED,
-            families=settings.families,
-            levels=settings.levels,
-        )
+        self._problems, self._seed = problems, seed
         self.first = self.latest = _NOTHING_YET
         self.first_rates: NDArray[np.float64] = np.empty(0)
         self.latest_rates: NDArray[np.float64] = np.empty(0)

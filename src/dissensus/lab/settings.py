@@ -6,12 +6,15 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from dissensus.errors import InputError
 from dissensus.lab.tasks import FAMILIES, LEVELS
+
+if TYPE_CHECKING:
+    from dissensus.core.advantages import AdvantageEstimator
 
 __all__ = ["TrainEvent", "TrainResult", "TrainSettings"]
 
@@ -81,6 +84,18 @@ class TrainSettings:
                 got=(self.train_prompts, self.prompts_per_step),
             )
 
+    def make_estimator(self) -> AdvantageEstimator | None:
+        """The advantage estimator that is asked for; None leaves TRL's own advantages.
+
+        Raises:
+            InputError: There is no such estimator, or it does not take these parameters.
+        """
+        from dissensus.core import advantages
+
+        if self.estimator is None:
+            return None
+        return advantages.get(self.estimator, **self.estimator_parameters)
+
 
 @dataclass(frozen=True)
 class TrainEvent:
@@ -118,12 +133,13 @@ class TrainResult:
         steps: Optimiser steps done.
         rollouts: Training rollouts generated, the discarded ones included.
         trained_rollouts: Training rollouts that reached the optimiser.
-        seconds: Wall clock, held-out checks included.
+        seconds: Wall clock from the call on, imports and held-out checks included.
         heldout_before: Held-out solve rate before training.
         heldout_after: The same after it, or the latest one when interrupted.
         heldout_before_standard_error: Over prompts.
         heldout_after_standard_error: Over prompts.
-        unanimous: Fractions `total`, `all_wrong`, `all_correct` of the training groups.
+        unanimous: Fractions `total`, `all_wrong`, `all_correct` of the training groups; None where
+            there is no group.
         interrupted: Whether it was stopped before its last step.
         heldout_rates_before: (P,) solve rate of each held-out prompt; not in the JSON.
         heldout_rates_after: (P,) the same after training.
@@ -138,7 +154,7 @@ class TrainResult:
     heldout_after: float
     heldout_before_standard_error: float
     heldout_after_standard_error: float
-    unanimous: Mapping[str, float]
+    unanimous: Mapping[str, float | None]
     interrupted: bool
     heldout_rates_before: np.ndarray[Any, Any] = field(repr=False, compare=False)
     heldout_rates_after: np.ndarray[Any, Any] = field(repr=False, compare=False)

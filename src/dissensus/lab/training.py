@@ -19,25 +19,43 @@ from dissensus.lab.quiet import quiet_frameworks
 from dissensus.lab.settings import TrainEvent, TrainResult, TrainSettings
 from dissensus.lab.tasks import (
     MAX_COMPLETION_CHARS,
+    Problem,
+    Split,
     exact_match_reward,
     make_problems,
     to_dataset,
 )
 from dissensus.lab.tokenizer import build_tokenizer
 
-__all__ = ["TrainEvent", "TrainResult", "TrainSettings", "default_run_dir", "train"]
+__all__ = ["TrainEvent", "TrainResult", "TrainSettings", "make_run_dir", "train"]
 
 _PREFIX = "disagreement/"
 _CORRECT_FROM = 0.5  # between the two values of the reward
+_HELDOUT_SEED = 20_000  # the same held-out prompts whatever the training seed
+_MEASURING = "measuring held-out prompts"
 
 
-def default_run_dir(seed: int) -> Path:
-    """A folder under `runs/` in the working folder, named by the time."""
-    return Path("runs") / f"lab-{time.strftime('%Y%m%d-%H%M%S')}-seed{seed}"
+def make_run_dir(seed: int) -> Path:
+    """Make a new folder under `runs/` in the working folder, named by the time.
+
+    A name that another training took in the same second gets a number.
+    """
+    name = f"lab-{time.strftime('%Y%m%d-%H%M%S')}-seed{seed}"
+    number = 1
+    while True:
+        path = Path("runs") / (name if number == 1 else f"{name}-{number}")
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        else:
+            return path
 
 
 def train(
-    settings: TrainSettings | None = None, on_event: Callable[[TrainEvent], None] | None = None
+    settings: TrainSettings | None = None,
+    on_event: Callable[[TrainEvent], None] | None = None,
+    on_stage: Callable[[str], None] | None = None,
 ) -> TrainResult:
     """Train, record and test on held-out prompts.
 
@@ -47,32 +65,44 @@ def train(
     Args:
         settings: What to do; None for the demo's defaults.
         on_event: Called at step 0 and after every optimiser step.
+        on_stage: Told what begins, in words, where it is no optimiser step.
 
     Raises:
         InputError: The settings cannot be run.
         MissingDependencyError: The extra `lab` is not installed.
     """
-    settings = settings or TrainSettings()
+    started = time.monotonic()  # importing the frameworks is part of what a caller waits for
+    begin = on_stage or (lambda _: None)
+    begin("loading")
     with quiet_frameworks():
-        return _Training(settings, on_event).run()
+        return _Training(settings or TrainSettings(), on_event, begin, started).run()
 
 
 class _Training:
     """One call of `train`: model, run and trainer, and what the trainer's callback does."""
 
     def __init__(
-        self, settings: TrainSettings, on_event: Callable[[TrainEvent], None] | None
+        self,
+        settings: TrainSettings,
+        on_event: Callable[[TrainEvent], None] | None,
+        begin: Callable[[str], None],
+        started: float,
     ) -> None:
         from dissensus.runs import Recorder
 
-        self.started = time.monotonic()
-        self.settings = settings
-        self.on_event = on_event
-        self.run_dir = settings.run or default_run_dir(settings.seed)
+        self.settings, self.on_event, self.begin = settings, on_event, begin
+        self.started = started
+        # What can be refused is made first: a refused training leaves no folder behind.
+        self.estimator = settings.make_estimator()
+        self.problems = _problems(settings, "train", settings.train_prompts, settings.seed)
+        heldout = _problems(settings, "heldout", settings.heldout_prompts, _HELDOUT_SEED)
         self.model = load_model(settings.checkpoint)
         self.tokenizer = build_tokenizer()
+        self.run_dir = settings.run or make_run_dir(settings.seed)
         self.recorder = Recorder(self.run_dir, metadata=_describe(settings), correct=_CORRECT_FROM)
-        self.heldout = HeldoutCheck(self.model, self.tokenizer, self.recorder, settings)
+        self.heldout = HeldoutCheck(
+            self.model, self.tokenizer, self.recorder, heldout, seed=settings.seed
+        )
         self.steps_done = 0
 
     def run(self) -> TrainResult:
@@ -85,42 +115,32 @@ class _Training:
         return self._result(interrupted=interrupted)
 
     def _train(self) -> None:
+        self.begin(_MEASURING)
         self.heldout.measure(0, self.settings.heldout_samples)
+        self.begin("building the trainer")
         trainer = self._build_trainer()
         self._keep_weights(0)
         self._tell(reward=None, metrics={})
         trainer.train()
+        self.begin(_MEASURING)
         self.heldout.measure(self.steps_done, self.settings.heldout_samples)
 
     def _build_trainer(self) -> Any:
         from transformers import PrinterCallback
         from trl import GRPOConfig
 
-        from dissensus.core import advantages
         from dissensus.integrations.trl import DisagreementGRPOTrainer
 
         settings = self.settings
-        estimator = (
-            advantages.get(settings.estimator, **settings.estimator_parameters)
-            if settings.estimator
-            else None
-        )
-        problems = make_problems(
-            "train",
-            settings.train_prompts,
-            seed=settings.seed,
-            families=settings.families,
-            levels=settings.levels,
-        )
         trainer = DisagreementGRPOTrainer(
             model=self.model,
             reward_funcs=exact_match_reward,
             args=GRPOConfig(**_trl_arguments(settings, self.run_dir)),
-            train_dataset=to_dataset(problems),
+            train_dataset=to_dataset(self.problems),
             processing_class=self.tokenizer,
             callbacks=[_make_callback(self)],
             recorder=self.recorder,
-            estimator=estimator,
+            estimator=self.estimator,
             silent=settings.silent,
         )
         trainer.remove_callback(PrinterCallback)
@@ -196,6 +216,12 @@ class _Training:
         )
 
 
+def _problems(settings: TrainSettings, split: Split, count: int, seed: int) -> list[Problem]:
+    return make_problems(
+        split, count, seed=seed, families=settings.families, levels=settings.levels
+    )
+
+
 def _trl_arguments(settings: TrainSettings, run_dir: Path) -> dict[str, Any]:
     return {
         "output_dir": str(run_dir),
@@ -220,14 +246,14 @@ def _trl_arguments(settings: TrainSettings, run_dir: Path) -> dict[str, Any]:
 
 
 def _describe(settings: TrainSettings) -> dict[str, Any]:
+    estimator = settings.make_estimator()
     named = {
         "steps": settings.steps,
         "prompts_per_step": settings.prompts_per_step,
         "group_size": settings.group_size,
         "seed": settings.seed,
         "learning_rate": settings.learning_rate,
-        "estimator": settings.estimator or "TRL's own",
-        "estimator_parameters": dict(settings.estimator_parameters),
+        "estimator": "TRL's own" if estimator is None else repr(estimator),
         "silent": settings.silent,
         "loss_type": settings.loss_type,
         "train_prompts": settings.train_prompts,
@@ -253,10 +279,10 @@ def _column(groups: Any, name: str) -> np.ndarray[Any, Any]:
     return np.asarray(groups.column(name).to_numpy(zero_copy_only=False))
 
 
-def _unanimous_fractions(groups: Any) -> dict[str, float]:
+def _unanimous_fractions(groups: Any) -> dict[str, float | None]:
     unanimous = _column(groups, "unanimous").astype(bool)
     if not len(unanimous):
-        return {"total": 0.0, "all_wrong": 0.0, "all_correct": 0.0}
+        return {"total": None, "all_wrong": None, "all_correct": None}
     correct, size = _column(groups, "correct"), _column(groups, "size")
     return {
         "total": float(unanimous.mean()),

@@ -1,7 +1,8 @@
 """What a run says about itself: run.json, attempts/N.json, heartbeat.json, and what follows.
 
-Every start of a training process opens an attempt. A restart at step s supersedes the rows of all
-earlier attempts at step s and later: nothing is deleted, the rows just do not count any more.
+Every start of a training process opens an attempt. A restart at step s supersedes what earlier
+attempts trained on at step s and later, and what they evaluated after it: nothing is deleted, the
+rows just do not count any more. `dissensus.runs.scan.live` is the rule.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Attempt(NamedTuple):
 
     Attributes:
         attempt: Its number, from 1.
-        start_step: Rows of earlier attempts at this step and later do not count any more.
+        start_step: First step it trains at; it supersedes what earlier attempts did from there.
         first_generation: Number of its first generation.
         started_s: When it started, seconds since 1970, UTC.
         details: Everything else the file holds: metadata, versions, how it ended.
@@ -233,7 +234,7 @@ def _parse_attempt(path: Path) -> Attempt:
 
 
 def end_steps(attempts: Iterable[Attempt]) -> dict[int, int | None]:
-    """Attempt → the step from which its rows do not count, or None where all of them do.
+    """Attempt → the step at which a later one took over, or None where all of its rows count.
 
     Example:
         >>> starts = {1: 0, 2: 50, 3: 20}

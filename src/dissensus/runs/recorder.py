@@ -44,8 +44,10 @@ class Recorder:
     text before rollouts before groups, counted in `dropped`, and said once through `logging`. A
     write that fails is repeated until the disk is back.
 
-    A new Recorder in the folder of an earlier run resumes it as a new attempt: rows of earlier
-    attempts at `start_step` and later do not count any more. Generation numbers go on.
+    A new Recorder in the folder of an earlier run resumes it as a new attempt: what earlier
+    attempts recorded at `start_step` and later does not count any more, but for evaluations at
+    `start_step` itself, which are of the weights that training goes on from. Generation numbers go
+    on.
 
     Args:
         run_dir: Folder of the run; made when it is not there.
@@ -343,6 +345,11 @@ class Recorder:
     def attempt(self) -> int:
         """Number of this attempt, from 1."""
         return self._attempt.attempt
+
+    @property
+    def start_step(self) -> int:
+        """First step of this attempt."""
+        return self._attempt.start_step
 
     def __repr__(self) -> str:
         return f"Recorder({str(self.run_dir)!r}, attempt={self.attempt}, rank={self.rank})"

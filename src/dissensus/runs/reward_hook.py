@@ -25,7 +25,7 @@ from dissensus.runs.rows import REFERENCE_COLUMNS, as_text, prompt_id, reference
 if TYPE_CHECKING:
     from dissensus.runs.recorder import Recorder
 
-__all__ = ["RewardHook", "hook_of", "wrap_reward"]
+__all__ = ["RewardHook", "hook_of", "total_rewards", "wrap_reward"]
 
 log = logging.getLogger("dissensus.runs")
 
@@ -94,6 +94,28 @@ def hook_of(recorder: Recorder) -> RewardHook:
     return _hooks[recorder]
 
 
+def total_rewards(
+    scores: FloatArray, weights: Sequence[float] | FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Weighted total of each rollout, (N,), and the scores that a run keeps, (N, n_functions).
+
+    A rollout that no function scored is unscored (NaN), and so is one with an infinite total: its
+    group has no mean. An infinite score is kept as none.
+
+    Example:
+        >>> scores = np.array([[1.0, 0.5], [1.0, np.nan], [np.inf, 1.0], [np.nan, np.nan]])
+        >>> total, kept = total_rewards(scores, [1.0, 2.0])
+        >>> total.tolist()
+        [2.0, 1.0, nan, nan]
+        >>> kept[2].tolist()
+        [nan, 1.0]
+    """
+    with np.errstate(invalid="ignore"):  # ∞ − ∞ is no number, as it should be
+        total = np.nansum(scores * np.asarray(weights), axis=1)
+    is_scored = np.isfinite(total) & ~np.isnan(scores).all(axis=1)
+    return np.where(is_scored, total, np.nan), np.where(np.isinf(scores), np.nan, scores)
+
+
 @dataclass
 class _Pending:
     """A generation that not all functions have scored, or that nobody has claimed yet."""
@@ -124,6 +146,9 @@ class RewardHook:
         end_ids: Tokens that end a completion; empty: truncation is unknown.
         waits: Whether a callback will say what each generation was; else it is recorded as
             training as soon as every function has scored it.
+        step: Step of what is scored next, where the trainer does not hand `trainer_state` to reward
+            functions.
+        epoch: Likewise.
         gather: Makes one list of every process's part; None: this process is alone.
     """
 
@@ -136,6 +161,8 @@ class RewardHook:
         self.group_size: dict[str, int] = {}
         self.end_ids: set[int] = set()
         self.waits = False
+        self.step = 0
+        self.epoch: float | None = None
         self.gather: Callable[[dict[str, Any]], list[dict[str, Any]]] | None = None
 
     def register(self, name: str, weight: float) -> int:
@@ -158,7 +185,7 @@ class RewardHook:
                 self.commit("train")  # nobody claimed the last one
                 pending = None
             if pending is None:
-                pending = self._pending = _begin(completions, args, kwargs)
+                pending = self._pending = self._begin(completions, args, kwargs)
             values = [np.nan if r is None else float(r) for r in rewards]
             pending.rewards[number] = np.array(values, dtype=np.float64)
             if not self.waits and len(pending.rewards) == len(self.names):
@@ -182,6 +209,17 @@ class RewardHook:
 
     # ---- private -----------------------------------------------------------------------------
 
+    def _begin(self, completions: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Pending:
+        state = kwargs.get("trainer_state")
+        return _Pending(
+            prompts=kwargs["prompts"] if "prompts" in kwargs else args[0],
+            completions=completions,
+            completion_ids=kwargs.get("completion_ids"),
+            columns={name: kwargs[name] for name in _COLUMNS if name in kwargs},
+            step=int(getattr(state, "global_step", self.step)),
+            epoch=getattr(state, "epoch", self.epoch),
+        )
+
     def _record(self, recorder: Recorder, pending: _Pending, split: str) -> None:
         try:
             rows = pending.rows()
@@ -198,14 +236,14 @@ class RewardHook:
         start = sum(len(part["prompt_ids"]) for part in parts[: recorder.rank])
         prompt_ids = [i for part in parts for i in part["prompt_ids"]]
         scores = np.concatenate([part["rewards"] for part in parts])
-        scores[np.isinf(scores)] = np.nan
+        rewards, scores = total_rewards(scores, self.weights)
         prefix = f"{recorder.attempt}.{recorder.generation}."
         groups = _consecutive(prompt_ids, self.group_size.get(split))
         recorder.record(
             step=pending.step,
             group_ids=[f"{prefix}{i}" for i in groups],
             prompt_ids=prompt_ids,
-            rewards=_total(scores, self.weights),
+            rewards=rewards,
             split=split,
             prompts=[as_text(prompt) for prompt in pending.prompts],
             references=[reference_text(row) for row in rows],
@@ -239,23 +277,6 @@ class RewardHook:
         self._failures += 1
         if self._failures == 1:
             log.warning("dissensus: a reward could not be recorded (%r); training goes on", error)
-
-
-def _begin(completions: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Pending:
-    state = kwargs.get("trainer_state")
-    return _Pending(
-        prompts=kwargs["prompts"] if "prompts" in kwargs else args[0],
-        completions=completions,
-        completion_ids=kwargs.get("completion_ids"),
-        columns={name: kwargs[name] for name in _COLUMNS if name in kwargs},
-        step=int(getattr(state, "global_step", 0)),
-        epoch=getattr(state, "epoch", None),
-    )
-
-
-def _total(scores: FloatArray, weights: Sequence[float]) -> FloatArray:
-    total = np.nansum(scores * np.asarray(weights), axis=1)
-    return np.where(np.isnan(scores).all(axis=1), np.nan, total)
 
 
 def _consecutive(prompt_ids: Sequence[str], group_size: int | None) -> list[int]:

@@ -16,7 +16,8 @@ REFERENCE_COLUMNS = ("answer", "solution", "ground_truth", "label", "labels", "t
 def as_text(value: Any) -> str:
     """A prompt or a completion as text: strings as they are, one message as its content, else JSON.
 
-    Objects that JSON does not know (images in a message) appear as the name of their type.
+    Objects that JSON does not know (images in a message) appear as the name of their type, and so
+    does a value that JSON cannot hold at all. Never raises.
 
     Example:
         >>> as_text([{"role": "user", "content": "2+2="}])
@@ -30,7 +31,10 @@ def as_text(value: Any) -> str:
         content = value[0].get("content")
         if isinstance(content, str) and set(value[0]) <= {"role", "content"}:
             return content
-    return json.dumps(value, ensure_ascii=False, default=_type_name)
+    try:
+        return json.dumps(value, ensure_ascii=False, default=_type_name)
+    except (TypeError, ValueError, RecursionError):  # keys of another kind, a value inside itself
+        return _type_name(value)
 
 
 def reference_text(row: Mapping[str, Any]) -> str | None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from dissensus.errors import InputError, RunError
 from dissensus.runs import attempts, rollups, store
 from dissensus.runs.attempts import Attempt
-from dissensus.runs.scan import check_columns, holds_any, is_sound, quote, read_parquet, scan
+from dissensus.runs.scan import check_columns, holds_any, is_sound, live, quote, read_parquet, scan
 from dissensus.runs.schema import TABLES
 from dissensus.runs.store import Segment
 from dissensus.runs.views import derived_views, prompts_from_sums, steps_from_sums
@@ -238,7 +238,8 @@ class Run:
             pieces = [rollups.KINDS[kind].format(source=f"({rows})")]
             for end in set(cached.values()):
                 files = [path for path, its_end in cached.items() if its_end == end]
-                keep = f" WHERE step < {end}" if end is not None and kind == "steps" else ""
+                is_cut = end is not None and kind == "steps"
+                keep = f" WHERE {live('groups', end)}" if is_cut else ""
                 pieces.append(f"SELECT * FROM {read_parquet(files)}{keep}")  # noqa: S608
             condition = "" if split is None else f" WHERE split = {quote(split)}"
             merged = merge(" UNION ALL BY NAME ".join(f"({piece})" for piece in pieces))

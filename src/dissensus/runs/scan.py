@@ -18,6 +18,7 @@ __all__ = [
     "check_columns",
     "holds_any",
     "is_sound",
+    "live",
     "quote",
     "read_parquet",
     "scan",
@@ -49,8 +50,24 @@ def scan(table: str, segments: Sequence[Segment], ends: dict[int, int | None]) -
     # Every value in this text is a number, a column of the schema, or a quoted path.
     rows = f"SELECT {names} FROM ({empty} UNION ALL BY NAME SELECT * FROM {files})"  # noqa: S608
     cut = {s.attempt: ends[s.attempt] for s in segments if ends[s.attempt] is not None}
-    conditions = [f"(attempt <> {attempt} OR step < {end})" for attempt, end in cut.items()]
+    conditions = [f"(attempt <> {a} OR {live(table, end)})" for a, end in cut.items()]
     return f"{rows} WHERE {' AND '.join(conditions)}" if conditions else rows
+
+
+def live(table: str, end: object, row: str = "") -> str:
+    """SQL condition on a row of an attempt that a later one, from step `end` on, supersedes.
+
+    What was sampled for training at step `end` is sampled again. An evaluation at `end` is one of
+    the very weights that training goes on from, and is not repeated: it counts, with the prompts it
+    saw. A restart at 0 goes on from nothing, and supersedes all.
+
+    Args:
+        table: Table of the rows.
+        end: The step, as a number or as SQL.
+        row: What precedes a column, for example `"t."`.
+    """
+    kept = "" if table == "prompts" else f"{row}split <> 'train' AND "
+    return f"({row}step < {end} OR ({kept}{end} > 0 AND {row}step = {end}))"
 
 
 def read_parquet(paths: Sequence[Path], extra: str = "") -> str:

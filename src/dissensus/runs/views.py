@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dissensus.runs.scan import live
 from dissensus.runs.schema import TABLES
 
 __all__ = ["PROMPT_SUMS", "STEP_SUMS", "VIEWS_SQL", "prompts_from_sums", "steps_from_sums"]
@@ -172,7 +173,7 @@ SELECT t.* EXCLUDE (filename) FROM (
   FROM read_parquet({path}, union_by_name=true, hive_partitioning=true,
     hive_types={{'attempt': BIGINT, 'rank': BIGINT}}, filename=true)
   QUALIFY filename = max(filename) OVER (PARTITION BY attempt, rank, {key})
-) t JOIN attempts a USING (attempt) WHERE a.end_step IS NULL OR t.step < a.end_step;
+) t JOIN attempts a USING (attempt) WHERE a.end_step IS NULL OR {live};
 """
 
 _KEYS = {
@@ -194,7 +195,8 @@ def _views_sql() -> str:
     for table in TABLES:
         name = "prompt_sightings" if table == "prompts" else table
         path = _in_run(f"{table}/*/*/*.parquet")
-        parts.append(_TABLE.format(name=name, path=path, key=_KEYS[table]))
+        alive = live(table, "a.end_step", "t.")
+        parts.append(_TABLE.format(name=name, path=path, key=_KEYS[table], live=alive))
     views = derived_views(lambda table: "prompt_sightings" if table == "prompts" else table)
     parts += [f"\nCREATE OR REPLACE VIEW {name} AS {sql};\n" for name, sql in views.items()]
     return "".join(parts)

@@ -142,19 +142,30 @@ def _forecast(summary: RunSummary) -> Advice | None:
 
 
 def _unknown(summary: RunSummary) -> Advice | None:
-    if not summary.train.groups or summary.train.all_wrong is not None:
+    if summary.train.reward_mean is None or summary.correct_unknown is None:
         return None
-    if summary.train.reward_mean is None:
-        return Advice(
-            "unscored",
-            "No rollout has a reward (all are None, NaN or infinite), so nothing can be said about "
-            "agreement. Check what the reward functions return.",
-        )
     return Advice(
         "correct_unknown",
-        "Correctness is unknown (rewards take more than two values and no threshold was declared), "
-        "so nothing is split by cause. Declare it with correct=… of the trainer or Recorder.",
+        f"Nothing is split by cause: {summary.correct_unknown}.",
     )
+
+
+def _unscored(summary: RunSummary) -> Advice | None:
+    train = summary.train
+    if not train.unscored_rollouts:
+        return None
+    if train.reward_mean is None:
+        text = (
+            "No rollout has a reward (all are None, NaN or infinite), so nothing can be said about "
+            "agreement"
+        )
+    else:
+        text = (
+            f"{plural(train.unscored_rollouts, 'rollout')} "
+            f"({fraction(train.unscored_rollouts / train.rollouts)}) came without a reward (None, "
+            "NaN or infinite) and were left out of their group's statistics"
+        )
+    return Advice("unscored", f"{text}. Check what the reward functions return.")
 
 
 def _dropped(summary: RunSummary) -> Advice | None:
@@ -173,7 +184,7 @@ def _heldout(summary: RunSummary) -> Advice | None:
         return None
     return Advice(
         "heldout",
-        f"Held-out solve rate: {fraction(before)} at step {count(heldout.first_step)}, "
+        f"{heldout.name}: {fraction(before)} at step {count(heldout.first_step)}, "
         f"{fraction(after)} at step {count(heldout.last_step)} ({points(after - before)}, "
         f"{count(heldout.first.rollouts)} and {count(heldout.last.rollouts)} rollouts, one seed).",
     )
@@ -201,6 +212,7 @@ _RULES: tuple[Callable[[RunSummary], Advice | None], ...] = (
     _discarded,
     _truncated,
     _forecast,
+    _unscored,
     _unknown,
     _dropped,
 )

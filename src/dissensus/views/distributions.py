@@ -24,7 +24,7 @@ class HeatMap(NamedTuple):
     """Shares by outcome and time.
 
     Attributes:
-        steps: (T,) middle step of each stretch of generations.
+        steps: (T,) middle step of each stretch of the run.
         labels: (K,) outcome of each row, worst first.
         shares: (K, T) share of the groups (or prompts) of that stretch; columns sum to 1.
         counted: (T,) groups (or prompts) behind each column.
@@ -68,8 +68,10 @@ def outcomes_over_time(source: Source) -> HeatMap | None:
     """
     found = rows(
         source,
-        f"""SELECT bucket, size, correct, count(*) AS groups, (min(step) + max(step)) / 2 AS middle
-        FROM {ordered_buckets(_COLUMNS)} WHERE size > 0 GROUP BY bucket, size, correct""",  # noqa: S608
+        f"""SELECT bucket, size, correct, count(*) AS groups,
+            (min(min(step)) OVER stretch + max(max(step)) OVER stretch) / 2 AS middle
+        FROM {ordered_buckets(_COLUMNS, by="step")} WHERE size > 0 GROUP BY bucket, size, correct
+        WINDOW stretch AS (PARTITION BY bucket)""",  # noqa: S608 — no outside text
     )
     if not found or any(row["correct"] is None for row in found):
         return None
@@ -100,21 +102,20 @@ def solve_rates_over_time(source: Source) -> HeatMap | None:
         f"""WITH pooled AS (
             SELECT bucket, prompt, sum(correct) AS k, sum(size) AS n,
                 bool_and(correct IS NOT NULL) AS known, min(step) AS first, max(step) AS last
-            FROM {ordered_buckets(_PROMPT_COLUMNS)} WHERE size > 0 GROUP BY bucket, prompt
+            FROM {ordered_buckets(_PROMPT_COLUMNS, by="step")} WHERE size > 0
+            GROUP BY bucket, prompt
         )
         SELECT bucket,
             CASE WHEN k = 0 THEN 0 WHEN k = n THEN 6 ELSE 1 + (5 * k) // n END AS level,
-            count(*) AS prompts, bool_and(known) AS known, min(first) AS first, max(last) AS last
-        FROM pooled GROUP BY bucket, level""",  # noqa: S608
+            count(*) AS prompts, bool_and(known) AS known,
+            (min(min(first)) OVER stretch + max(max(last)) OVER stretch) / 2 AS middle
+        FROM pooled GROUP BY bucket, level
+        WINDOW stretch AS (PARTITION BY bucket)""",  # noqa: S608 — no outside text
     )
     if not found or not all(row["known"] for row in found):
         return None
-    ends: dict[int, tuple[int, int]] = {}
-    for row in found:
-        first, last = ends.get(row["bucket"], (row["first"], row["last"]))
-        ends[row["bucket"]] = (min(first, row["first"]), max(last, row["last"]))
     cells = {(row["bucket"], int(row["level"])): int(row["prompts"]) for row in found}
-    middles = {bucket: (first + last) / 2 for bucket, (first, last) in ends.items()}
+    middles = {row["bucket"]: float(row["middle"]) for row in found}
     return _heat_map(middles, _RATE_LABELS, cells, 0.0)
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from dissensus.views.format import clean_text
 from dissensus.views.queries import IS_TRAIN, rows
-from dissensus.views.snapshot import PromptText, Snapshot
+from dissensus.views.snapshot import Excerpt, PromptText, Snapshot
 
 __all__ = ["Answer", "SplitGroup", "split_groups"]
 
@@ -82,7 +82,7 @@ def _by_stretch(source: Snapshot, limit: int) -> list[list[dict[str, Any]]]:
     found = rows(
         source,
         f"""WITH split AS (
-            SELECT *, ntile({int(limit)}) OVER (ORDER BY step, generation) AS stretch
+            SELECT *, ntile({int(limit)}) OVER (ORDER BY step, generation, group_id) AS stretch
             FROM groups WHERE {IS_TRAIN} AND size > 1 AND NOT unanimous
         ), once AS (
             SELECT *, CASE WHEN stretch % 2 = 1 THEN -std ELSE mean END AS rank
@@ -118,8 +118,8 @@ def _group(chosen: _Chosen, text: PromptText | None) -> SplitGroup:
     return SplitGroup(
         step=int(head["step"]),
         prompt_id=clean_text(head["prompt_id"] or "", 80),
-        prompt=None if text is None else _safe(text.prompt),
-        reference=None if text is None else _safe(text.reference),
+        prompt=None if text is None else _shown(text.prompt),
+        reference=None if text is None else _shown(text.reference),
         correct=None if head["correct"] is None else int(head["correct"]),
         size=int(head["size"]),
         std=float(head["std"]),
@@ -138,5 +138,5 @@ def _answer(row: dict[str, Any]) -> Answer:
     )
 
 
-def _safe(text: str | None) -> str | None:
-    return None if text is None else clean_text(text, _PROMPT_CHARS)
+def _shown(text: Excerpt | None) -> str | None:
+    return None if text is None else text.shown(_PROMPT_CHARS)

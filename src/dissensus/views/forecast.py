@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dissensus.core import laws
-from dissensus.views.queries import Source, ordered_buckets, rows
+from dissensus.views.queries import IS_GRADED, Source, ordered_buckets, rows
 
 __all__ = ["BUCKETS", "Forecast", "ForecastPoint", "forecast_unanimous"]
 
@@ -77,15 +77,18 @@ def forecast_unanimous(source: Source, *, buckets: int = BUCKETS) -> Forecast | 
         buckets: Largest number of stretches.
 
     Returns:
-        `None` if the correctness of any group is unknown or nothing was scored.
+        `None` if the correctness of any group is unknown, if rewards differ among rollouts that are
+        all wrong or all correct (the closed form counts those groups as unanimous), or if nothing
+        was scored.
     """
     found = rows(
         source,
-        f"""SELECT bucket, avg(step) AS step, correct, size, count(*) AS groups
+        f"""SELECT bucket, avg(step) AS step, correct, size, count(*) AS groups,
+            count(*) FILTER ({IS_GRADED}) AS graded
         FROM {ordered_buckets(buckets)} WHERE size > 0 GROUP BY bucket, correct, size
         ORDER BY bucket, size, correct""",  # noqa: S608 — no outside text
     )
-    if not found or any(row["correct"] is None for row in found):
+    if not found or any(row["correct"] is None or row["graded"] for row in found):
         return None
     histograms = [
         [row for row in found if row["bucket"] == bucket]

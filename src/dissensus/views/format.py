@@ -166,7 +166,7 @@ def _bar(value: float | None, floor: float, span: float) -> str:
     return _BARS[min(7, max(0, round(level * 7 + 1e-9)))]
 
 
-def clean_text(text: str, limit: int | None = None) -> str:
+def clean_text(text: str, limit: int | None = None, *, length: int | None = None) -> str:
     r"""Make untrusted text safe to show: nothing in it can steer a terminal or reorder a line.
 
     Terminal escape sequences are removed. Line separators become a newline. Every other control,
@@ -176,6 +176,7 @@ def clean_text(text: str, limit: int | None = None) -> str:
     Args:
         text: Anything a model or a data set wrote.
         limit: Longest result in characters; the rest is replaced by a note of how much is missing.
+        length: Characters of the whole, where `text` is only its start.
 
     Example:
         >>> clean_text("\x1b[31mred\x1b[0m \u202eabc\x07")
@@ -183,12 +184,12 @@ def clean_text(text: str, limit: int | None = None) -> str:
         >>> clean_text("a" * 1000, limit=4)
         'aaaa … (996 more characters)'
     """
-    kept = text if limit is None else text[: 4 * limit + 64]
-    kept = _LINE_ENDS.sub("\n", _ESCAPE.sub("", kept))
-    kept = "".join(map(_visible, kept))
-    if limit is None or (len(kept) <= limit and len(text) <= 4 * limit + 64):
+    length = len(text) if length is None else length
+    start = text if limit is None else text[: 4 * limit + 64]
+    kept = "".join(map(_visible, _LINE_ENDS.sub("\n", _ESCAPE.sub("", start))))
+    if limit is None or (len(kept) <= limit and len(start) == length):
         return kept
-    return f"{kept[:limit]} … ({max(1, len(text) - limit):,} more characters)"
+    return f"{kept[:limit]} … ({max(1, length - limit):,} more characters)"
 
 
 def one_line(text: str, limit: int) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 import dissensus
 from dissensus.views.advice import advise
+from dissensus.views.correctness import not_shown
 from dissensus.views.examples import Answer, SplitGroup, split_groups
 from dissensus.views.format import UNKNOWN, clean_text, count, fraction, number, plural
 from dissensus.views.markup import Child, Markup, tag
@@ -30,6 +31,7 @@ from dissensus.views.summary import RunSummary, summarise_run
 __all__ = ["report_page"]
 
 _SETTING_CHARS = 200
+_PROMPTS_TITLE = "Never or always solved"
 
 
 def report_page(run: Readable | Snapshot, summary: RunSummary | None = None) -> str:
@@ -122,7 +124,7 @@ def _header(summary: RunSummary) -> Markup:
     tiles: list[Markup] = []
     if heldout is not None and heldout.last.solve_rate is not None:
         note = f"{fraction(heldout.first.solve_rate)} at step {count(heldout.first_step)}"
-        tiles.append(_tile("Held-out solve rate", fraction(heldout.last.solve_rate), note))
+        tiles.append(_tile(heldout.name, fraction(heldout.last.solve_rate), note))
     if train.solve_rate is not None:
         tiles.append(_tile("Training solve rate", fraction(train.solve_rate), "whole run"))
     else:
@@ -171,7 +173,7 @@ def _tile(name: str, value: str, note: str) -> Markup:
 
 def _navigation(panels: list[Panel]) -> Markup:
     links = [("advice", "What stands out"), *((p.name, p.title) for p in panels)]
-    links += [("prompts", "Prompts that never split"), ("examples", "Split groups")]
+    links += [("prompts", _PROMPTS_TITLE), ("examples", "Split groups")]
     items = [tag("li", tag("a", title, href=f"#{name}")) for name, title in links]
     return tag("nav", tag("ul", items), aria_label="Sections")
 
@@ -219,21 +221,21 @@ def _cell(cell: Child) -> Markup:
 
 
 def _prompts(source: Snapshot, summary: RunSummary) -> Markup:
-    title = "Prompts that never split"
-    if summary.never_solved is None or summary.always_solved is None:
-        why = "Not shown: it needs to know which rollouts are correct."
-        return _section("prompts", title, tag("p", why, class_="absent"))
+    never, always = summary.never_solved, summary.always_solved
+    if never is None or always is None:
+        why = not_shown(str(summary.correct_unknown))
+        return _section("prompts", _PROMPTS_TITLE, tag("p", why, class_="absent"))
     intro = (
-        f"{plural(summary.never_solved.prompts, 'prompt')} never had a correct rollout "
-        f"({fraction(summary.never_solved.rollout_frac)} of the rollouts), "
-        f"{plural(summary.always_solved.prompts, 'prompt')} never had a wrong one "
-        f"({fraction(summary.always_solved.rollout_frac)}). The ones that cost most:"
+        f"{plural(never.prompts, 'prompt')} never had a correct rollout "
+        f"({fraction(never.rollout_frac)} of the rollouts), "
+        f"{plural(always.prompts, 'prompt')} never had a wrong one "
+        f"({fraction(always.rollout_frac)}). The ones that cost most:"
     )
     sides = [
         _prompt_list("Never solved", extreme_prompts(source, solved=False)),
         _prompt_list("Always solved", extreme_prompts(source, solved=True)),
     ]
-    return _section("prompts", title, tag("p", intro), tag("div", sides, class_="two"))
+    return _section("prompts", _PROMPTS_TITLE, tag("p", intro), tag("div", sides, class_="two"))
 
 
 def _prompt_list(title: str, found: list[PromptRow]) -> Markup:

@@ -65,11 +65,17 @@ class TrainProgress:
         self.title = title
         self.total = total
         self._states: list[TrainState] = []
-        self._added_at = time.monotonic()
+        self._started = self._added_at = time.monotonic()
+        self._stage: str | None = "starting"
+
+    def begin(self, stage: str) -> None:
+        """Say what goes on, until the next step has been taken in."""
+        self._stage = stage
 
     def add(self, state: TrainState) -> None:
         """Take in one step."""
         self._states.append(state)
+        self._stage = None
         self._added_at = time.monotonic()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -93,10 +99,11 @@ class TrainProgress:
         return row
 
     def _time(self) -> str:
-        if not self._states:
-            return "loading the model"
+        now = time.monotonic()
+        if self._stage is not None:
+            return f"{duration(now - self._started)}, {self._stage}"
         last = self._states[-1]
-        since = time.monotonic() - self._added_at
+        since = now - self._added_at
         if last.remaining_s is None:
             return f"{duration(last.elapsed_s + since)}, first step"
         left = max(0.0, last.remaining_s - since)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from dissensus.views.queries import IS_TRAIN, Source, rows
+from dissensus.views.queries import IS_GRADED, IS_TRAIN, Source, rows
 
 __all__ = ["DifficultyMass", "mass_by_difficulty"]
 
@@ -30,9 +30,11 @@ class DifficultyMass(NamedTuple):
 
     Attributes:
         rollouts: Share of the generated rollouts per bin, for comparison.
-        used: Share of Σ n·|W| per bin under the estimator in use; `None` where not recorded.
+        used: Share of Σ n·|W| per bin under the estimator in use; `None` where not recorded, and
+            for graded rewards: it is a covariance with correctness, σ one of the rewards.
         grpo: The same with W = σ.
         dr_grpo: The same with W = σ².
+        is_graded: Whether rewards differ among rollouts that are all wrong, or all correct.
         groups: Groups counted.
         left_out_frac: Share of the groups whose prompt had no other group.
         other_rollouts: Mean number of rollouts a difficulty was estimated from.
@@ -42,6 +44,7 @@ class DifficultyMass(NamedTuple):
     used: list[float] | None
     grpo: list[float]
     dr_grpo: list[float]
+    is_graded: bool
     groups: int
     left_out_frac: float
     other_rollouts: float
@@ -58,7 +61,7 @@ def mass_by_difficulty(source: Source) -> DifficultyMass | None:
     found = rows(
         source,
         f"""WITH scored AS (
-            SELECT prompt, correct, size, rollouts, contrast,
+            SELECT prompt, correct, size, rollouts, contrast, {IS_GRADED} AS graded,
                 coalesce(trained, rollouts) AS trained,
                 CASE WHEN unanimous THEN 0 ELSE std END AS sigma
             FROM groups WHERE {IS_TRAIN} AND size > 0
@@ -74,6 +77,7 @@ def mass_by_difficulty(source: Source) -> DifficultyMass | None:
         )
         SELECT bin, bool_and(known) AS known, count(*) AS groups, sum(rollouts) AS rollouts,
             count(*) FILTER (contrast IS NULL AND trained > 0) AS unrecorded, avg(others) AS others,
+            bool_or(graded) AS graded,
             sum(trained * abs(contrast)) AS used, sum(trained * sigma) AS grpo,
             sum(trained * sigma * sigma) AS dr_grpo
         FROM others GROUP BY bin ORDER BY bin""",  # noqa: S608 — no outside text
@@ -95,11 +99,13 @@ def mass_by_difficulty(source: Source) -> DifficultyMass | None:
         for name in ("rollouts", "used", "grpo", "dr_grpo")
     }
     is_recorded = all(row["unrecorded"] == 0 for row in binned.values())
+    is_graded = any(row["graded"] for row in found)
     return DifficultyMass(
         rollouts=columns["rollouts"],
-        used=columns["used"] if is_recorded else None,
+        used=columns["used"] if is_recorded and not is_graded else None,
         grpo=columns["grpo"],
         dr_grpo=columns["dr_grpo"],
+        is_graded=is_graded,
         groups=int(groups),
         left_out_frac=1.0 - groups / everything,
         other_rollouts=other_rollouts,

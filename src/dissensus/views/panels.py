@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from dissensus.views import figures
+from dissensus.views.correctness import not_shown
 from dissensus.views.distributions import (
     HeatMap,
     HeldoutPoint,
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Panel", "run_panels"]
 
-_UNKNOWN_CORRECT = (
-    "Not shown: it needs to know which rollouts are correct. Rewards of this run take more than "
-    "two values and no threshold was declared (correct=… of the trainer or Recorder)."
-)
 _TABLE_ROWS = 24
 
 
@@ -68,21 +65,20 @@ def run_panels(source: Source, summary: RunSummary, *, theme: Theme = "light") -
     return [
         _progress(summary, heldout_curve(source), theme),
         _unanimous(summary, theme),
-        _outcomes(outcomes_over_time(source), theme),
-        _rates(solve_rates_over_time(source), theme),
+        _outcomes(outcomes_over_time(source), summary, theme),
+        _rates(solve_rates_over_time(source), summary, theme),
         _mass(mass_by_difficulty(source), summary, theme),
     ]
 
 
 def _progress(summary: RunSummary, heldout: list[HeldoutPoint], theme: Theme) -> Panel:
-    timeline = summary.timeline
+    timeline, ends = summary.timeline, summary.heldout
     is_drawn = bool(timeline or heldout)
-    ends = [p for p in heldout if p.solve_rate is not None]
     label = f"Training reward over {count(summary.steps)} steps"
-    if ends:
+    if ends is not None and ends.last.solve_rate is not None:
         label += (
-            f"; held-out solve rate from {fraction(ends[0].solve_rate)} "
-            f"to {fraction(ends[-1].solve_rate)}"
+            f"; held-out solve rate from {fraction(ends.first.solve_rate)} "
+            f"to {fraction(ends.last.solve_rate)}"
         )
     splits = sorted({p.split for p in heldout})
     note = "Each training point is the mean over a stretch of generations."
@@ -129,11 +125,15 @@ def _unanimous(summary: RunSummary, theme: Theme) -> Panel:
         "rule, by cause; where the dashed line follows its top edge, the closed form predicted it."
     )
     if forecast is None:
+        why = summary.correct_unknown or (
+            "rewards differ among wrong (or correct) rollouts, so a group can be all wrong and not "
+            "unanimous"
+        )
         return Panel(
             name="unanimous",
             title="Unanimous groups by cause, measured and predicted",
             reading="The line is the share of groups whose rollouts all got the same reward.",
-            note="No split by cause and no prediction: correctness is unknown.",
+            note=f"No split by cause and no prediction: {why}.",
             figure=figures.unanimous_figure(timeline, None, theme=theme) if timeline else None,
             absent="" if timeline else "Not shown: no training group has been recorded yet.",
             label=f"Unanimous share, {fraction(summary.train.unanimous)} over the run",
@@ -181,7 +181,7 @@ def _forecast_note(forecast: Forecast) -> str:
     )
 
 
-def _outcomes(heat: HeatMap | None, theme: Theme) -> Panel:
+def _outcomes(heat: HeatMap | None, summary: RunSummary, theme: Theme) -> Panel:
     group_size = 0 if heat is None else len(heat.labels) - 1
     note = ""
     if heat is not None and heat.left_out_frac > 0:
@@ -194,26 +194,28 @@ def _outcomes(heat: HeatMap | None, theme: Theme) -> Panel:
         title="Correct rollouts per group over time",
         reading=(
             "Each column is one stretch of the run and adds up to 100 %: the bottom row is the "
-            "all-wrong groups, the top row the all-correct ones, everything between is split."
+            "groups without a correct rollout, the top row those without a wrong one, everything "
+            "between has both."
         ),
         note=note,
         figure=None
         if heat is None
         else figures.heat_map_figure(heat, f"correct of {group_size}", theme=theme),
-        absent=_UNKNOWN_CORRECT if heat is None else "",
+        absent=not_shown(str(summary.correct_unknown)) if heat is None else "",
         label=f"Share of groups with 0 to {group_size} correct rollouts over time",
         header=["correct", "first stretch", "middle", "last stretch"],
         rows=_heat_rows(heat),
     )
 
 
-def _rates(heat: HeatMap | None, theme: Theme) -> Panel:
+def _rates(heat: HeatMap | None, summary: RunSummary, theme: Theme) -> Panel:
     return Panel(
         name="rates",
         title="Solve rate of prompts over time",
         reading=(
             "Each column shows how the prompts visited in that stretch are spread over solve "
-            "rates: mass in the bottom or top row can hardly split, mass in the middle does."
+            "rates: their groups hold right and wrong rollouts in the middle rows, and hardly ever "
+            "in the bottom and top ones."
         ),
         note=(
             "A prompt's solve rate pools all its rollouts within the stretch; with few of them, "
@@ -222,7 +224,7 @@ def _rates(heat: HeatMap | None, theme: Theme) -> Panel:
         figure=None
         if heat is None
         else figures.heat_map_figure(heat, "solve rate of the prompt", theme=theme),
-        absent=_UNKNOWN_CORRECT if heat is None else "",
+        absent=not_shown(str(summary.correct_unknown)) if heat is None else "",
         label="Share of prompts by solve rate over time",
         header=["solve rate", "first stretch", "middle", "last stretch"],
         rows=_heat_rows(heat),
@@ -253,10 +255,15 @@ def _mass(mass: DifficultyMass | None, summary: RunSummary, theme: Theme) -> Pan
             if mass.left_out_frac > 0
             else "."
         )
-        if mass.used is None:
+        if mass.is_graded:
+            note += (
+                " The estimator in use is not shown: rewards differ among wrong (or correct) "
+                "rollouts, and its recorded covariance is with correctness, not with rewards."
+            )
+        elif mass.used is None:
             note += " The advantages in use were not recorded, so only the two rules are shown."
-    is_unknown = summary.train.solve_rate is None
-    absent = _UNKNOWN_CORRECT if is_unknown else "Not shown: no prompt has been visited twice yet."
+    why = summary.correct_unknown
+    absent = not_shown(why) if why else "Not shown: no prompt has been visited twice yet."
     bins = 0 if mass is None else len(mass.rollouts)
     columns = [] if mass is None else [mass.rollouts, mass.used, mass.grpo, mass.dr_grpo]
     return Panel(

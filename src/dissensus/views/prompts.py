@@ -10,14 +10,13 @@ from dissensus.views.snapshot import PromptText, Snapshot
 
 __all__ = ["MIN_VISITS", "PromptClass", "PromptRow", "extreme_prompts", "prompt_classes"]
 
-#: Visits after which a prompt that never split is called never or always solved in advice.
+#: Visits after which advice calls a prompt never or always solved; fewer may be chance.
 MIN_VISITS = 3
 _TEXT_CHARS = 400
 
 _PER_PROMPT = f"""
     SELECT any_value(prompt_id) AS prompt_id, count(*) AS visits, sum(rollouts) AS rollouts,
-        sum(correct) AS correct,
-        sum(size) AS scored, bool_and(unanimous) AS never_split, max(step) AS last_step,
+        sum(correct) AS correct, sum(size) AS scored, max(step) AS last_step,
         bool_and(correct IS NOT NULL) AS known
     FROM groups WHERE {IS_TRAIN} AND size > 0 GROUP BY prompt
 """  # noqa: S608 — no outside text
@@ -93,7 +92,7 @@ def extreme_prompts(
     return [
         PromptRow(
             clean_text(row["prompt_id"] or "", 80),
-            _safe(texts.get(row["prompt_id"])),
+            _shown(texts.get(row["prompt_id"])),
             int(row["visits"]),
             int(row["rollouts"]),
             int(row["last_step"]),
@@ -102,8 +101,8 @@ def extreme_prompts(
     ]
 
 
-def _safe(text: PromptText | None) -> str | None:
-    return None if text is None or text.prompt is None else clean_text(text.prompt, _TEXT_CHARS)
+def _shown(text: PromptText | None) -> str | None:
+    return None if text is None or text.prompt is None else text.prompt.shown(_TEXT_CHARS)
 
 
 def _class_columns(name: str, condition: str) -> str:

@@ -10,15 +10,20 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-__all__ = ["IS_TRAIN", "MEASURES", "Measures", "Source", "ordered_buckets", "rows"]
+__all__ = ["IS_GRADED", "IS_TRAIN", "MEASURES", "Measures", "Source", "ordered_buckets", "rows"]
 
 #: Condition that selects training groups. Everything else (evaluation) is held out.
 IS_TRAIN = "split = 'train'"
 
-#: Aggregates of a set of groups; `Measures.from_row` reads them.
+#: Condition that selects groups whose rewards differ although all rollouts are wrong, or all are
+#: correct: rewards say more than correctness does, and k = 0 or k = G is not unanimity.
+IS_GRADED = "size > 0 AND NOT unanimous AND correct IN (0, size)"
+
+#: Aggregates of a set of groups; `Measures` reads them.
 MEASURES = """
     count(*) AS groups,
     coalesce(sum(rollouts), 0) AS rollouts,
+    coalesce(sum(rollouts - size), 0) AS unscored,
     coalesce(sum(coalesce(trained, rollouts)), 0) AS trained,
     count(*) FILTER (size > 0) AS scored,
     count(*) FILTER (size > 0 AND correct IS NOT NULL) AS known,
@@ -29,7 +34,8 @@ MEASURES = """
     count(*) FILTER (silent) AS silent,
     count(*) FILTER (silent IS NULL AND coalesce(trained, rollouts) > 0) AS unheard_trained,
     coalesce(sum(coalesce(trained, rollouts)) FILTER (NOT silent), 0) AS effective,
-    count(*) FILTER (contrast IS NULL AND coalesce(trained, rollouts) > 0) AS no_contrast,
+    count(*) FILTER (contrast IS NULL AND size > 0 AND coalesce(trained, rollouts) > 0)
+        AS no_contrast,
     coalesce(sum(contrast) FILTER (coalesce(trained, rollouts) > 0), 0) AS contrast,
     avg(std) FILTER (size > 0) AS std_mean,
     sum(correct) / nullif(sum(size), 0) AS solve_rate,
@@ -53,6 +59,7 @@ class Measures:
     Attributes:
         groups: Number of groups.
         rollouts: Rollouts generated (R), those not trained on included.
+        unscored_rollouts: Rollouts without a reward, which no other measure is over.
         trained_rollouts: Rollouts trained on (U).
         unanimous: Share of scored groups whose rewards are all equal.
         all_wrong: Share that is unanimous with no rollout correct.
@@ -62,7 +69,8 @@ class Measures:
         solve_rate: Correct rollouts / scored rollouts.
         reward_mean: Mean reward over scored rollouts.
         effective_rollout_frac: Trained rollouts in non-silent groups / rollouts generated.
-        contrast_per_1000_rollouts: 1000 · Σ W of trained groups / rollouts generated.
+        contrast_per_1000_rollouts: 1000 · Σ W of trained groups / rollouts generated. `None` where
+            correctness is known of some groups only: W is another quantity in the others.
         length_mean: Mean completion length in tokens.
         truncated_frac: Share of rollouts that were cut off.
     """
@@ -82,6 +90,7 @@ class Measures:
         "trained_rollouts",
         "truncated_frac",
         "unanimous",
+        "unscored_rollouts",
     )
 
     def __init__(self, row: dict[str, Any]) -> None:
@@ -91,6 +100,7 @@ class Measures:
         is_known = scored > 0 and row["known"] == scored
         self.groups = int(row["groups"])
         self.rollouts = rollouts
+        self.unscored_rollouts = int(row["unscored"])
         self.trained_rollouts = int(row["trained"])
         self.unanimous = _share(row["unanimous"], scored)
         self.all_wrong = _share(row["all_wrong"], scored) if is_known else None
@@ -101,7 +111,8 @@ class Measures:
         self.reward_mean = _real(row["reward_mean"])
         has_silent = row["heard"] > 0 and row["unheard_trained"] == 0
         self.effective_rollout_frac = _share(row["effective"], rollouts) if has_silent else None
-        has_contrast = row["heard"] > 0 and row["no_contrast"] == 0
+        has_one_kind = is_known or row["known"] == 0
+        has_contrast = row["heard"] > 0 and row["no_contrast"] == 0 and has_one_kind
         contrast = _share(row["contrast"], rollouts) if has_contrast else None
         self.contrast_per_1000_rollouts = None if contrast is None else 1000.0 * contrast
         self.length_mean = _real(row["length_mean"])
@@ -118,21 +129,21 @@ def rows(source: Source, query: str) -> list[dict[str, Any]]:
     return found
 
 
-def ordered_buckets(count: int, condition: str = IS_TRAIN) -> str:
-    """SQL of a subquery: the groups that meet `condition`, with a column `bucket` (1..count).
+def ordered_buckets(count: int, *, by: str = "step, generation") -> str:
+    """SQL of a subquery: the training groups, with a column `bucket` (1..count).
 
     Generations are put in order of step and cut into `count` stretches with equally many
     generations; a run with fewer generations gets one bucket per generation.
 
     Args:
         count: Largest number of buckets.
-        condition: SQL condition on the columns of `groups`.
+        by: What a stretch is made of; `"step"` keeps the generations of one step together.
     """
     return f"""(
         SELECT g.*, o.bucket FROM groups AS g JOIN (
-            SELECT step, generation, ntile({int(count)}) OVER (ORDER BY step, generation) AS bucket
-            FROM (SELECT DISTINCT step, generation FROM groups WHERE {condition})
-        ) AS o USING (step, generation) WHERE {condition})"""  # noqa: S608 — no outside text
+            SELECT {by}, ntile({int(count)}) OVER (ORDER BY {by}) AS bucket
+            FROM (SELECT DISTINCT {by} FROM groups WHERE {IS_TRAIN})
+        ) AS o USING ({by}) WHERE {IS_TRAIN})"""  # noqa: S608 — no outside text
 
 
 def _share(part: Any, whole: Any) -> float | None:

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from dissensus.views.format import clean_text
 from dissensus.views.readable import Readable
 
-__all__ = ["PromptText", "Snapshot"]
+__all__ = ["Excerpt", "PromptText", "Snapshot"]
 
 _COLUMNS = (
     "step",
@@ -36,11 +37,22 @@ _COLUMNS = (
 _ROLLOUT_COLUMNS = ("row", "group_id", "reward", "advantage_used", "length", "completion")
 
 
-class PromptText(NamedTuple):
-    """A prompt as it was recorded: untrusted text, not made safe yet."""
+class Excerpt(NamedTuple):
+    """The start of a recorded text, untrusted, and the number of characters the whole has."""
 
-    prompt: str | None
-    reference: str | None
+    start: str
+    length: int
+
+    def shown(self, limit: int) -> str:
+        """The text made safe to show, cut to `limit` characters."""
+        return clean_text(self.start, limit, length=self.length)
+
+
+class PromptText(NamedTuple):
+    """A prompt and its reference answer as they were recorded; `None` where they were not."""
+
+    prompt: Excerpt | None
+    reference: Excerpt | None
 
 
 class Snapshot:
@@ -87,11 +99,15 @@ class Snapshot:
         if not quoted:
             return {}
         found = self.run.sql(
-            f"""SELECT prompt_id, left(prompt, {int(limit)}) AS prompt,
-                left(reference, {int(limit)}) AS reference
+            f"""SELECT prompt_id,
+                left(prompt, {int(limit)}) AS prompt, length(prompt) AS prompt_chars,
+                left(reference, {int(limit)}) AS reference, length(reference) AS reference_chars
             FROM prompts WHERE prompt_id IN ({quoted})"""  # noqa: S608 — quoted above
         ).to_pylist()
-        return {row["prompt_id"]: PromptText(row["prompt"], row["reference"]) for row in found}
+        return {
+            row["prompt_id"]: PromptText(_excerpt(row, "prompt"), _excerpt(row, "reference"))
+            for row in found
+        }
 
     def rollouts(self, generation: int, group_ids: Iterable[str]) -> list[dict[str, Any]]:
         """The scored rollouts with recorded text of a few groups of one generation, in order.
@@ -109,3 +125,7 @@ class Snapshot:
         has_text = pc.and_(pc.is_valid(table["completion"]), pc.is_valid(table["reward"]))
         found: list[dict[str, Any]] = table.filter(pc.and_(wanted, has_text)).to_pylist()
         return found
+
+
+def _excerpt(row: dict[str, Any], name: str) -> Excerpt | None:
+    return None if row[name] is None else Excerpt(row[name], int(row[f"{name}_chars"]))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from dissensus.views.correctness import why_unknown
 from dissensus.views.forecast import Forecast, forecast_unanimous
+from dissensus.views.format import one_line
 from dissensus.views.prompts import PromptClass, prompt_classes
 from dissensus.views.queries import IS_TRAIN, MEASURES, Measures, Source, ordered_buckets, rows
 from dissensus.views.readable import Readable
@@ -35,18 +37,23 @@ class GroupSize(NamedTuple):
 class Heldout(NamedTuple):
     """Evaluation rollouts, apart from training.
 
+    Two splits are two populations of prompts, so first and last are of one split: the one that was
+    evaluated most often, of several the first by name.
+
     Attributes:
         splits: Names of the splits that were evaluated.
-        evaluations: Number of steps at which an evaluation was recorded.
+        split: The one that `evaluations`, `first` and `last` are about.
+        evaluations: Number of steps at which it was evaluated.
         first_step: Step of the first evaluation.
         last_step: Step of the last one.
         first: Measures at the first evaluation.
         last: Measures at the last evaluation; the first one's where there was only one.
-        total: Measures over all evaluations.
+        total: Measures over all evaluations of all splits.
         prompts: Number of distinct held-out prompts.
     """
 
     splits: list[str]
+    split: str
     evaluations: int
     first_step: int
     last_step: int
@@ -54,6 +61,12 @@ class Heldout(NamedTuple):
     last: Measures
     total: Measures
     prompts: int
+
+    @property
+    def name(self) -> str:
+        """The solve rate of `first` and `last`, with their split where there are several."""
+        name = "Held-out solve rate"
+        return name if len(self.splits) == 1 else f"{name} of {one_line(self.split, 40)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +90,12 @@ class RunSummary:
         train: Measures over all training groups.
         first_quarter: Measures over the first quarter of the generations; `None` below four.
         last_quarter: The same for the last quarter.
+        correct_unknown: Why correctness is unknown, as a clause; `None` where it is known.
         never_solved: Prompts no rollout solved; `None` where correctness is unknown.
         always_solved: Prompts every rollout solved.
         timeline: Measures over at most 48 stretches of generations, oldest first.
-        forecast: Unanimous share against the closed form; `None` where correctness is unknown.
+        forecast: Unanimous share against the closed form; `None` where correctness is unknown, or
+            rewards differ among rollouts that are all wrong or all correct.
         heldout: Evaluation, or `None` without one.
     """
 
@@ -100,6 +115,7 @@ class RunSummary:
     train: Measures
     first_quarter: Measures | None
     last_quarter: Measures | None
+    correct_unknown: str | None
     never_solved: PromptClass | None
     always_solved: PromptClass | None
     timeline: list[TimePoint]
@@ -130,6 +146,7 @@ class RunSummary:
             "prompts": self.prompts,
             "groups": train.groups,
             "rollouts": train.rollouts,
+            "unscored_rollouts": train.unscored_rollouts,
             "trained_rollouts": train.trained_rollouts,
             "discarded_rollouts": self.discarded_rollouts,
             "group_size": None if self.group_size is None else self.group_size._asdict(),
@@ -167,7 +184,7 @@ def summarise_run(run: Readable | Snapshot) -> RunSummary:
         FROM groups WHERE {IS_TRAIN}""",  # noqa: S608 — no outside text
     )[0]
     quarters = _quarters(source) if extent["generations"] >= _QUARTERS else {}
-    classes = prompt_classes(source) if extent["steps"] else None
+    classes = prompt_classes(source)
     attempts = run.attempts
     info = run.info
     metadata = dict(info.get("metadata") or {})
@@ -175,7 +192,7 @@ def summarise_run(run: Readable | Snapshot) -> RunSummary:
         metadata |= dict(attempts[-1].details.get("metadata") or {})
     return RunSummary(
         source=str(run.path),
-        state=str(info["state"]),
+        state=one_line(str(info["state"]), 40),
         attempts=len(attempts),
         estimator=_text(metadata.get("estimator")),
         silent_mode=_text(metadata.get("silent")),
@@ -190,10 +207,11 @@ def summarise_run(run: Readable | Snapshot) -> RunSummary:
         train=Measures(rows(source, f"SELECT {MEASURES} FROM groups WHERE {IS_TRAIN}")[0]),  # noqa: S608
         first_quarter=quarters.get(1),
         last_quarter=quarters.get(_QUARTERS),
+        correct_unknown=why_unknown(source),
         never_solved=None if classes is None else classes[0],
         always_solved=None if classes is None else classes[1],
         timeline=_timeline(source),
-        forecast=forecast_unanimous(source) if classes is not None else None,
+        forecast=forecast_unanimous(source),
         heldout=_heldout(source),
     )
 
@@ -223,35 +241,38 @@ def _group_size(extent: dict[str, Any]) -> GroupSize | None:
 
 
 def _heldout(source: Source) -> Heldout | None:
-    found = rows(
+    total = rows(
         source,
-        f"""WITH held AS (SELECT * FROM groups WHERE NOT {IS_TRAIN}),
-        ends AS (SELECT min(step) AS first, max(step) AS last FROM held)
-        SELECT first, last, (SELECT count(DISTINCT step) FROM held) AS evaluations,
-            (SELECT list(DISTINCT split ORDER BY split) FROM held) AS splits,
-            (SELECT count(DISTINCT prompt) FROM held) AS prompts,
-            grouping(step) AS is_total, step, {MEASURES}
-        FROM held, ends GROUP BY GROUPING SETS ((first, last, step), (first, last))
-        HAVING is_total = 1 OR step IN (first, last)""",  # noqa: S608 — no outside text
-    )
-    if not found:
+        f"""SELECT list(DISTINCT split ORDER BY split) AS splits,
+            count(DISTINCT prompt) AS prompts, {MEASURES}
+        FROM groups WHERE NOT {IS_TRAIN}""",  # noqa: S608 — no outside text
+    )[0]
+    if not total["groups"]:
         return None
-    total = next(row for row in found if row["is_total"])
-    at = {row["step"]: Measures(row) for row in found if not row["is_total"]}
+    ends = rows(
+        source,
+        f"""WITH chosen AS (
+            SELECT split, count(DISTINCT step) AS evaluations, min(step) AS first, max(step) AS last
+            FROM groups WHERE NOT {IS_TRAIN} GROUP BY split ORDER BY evaluations DESC, split LIMIT 1
+        )
+        SELECT split, evaluations, step, {MEASURES} FROM groups JOIN chosen USING (split)
+        WHERE step IN (first, last) GROUP BY split, evaluations, step ORDER BY step""",  # noqa: S608
+    )
     return Heldout(
         splits=list(total["splits"]),
-        evaluations=int(total["evaluations"]),
-        first_step=int(total["first"]),
-        last_step=int(total["last"]),
-        first=at[total["first"]],
-        last=at[total["last"]],
+        split=str(ends[0]["split"]),
+        evaluations=int(ends[0]["evaluations"]),
+        first_step=int(ends[0]["step"]),
+        last_step=int(ends[-1]["step"]),
+        first=Measures(ends[0]),
+        last=Measures(ends[-1]),
         total=Measures(total),
         prompts=int(total["prompts"]),
     )
 
 
 def _dropped(info: dict[str, Any]) -> dict[str, int]:
-    return {str(k): int(v) for k, v in dict(info.get("dropped") or {}).items() if v}
+    return {one_line(str(k), 40): int(v) for k, v in dict(info.get("dropped") or {}).items() if v}
 
 
 def _text(value: Any) -> str | None:
@@ -304,6 +325,7 @@ def _heldout_json(heldout: Heldout | None) -> dict[str, Any] | None:
     }
     return {
         "splits": heldout.splits,
+        "split": heldout.split,
         "evaluations": heldout.evaluations,
         "prompts": heldout.prompts,
         "groups": heldout.total.groups,

@@ -157,6 +157,8 @@ def _heldout_line(summary: RunSummary) -> Text:
         for m in (heldout.first, heldout.last)
     ]
     score = ends[0] if heldout.evaluations == 1 else f"{ends[0]} → {ends[1]}"
+    if len(heldout.splits) > 1:
+        score += f" of {one_line(heldout.split, 40)}"
     return text.append(f"  {score}", style="").append(
         f"  {' · '.join(facts)}", style=f"not bold {TERMINAL['muted']}"
     )

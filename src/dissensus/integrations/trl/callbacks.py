@@ -8,7 +8,9 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from dissensus.integrations.trl.recording import split_scalars
+from dissensus.integrations.trl.processes import from_main, gather
+from dissensus.integrations.trl.recording import record_log, warn_of_other_start
+from dissensus.integrations.trl.settings import check_recorder
 from dissensus.runs import Recorder
 from dissensus.runs.reward_hook import hook_of
 
@@ -35,17 +37,13 @@ def open_recorder(run_dir: str | os.PathLike[str], start_step: int = 0, **option
         RunError: The folder cannot be made or written.
     """
     from accelerate import PartialState
-    from accelerate.utils import broadcast_object_list
 
     state = PartialState()
     rank, world = state.process_index, state.num_processes
     place = {"rank": rank, "world_size": world, **options}
-    if world == 1:
-        return Recorder(run_dir, start_step, **place)
     mine = Recorder(run_dir, start_step, **place) if rank == 0 else None
-    box = [mine.attempt if mine else None]
-    broadcast_object_list(box, from_process=0)
-    return mine or Recorder(run_dir, start_step, **place, attempt=box[0])
+    attempt = from_main(mine.attempt if mine else None)
+    return mine or Recorder(run_dir, start_step, **place, attempt=attempt)
 
 
 class RecordingCallback(TrainerCallback):  # type: ignore[misc]  # transformers is not typed here
@@ -57,6 +55,10 @@ class RecordingCallback(TrainerCallback):  # type: ignore[misc]  # transformers 
 
     Args:
         recorder: The recorder whose `wrap_reward` wrapped the reward functions.
+
+    Raises:
+        InputError: From the trainer's constructor: several processes, and a recorder that
+            `open_recorder` did not make.
 
     Example:
         recorder = Recorder("runs/mine")
@@ -73,9 +75,15 @@ class RecordingCallback(TrainerCallback):  # type: ignore[misc]  # transformers 
         """Read the configuration."""
         self._configure(args, given)
 
-    def on_train_begin(self, args: Any, _state: Any, _control: Any, **given: Any) -> None:
+    def on_train_begin(self, args: Any, state: Any, _control: Any, **given: Any) -> None:
         """Read the configuration once more: processes are set up by now."""
         self._configure(args, given)
+        self._follow(state)
+        warn_of_other_start(self._recorder, state.global_step)
+
+    def on_step_begin(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+        """Note the step, for trainers that do not tell it to reward functions."""
+        self._follow(state)
 
     def on_substep_end(self, _args: Any, _state: Any, _control: Any, **_: Any) -> None:
         """A backward pass follows only what was generated for training."""
@@ -85,9 +93,10 @@ class RecordingCallback(TrainerCallback):  # type: ignore[misc]  # transformers 
         """As `on_substep_end`, for the last micro-batch of a step."""
         self._hook.commit("train")
 
-    def on_step_end(self, _args: Any, _state: Any, _control: Any, **_: Any) -> None:
-        """For trainers without the two events above."""
+    def on_step_end(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+        """For trainers without the two events above; an evaluation that follows is a step on."""
         self._hook.commit("train")
+        self._follow(state)
 
     def on_prediction_step(self, _args: Any, _state: Any, _control: Any, **_: Any) -> None:
         """One evaluation batch is done."""
@@ -98,8 +107,7 @@ class RecordingCallback(TrainerCallback):  # type: ignore[misc]  # transformers 
     ) -> None:
         """Record what was logged."""
         if state.is_world_process_zero:
-            for split, values in split_scalars(logs or {}).items():
-                self._recorder.scalars(step=state.global_step, values=values, split=split)
+            record_log(self._recorder, state.global_step, logs or {})
 
     def on_save(self, _args: Any, _state: Any, _control: Any, **_: Any) -> None:
         """Put on disk what a resumed training would build on."""
@@ -110,7 +118,11 @@ class RecordingCallback(TrainerCallback):  # type: ignore[misc]  # transformers 
         self._hook.commit("train")
         self._recorder.flush(_FLUSH_S)
 
+    def _follow(self, state: Any) -> None:
+        self._hook.step, self._hook.epoch = int(state.global_step), state.epoch
+
     def _configure(self, args: Any, given: dict[str, Any]) -> None:
+        check_recorder(self._recorder, args.process_index, args.world_size)
         hook = self._hook
         hook.waits = True
         size = getattr(args, "num_generations", None)
@@ -128,8 +140,8 @@ class RecordingCallback(TrainerCallback):  # type: ignore[misc]  # transformers 
                 len(hook.weights),
             )
         hook.end_ids = _end_ids(given.get("model"), given.get("processing_class"))
-        if int(getattr(args, "world_size", 1)) > 1:
-            hook.gather = _gather
+        if args.world_size > 1:
+            hook.gather = gather
 
 
 class LifecycleCallback(TrainerCallback):  # type: ignore[misc]
@@ -146,7 +158,7 @@ class LifecycleCallback(TrainerCallback):  # type: ignore[misc]
         self, _args: Any, state: Any, _control: Any, logs: dict[str, Any] | None = None, **_: Any
     ) -> None:
         """Record what was logged."""
-        self._session.writer.scalars(state.global_step, logs or {})
+        self._session.writer.scalars(state.global_step, logs or {}, self._session.evaluation)
 
     def on_save(self, args: Any, state: Any, _control: Any, **_: Any) -> None:
         """Save the estimator's state and the refill stream beside the checkpoint."""
@@ -166,10 +178,3 @@ def _end_ids(model: Any, processing_class: Any) -> set[int]:
     if all(token is None for token in found):
         return set()
     return {int(t) for t in [*found, getattr(tokenizer, "pad_token_id", None)] if t is not None}
-
-
-def _gather(mine: dict[str, Any]) -> list[dict[str, Any]]:
-    from accelerate.utils import gather_object
-
-    everyone: list[dict[str, Any]] = gather_object([mine])
-    return everyone

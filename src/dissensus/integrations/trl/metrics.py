@@ -41,7 +41,7 @@ class MetricWindow:
         """Add one generation with its refill rounds.
 
         Args:
-            split: "train" or "eval".
+            split: "train", or the name of an evaluation set.
             summary: All groups that were sampled, discarded ones included.
             trained: (P,) rollouts of each group that are trained on; None in evaluation.
             rollouts_generated: R.
@@ -72,6 +72,10 @@ class MetricWindow:
         """Put the window's values where TRL's `log` will find them, and begin a new window."""
         for name, (total, weight) in self._sums.pop(split, {}).items():
             metrics[PREFIX + name] = [total / weight]
+
+    def discard(self, split: str) -> None:
+        """Forget what nothing has logged."""
+        self._sums.pop(split, None)
 
 
 def _add(sums: dict[str, list[float]], name: str, value: float, weight: float) -> None:

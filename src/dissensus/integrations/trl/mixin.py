@@ -33,7 +33,8 @@ class DisagreementMixin:
     it wraps and copies none. With the defaults, training is bit for bit what it was.
 
     Keyword Args:
-        run_dir: Folder of the run; None: `<output_dir>/dissensus`; False: nothing is recorded.
+        run_dir: Folder of the run; None: `<output_dir>/dissensus`, or `_dissensus` there when the
+            output folder is pushed to the hub; False: nothing is recorded.
         recorder: An open `Recorder`, instead of `run_dir`. The caller closes it, and gives it the
             right `start_step` when training resumes.
         estimator: An `AdvantageEstimator` or its name: replaces TRL's advantages, in the loss and
@@ -79,6 +80,16 @@ class DisagreementMixin:
         self._dissensus.resume_from = _checkpoint(self.args.output_dir, resume_from_checkpoint)
         return super().train(resume_from_checkpoint, *args, **kwargs)  # type: ignore[misc]
 
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """Evaluate; each set of a dictionary is a split of its own in the run."""
+        with self._dissensus.evaluating(_metric_key_prefix(args, kwargs, default="eval")):
+            return super().evaluate(*args, **kwargs)  # type: ignore[misc]
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """Predict; a split of its own in the run, and in no metric of an evaluation."""
+        with self._dissensus.evaluating(_metric_key_prefix(args, kwargs, default="test")):
+            return super().predict(*args, **kwargs)  # type: ignore[misc]
+
     def _calculate_rewards(
         self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any
     ) -> Any:
@@ -92,9 +103,9 @@ class DisagreementMixin:
         is_train = self.model.training
         settings = self._dissensus.settings
         if settings.estimator is None and (settings.silent == "keep" or not is_train):
-            return self._watch(inputs, is_train=is_train)
+            return self._watch(inputs)
         if not is_train or settings.silent != "resample":
-            return self._observe(self._sample(inputs, is_final=is_train), is_train=is_train)
+            return self._observe(self._sample(inputs, is_final=is_train))
         tables = LogTables(self)
         tables.clear()
         first = self._sample(inputs, is_final=False)
@@ -112,20 +123,17 @@ class DisagreementMixin:
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """TRL's log, with `disagreement/*` among its metrics."""
-        split = "train" if self.model.training else "eval"
-        self._dissensus.window.flush_into(self._metrics[split], split)
+        mode = "train" if self.model.training else "eval"
+        self._dissensus.window.flush_into(self._metrics[mode], self._dissensus.split(self))
         super().log(logs, *args, **kwargs)  # type: ignore[misc]
 
     # ---- one generation --------------------------------------------------------------------------
 
-    def _watch(self, inputs: Any, *, is_train: bool) -> Any:
+    def _watch(self, inputs: Any) -> Any:
         """A batch that nothing is changed in: what goes wrong here is not the training's."""
         output = super()._generate_and_score_completions(inputs)  # type: ignore[misc]
-        try:
-            self._observe(self._score(output, is_final=is_train), is_train=is_train)
-        except Exception as error:  # noqa: BLE001 - nothing may stop training
-            self._dissensus.writer.failures["measure"] += 1
-            self._dissensus.say_once("measure", f"a generation was not measured ({error!r})")
+        with self._dissensus.writer.guard("measure"):
+            self._observe(self._score(output, is_final=self.model.training))
         return output
 
     def _sample(self, inputs: Any, *, is_final: bool) -> Round:
@@ -141,22 +149,23 @@ class DisagreementMixin:
         session.rows = None
         return Round(output, sampling, session.estimate(sampling, is_final=is_final))
 
-    def _observe(self, one: Round, *, is_train: bool) -> dict[str, Any]:
+    def _observe(self, one: Round) -> dict[str, Any]:
         """A batch without refills: replace, mask, measure, record."""
-        session = self._dissensus
+        session, is_train = self._dissensus, self.model.training
         output, sampling, found = one
         self._use_estimator(output, sampling, found)
         is_kept = np.full(len(sampling.rewards), is_train)
         if is_train and session.settings.silent == "mask":
             is_kept = ~sampling.groups.expand(found.is_silent)
             mask_silent(self, output, is_kept=is_kept, local=sampling.local)
-        session.window.add(
-            "train" if is_train else "eval",
-            found.summary,
-            trained=_per_group(sampling, is_kept) if is_train else None,
-            rollouts_generated=len(sampling.rewards),
-        )
-        self._record(sampling, found, trained=is_kept, is_train=is_train, round_=0)
+        with session.writer.guard("measure"):
+            session.window.add(
+                session.split(self),
+                found.summary,
+                trained=_per_group(sampling, is_kept) if is_train else None,
+                rollouts_generated=len(sampling.rewards),
+            )
+        self._record(sampling, found, trained=is_kept, round_=0)
         return output
 
     def _refill(self, first: Round, tables: LogTables) -> dict[str, Any]:
@@ -173,24 +182,24 @@ class DisagreementMixin:
             tables=tables,
         )
         if filled.shortfall is not None:
-            session.say_once("shortfall", f"silent groups stay in the batch: {filled.shortfall}")
+            kind, text = filled.shortfall
+            session.say_once(f"shortfall: {kind}", f"silent groups stay in the batch: {text}")
         final = session.estimate(filled.sampling, is_final=True)
         self._use_estimator(filled.output, filled.sampling, final)
-        self._measure_rounds(filled)
+        with session.writer.guard("measure"):
+            self._measure_rounds(filled, final)
         for number, one in enumerate(filled.rounds):
-            values = filled.advantages(number, final.values)
             self._record(
                 one.sampling,
-                one.found._replace(values=values),
+                one.found._replace(values=filled.advantages(number, final.values)),
                 trained=filled.trained(number),
-                is_train=True,
                 round_=number,
             )
         return filled.output
 
-    def _measure_rounds(self, filled: Refilled) -> None:
+    def _measure_rounds(self, filled: Refilled, final: Estimate) -> None:
         session = self._dissensus
-        summaries = [one.found.summary for one in filled.rounds]
+        summaries = [filled.summary(r, final.summary) for r in range(len(filled.rounds))]
         joined: list[Any] = [
             None if any(part is None for part in parts) else np.concatenate(parts)
             for parts in zip(*summaries, strict=True)
@@ -221,14 +230,13 @@ class DisagreementMixin:
         found: Estimate,
         *,
         trained: BoolArray,
-        is_train: bool,
         round_: int,
     ) -> None:
         self._dissensus.writer.record(
             sampling,
             found,
             trained=trained,
-            is_train=is_train,
+            split=self._dissensus.split(self),
             round_=round_,
             step=self.state.global_step,
             epoch=self.state.epoch,
@@ -237,6 +245,11 @@ class DisagreementMixin:
 
 def _per_group(sampling: Sampling, is_trained: BoolArray) -> Any:
     return sampling.groups.sum_by_group(is_trained).astype(np.int64)
+
+
+def _metric_key_prefix(args: tuple[Any, ...], kwargs: dict[str, Any], *, default: str) -> str:
+    """The third argument of the Trainer's `evaluate` and `predict`."""
+    return str(args[2] if len(args) > 2 else kwargs.get("metric_key_prefix", default))
 
 
 def _checkpoint(output_dir: str, resume_from_checkpoint: Any) -> str | None:

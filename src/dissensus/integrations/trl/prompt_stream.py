@@ -39,12 +39,13 @@ class PromptStream:
     def draw(self, n: int, *, without: set[str]) -> list[dict[str, Any]]:
         """The next `n` rows whose prompt ids are not in `without`, nor twice among themselves.
 
-        Fewer than `n` where one pass over the data set finds no more. Rows that are passed over
-        come again in the next epoch.
+        Fewer than `n` only where the data set has no more of them. Rows that are passed over come
+        again in the next epoch.
         """
         drawn: list[dict[str, Any]] = []
         used = set(without)
-        for _ in range(len(self._rows)):
+        # The rest of this epoch and all of the next: orders differ, so fewer rows may miss some.
+        for _ in range(2 * len(self._rows)):
             if len(drawn) == n:
                 break
             row = dict(self._rows[self._next()])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import numpy as np
 
 from dissensus.core.groups import BoolArray
 from dissensus.integrations.trl.estimating import Estimate
+from dissensus.integrations.trl.processes import from_main
 from dissensus.integrations.trl.sampling import Sampling
 from dissensus.integrations.trl.settings import Settings
 from dissensus.runs import Recorder
 from dissensus.runs.rows import as_text, reference_text
 
-__all__ = ["RunWriter", "split_scalars"]
+__all__ = ["RunWriter", "record_log", "warn_of_other_start"]
 
 log = logging.getLogger("dissensus.trl")
 
@@ -40,6 +42,9 @@ class RunWriter:
         self._accelerator = accelerator
         self._run_dir = run_dir
         self._is_off = settings.recorder is None and run_dir is None
+        # Not `recorder is None`: a rank that could not open its own takes the same turns as the
+        # others, or they would wait for it in a collective call.
+        self._is_open = settings.recorder is not None
         self._metadata: dict[str, Any] = {}
         self._held: list[Callable[[], None]] = []
         self._has_trained = False
@@ -56,12 +61,12 @@ class RunWriter:
         if self._is_off:
             return
         if self._settings.recorder is not None:
-            if step > 0 and not self._has_trained:
-                log.info("dissensus: resumed at step %d in the given recorder's attempt", step)
-        elif self.recorder is None:
+            warn_of_other_start(self._settings.recorder, step)
+        elif not self._is_open:
             self._open(step)
         elif self._has_trained:
-            self.recorder.close(_FLUSH_S)
+            if self.recorder is not None:
+                self.recorder.close(_FLUSH_S)
             self._open(step)
         held, self._held = self._held, []
         for write in held:
@@ -73,7 +78,7 @@ class RunWriter:
         found: Estimate,
         *,
         trained: BoolArray,
-        is_train: bool,
+        split: str,
         round_: int,
         step: int,
         epoch: float | None,
@@ -84,50 +89,59 @@ class RunWriter:
 
         def write() -> None:
             if self.recorder is not None:
-                self._guard(
-                    "record",
-                    lambda: _record(
+                with self.guard("record"):
+                    _record(
                         self.recorder,
                         sampling,
                         found,
                         trained=trained,
-                        split="train" if is_train else "eval",
+                        split=split,
                         round_=round_,
                         step=step,
                         epoch=epoch,
-                    ),
-                )
+                    )
 
-        if is_train:
+        if split == "train":
             self._has_trained = True
-        if self.recorder is None and not is_train and self._belongs_to_a_resume():
+        elif not self._is_open and self._belongs_to_a_resume():
             # Opening an attempt at step 0 now would supersede what the earlier ones recorded.
             del self._held[: -_HELD + 1]
             self._held.append(write)
             return
-        if self.recorder is None:
+        if not self._is_open:
             self._open(step)
         write()
 
-    def scalars(self, step: int, logs: Mapping[str, Any]) -> None:
-        """Write what the trainer logged; rank 0 only."""
+    def scalars(self, step: int, logs: Mapping[str, Any], evaluation: str | None) -> None:
+        """Write what the trainer logged, in an evaluation or not; rank 0 only."""
         if self.recorder is None or not self._accelerator.is_main_process:
             return
-        for split, values in split_scalars(logs).items():
-            self.recorder.scalars(step=step, values=values, split=split)
+        record_log(self.recorder, step, logs, evaluation)
 
     def flush(self) -> None:
         """Wait a moment for the disk."""
-        recorder = self.recorder
-        if recorder is not None:
-            self._guard("flush", lambda: recorder.flush(_FLUSH_S))
+        if self.recorder is not None:
+            with self.guard("flush"):
+                self.recorder.flush(_FLUSH_S)
+
+    @contextmanager
+    def guard(self, what: str) -> Iterator[None]:
+        """Count what goes wrong inside, say it once, and go on: nothing here may stop training."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001
+            self.failures[what] += 1
+            if self.failures[what] == 1:
+                log.warning("dissensus: could not %s (%r); training goes on without", what, error)
 
     # ---- private -----------------------------------------------------------------------------
 
     def _belongs_to_a_resume(self) -> bool:
-        attempts = None if self._run_dir is None else self._run_dir / "attempts"
-        found = attempts is not None and attempts.is_dir() and any(attempts.iterdir())
-        return bool(self._from_main(found))
+        found = False
+        with self.guard("open"):
+            attempts = self._run_dir and self._run_dir / "attempts"
+            found = bool(attempts and attempts.is_dir() and any(attempts.iterdir()))
+        return bool(from_main(found))
 
     def _open(self, step: int) -> None:
         rank, world = self._accelerator.process_index, self._accelerator.num_processes
@@ -146,46 +160,68 @@ class RunWriter:
                 text_budget_bytes=self._settings.text_budget_bytes,
             )
 
-        self.recorder = self._guard("open", lambda: make(None)) if rank == 0 else None
-        attempt = self._from_main(self.recorder.attempt if self.recorder else None)
+        self.recorder = None
+        if rank == 0:
+            with self.guard("open"):
+                self.recorder = make(None)
+        attempt = from_main(self.recorder.attempt if self.recorder else None)
         if attempt is None:
-            self.recorder, self._is_off = None, True
+            self._is_off = True
         elif rank > 0:
-            self.recorder = self._guard("open", lambda: make(attempt))
-            # This rank alone stays silent; it still takes part in every collective call.
-
-    def _from_main(self, value: Any) -> Any:
-        if self._accelerator.num_processes == 1:
-            return value
-        from accelerate.utils import broadcast_object_list
-
-        box = [value]
-        broadcast_object_list(box, from_process=0)
-        return box[0]
-
-    def _guard(self, what: str, call: Callable[[], Any]) -> Any:
-        try:
-            return call()
-        except Exception as error:  # noqa: BLE001 - nothing may stop training
-            self.failures[what] += 1
-            if self.failures[what] == 1:
-                log.warning("dissensus: could not %s (%s); training goes on without", what, error)
-            return None
+            with self.guard("open"):
+                self.recorder = make(attempt)
+        self._is_open = True
 
 
-def split_scalars(logs: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """A trainer's log by split: names that begin with `eval_` are evaluation.
+def warn_of_other_start(recorder: Recorder, step: int) -> None:
+    """Say that a recorder's attempt does not begin where training does."""
+    if recorder.start_step != step:
+        log.warning(
+            "dissensus: training begins at step %d and the recorder's attempt at step %d, so "
+            "earlier attempts count up to there; open it with start_step=%d",
+            step,
+            recorder.start_step,
+            step,
+        )
+
+
+def record_log(
+    recorder: Recorder, step: int, logs: Mapping[str, Any], evaluation: str | None = None
+) -> None:
+    """Record what a trainer logged when `step` optimiser steps were done.
+
+    An update belongs to the step that its rollouts were sampled at, which is the one before; so a
+    resume at `step` keeps it. An evaluation is of the weights after it.
+
+    Args:
+        recorder: Where to record.
+        step: The trainer's `global_step`.
+        logs: Name → value.
+        evaluation: Split of the evaluation that logs; None: names tell, as far as they can.
+    """
+    for split, values in _split_scalars(logs, evaluation).items():
+        at = max(step - 1, 0) if split == "train" else step
+        recorder.scalars(step=at, values=values, split=split)
+
+
+def _split_scalars(logs: Mapping[str, Any], evaluation: str | None) -> dict[str, dict[str, float]]:
+    """A trainer's log by split, without the prefixes that say the split.
+
+    TRL writes `eval_` before the metrics of every evaluation, transformers the set's own name.
 
     Example:
-        >>> split_scalars({"loss": 0.5, "eval_reward": 1, "note": "text"})
+        >>> _split_scalars({"loss": 0.5, "eval_reward": 1, "note": "text"}, None)
         {'train': {'loss': 0.5}, 'eval': {'reward': 1.0}}
+        >>> _split_scalars({"eval_math_loss": 0.5, "eval_reward": 1}, "eval_math")
+        {'eval_math': {'loss': 0.5, 'reward': 1.0}}
     """
-    splits: dict[str, dict[str, float]] = {"train": {}, "eval": {}}
+    splits: dict[str, dict[str, float]] = {}
     for name, value in logs.items():
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            split = "eval" if name.startswith("eval_") else "train"
-            splits[split][name.removeprefix("eval_")] = float(value)
-    return {split: values for split, values in splits.items() if values}
+            split = evaluation or ("eval" if name.startswith("eval_") else "train")
+            short = name if split == "train" else name.removeprefix(f"{split}_")
+            splits.setdefault(split, {})[short.removeprefix("eval_")] = float(value)
+    return splits
 
 
 def _record(

@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from dissensus.core.disagreement import GroupSummary
 from dissensus.core.groups import BoolArray, FloatArray, IntArray
 from dissensus.integrations.trl.estimating import Estimate
 from dissensus.integrations.trl.merging import LogTables, Pick, merge_outputs
@@ -15,7 +17,14 @@ from dissensus.integrations.trl.prompt_stream import PromptStream
 from dissensus.integrations.trl.sampling import Sampling, make_groups
 from dissensus.integrations.trl.settings import Settings
 
-__all__ = ["Refilled", "Round", "refill"]
+__all__ = ["Refilled", "Round", "Shortfall", "refill"]
+
+
+_REASONS = {
+    "rounds": "max_resample={settings.max_resample} rounds did not find enough",
+    "prompts": "the data set has no other prompts left for this generation",
+    "scores": "the reward functions scored no rollout of a refill round",
+}
 
 
 class Round(NamedTuple):
@@ -24,6 +33,13 @@ class Round(NamedTuple):
     output: dict[str, Any]
     sampling: Sampling
     found: Estimate
+
+
+class Shortfall(NamedTuple):
+    """Why silent groups are left: the kind of reason, and all of it in words."""
+
+    kind: str
+    text: str
 
 
 class Refilled(NamedTuple):
@@ -41,7 +57,7 @@ class Refilled(NamedTuple):
     sampling: Sampling
     rounds: list[Round]
     sources: IntArray
-    shortfall: str | None
+    shortfall: Shortfall | None
 
     def trained(self, round_: int) -> BoolArray:
         """(N,) which rollouts of a round are trained on."""
@@ -50,13 +66,29 @@ class Refilled(NamedTuple):
         is_used[self.sources[self.sources[:, 0] == round_, 1]] = True
         return np.asarray(sampling.groups.expand(is_used), dtype=np.bool_)
 
+    def summary(self, round_: int, final: GroupSummary) -> GroupSummary:
+        """Statistics of a round's groups, under the final advantages where they are trained on."""
+        mine = self.rounds[round_].found.summary
+        by_advantage = ("is_silent", "contrast", "push")
+        return mine._replace(
+            **{
+                name: self._updated(round_, getattr(mine, name), getattr(final, name))
+                for name in by_advantage
+            }
+        )
+
     def advantages(self, round_: int, final: FloatArray) -> FloatArray:
         """(N,) advantages of a round, with the final ones where the rollout is trained on."""
-        size = self.sampling.group_size
-        values = self.rounds[round_].found.values.reshape(-1, size).copy()
+        shape = (-1, self.sampling.group_size)
+        values = self.rounds[round_].found.values.reshape(shape)
+        return self._updated(round_, values, final.reshape(shape)).ravel()
+
+    def _updated(self, round_: int, mine: NDArray[Any], final: NDArray[Any]) -> NDArray[Any]:
+        """A round's values by group, with those of the batch where the group is in it."""
         is_here = self.sources[:, 0] == round_
-        values[self.sources[is_here, 1]] = final.reshape(-1, size)[is_here]
-        return values.ravel()
+        updated = mine.copy()
+        updated[self.sources[is_here, 1]] = final[is_here]
+        return updated
 
 
 def refill(
@@ -82,7 +114,7 @@ def refill(
     sources = sources.astype(np.int64)
     is_silent = first.found.is_silent.copy()
     used = set(first.sampling.prompt_ids)
-    shortfall = None
+    kind = "rounds"
     with _first_round_metrics(trainer):
         for _ in range(settings.max_resample):
             n_each = int(is_silent.reshape(world, per_process).sum(axis=1).max())
@@ -91,17 +123,33 @@ def refill(
             rows = stream.draw(n_each * world, without=used)
             n_each = len(rows) // world
             if n_each == 0:
-                shortfall = "the data set has no other prompts left for this generation"
+                kind = "prompts"
                 break
             tables.clear()
             rounds.append(generate(_own_rows(trainer, rows, n_each)))
             tables.keep()
             used.update(rounds[-1].sampling.prompt_ids)
             _fill(sources, is_silent, rounds, world)
-    if shortfall is None and is_silent.any():
-        shortfall = f"max_resample={settings.max_resample} rounds did not find enough"
+            if not rounds[-1].found.summary.size.any():
+                kind = "scores"
+                break
     joined = _join(trainer, rounds, sources, settings=settings, tables=tables)
-    return joined._replace(shortfall=shortfall)
+    if not is_silent.any():
+        return joined
+    reason = _REASONS[kind].format(settings=settings)
+    left = _left(first.found.summary, is_silent)
+    return joined._replace(shortfall=Shortfall(kind, f"{reason} ({left})"))
+
+
+def _left(summary: GroupSummary, is_silent: BoolArray) -> str:
+    """How many silent groups are of which kind; only groups of the first round are left."""
+    is_unscored = summary.size == 0
+    kinds = {"unscored": is_unscored}
+    if summary.is_all_wrong is not None and summary.is_all_correct is not None:
+        kinds |= {"all wrong": summary.is_all_wrong, "all correct": summary.is_all_correct}
+    counts = {name: int((is_kind & is_silent).sum()) for name, is_kind in kinds.items()}
+    counts["silent for another reason"] = int(is_silent.sum()) - sum(counts.values())
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
 
 
 def _own_rows(trainer: Any, rows: list[dict[str, Any]], n_each: int) -> list[dict[str, Any]]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from dissensus.core.groups import BoolArray, FloatArray, IntArray, RewardGroups
+from dissensus.integrations.trl.processes import gather
 from dissensus.integrations.trl.settings import Settings
+from dissensus.runs.reward_hook import total_rewards
 from dissensus.runs.rows import prompt_id
 
 __all__ = ["Rows", "Sampling", "collect", "make_groups"]
@@ -34,8 +36,9 @@ class Sampling:
         local: Which of the N rollouts they are.
         group_size: TRL cuts the gathered batch into groups of this many consecutive rows.
         prompt_ids: (N,) stable ids.
-        rewards_by_function: name → (N,) unweighted rewards; NaN where a function gave None.
-        rewards: (N,) weighted sum over the functions that gave one; NaN where none did.
+        rewards_by_function: name → (N,) unweighted rewards; NaN for None and infinity.
+        rewards: (N,) weighted sum over the functions that gave one; NaN where none did, and where
+            it is infinite.
         lengths: (N,) completion lengths in tokens, tool output included.
         truncated: (N,) whether a completion ends without an end token.
         framework: (N,) TRL's own advantages; the mean over tokens where they are per token.
@@ -67,17 +70,13 @@ def collect(trainer: Any, rows: Rows, output: Mapping[str, Any], settings: Setti
     """Gather what this process knows of its rows with what the others know of theirs.
 
     One collective call, in the same place on every process.
+
+    Raises:
+        RuntimeError: On every process, when one of them cannot read its rows.
     """
     is_train = trainer.model.training
     n_local = len(rows.completions)
-    mine = {
-        "prompt_ids": _prompt_ids(rows),
-        "lengths": [len(ids) for ids in rows.completion_ids],
-        "truncated": _truncated(trainer, rows.completion_ids),
-        "framework": _per_rollout(output["advantages"], output["completion_mask"]),
-        "log_likelihoods": _log_likelihoods(output),
-    }
-    everyone = _gather_object(trainer, mine)
+    everyone = _exchange(lambda: _own(trainer, rows, output))
     start = sum(len(part["lengths"]) for part in everyone[: trainer.accelerator.process_index])
     by_function, total = _rewards(trainer, rows.rewards_per_func)
     group_size = (
@@ -102,6 +101,29 @@ def collect(trainer: Any, rows: Rows, output: Mapping[str, Any], settings: Setti
     )
 
 
+def _exchange(read: Callable[[], dict[str, Any]]) -> list[dict[str, Any]]:
+    cause = None
+    try:
+        mine = read()
+    except Exception as error:  # noqa: BLE001 - raised below, when the others have heard of it
+        mine, cause = {"error": repr(error)}, error
+    everyone = gather(mine)
+    failures = [part["error"] for part in everyone if "error" in part]
+    if failures:
+        raise RuntimeError(f"a process could not read its rows: {failures[0]}") from cause
+    return everyone
+
+
+def _own(trainer: Any, rows: Rows, output: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "prompt_ids": _prompt_ids(rows),
+        "lengths": [len(ids) for ids in rows.completion_ids],
+        "truncated": _truncated(trainer, rows.completion_ids),
+        "framework": _per_rollout(output["advantages"], output["completion_mask"]),
+        "log_likelihoods": _log_likelihoods(output),
+    }
+
+
 def make_groups(
     rewards: FloatArray, by_function: Mapping[str, FloatArray], group_size: int, settings: Settings
 ) -> RewardGroups:
@@ -116,13 +138,10 @@ def make_groups(
 
 
 def _rewards(trainer: Any, rewards_per_func: Any) -> tuple[dict[str, FloatArray], FloatArray]:
-    values = rewards_per_func.detach().double().cpu().numpy()
-    weights = trainer.reward_weights.detach().double().cpu().numpy()
-    total = np.nansum(values * weights, axis=1)
-    total[np.isnan(values).all(axis=1)] = np.nan
-    total[np.isinf(total)] = np.nan  # its group has no mean, and TRL's advantages are NaN
+    scores = rewards_per_func.detach().cpu().double().numpy()
+    total, kept = total_rewards(scores, trainer.reward_weights.detach().cpu().double().numpy())
     names = _unique(trainer.reward_func_names)
-    return {name: values[:, i] for i, name in enumerate(names)}, total
+    return {name: kept[:, i] for i, name in enumerate(names)}, total
 
 
 def _unique(names: Sequence[str]) -> list[str]:
@@ -137,13 +156,8 @@ def _unique(names: Sequence[str]) -> list[str]:
 
 def _prompt_ids(rows: Rows) -> list[str]:
     # An environment may own the prompt: then the row has none, and the text that was sent counts.
-    names = []
-    for row, text in zip(rows.inputs, rows.prompts, strict=True):
-        try:
-            names.append(prompt_id(row if "prompt" in row else {**row, "prompt": text}))
-        except (TypeError, ValueError, RecursionError):
-            names.append("unknown")  # an error here would leave the other processes waiting
-    return names
+    pairs = zip(rows.inputs, rows.prompts, strict=True)
+    return [prompt_id(row if "prompt" in row else {**row, "prompt": text}) for row, text in pairs]
 
 
 def _truncated(trainer: Any, completion_ids: Sequence[Sequence[int]]) -> list[bool]:
@@ -158,7 +172,7 @@ def _per_rollout(advantages: Any, mask: Any) -> FloatArray:
     values = advantages.detach()
     if values.dim() > 1:
         values = (values * mask).sum(-1) / mask.sum(-1).clamp(min=1)
-    return np.asarray(values.double().cpu().numpy(), dtype=np.float64)
+    return np.asarray(values.cpu().double().numpy(), dtype=np.float64)
 
 
 def _log_likelihoods(output: Mapping[str, Any]) -> FloatArray | None:
@@ -166,13 +180,4 @@ def _log_likelihoods(output: Mapping[str, Any]) -> FloatArray | None:
     if logps is None:
         return None
     mask = output["completion_mask"]
-    return np.asarray((logps * mask).sum(-1).double().cpu().numpy(), dtype=np.float64)
-
-
-def _gather_object(trainer: Any, mine: dict[str, Any]) -> list[dict[str, Any]]:
-    if trainer.accelerator.num_processes == 1:
-        return [mine]
-    from accelerate.utils import gather_object
-
-    everyone: list[dict[str, Any]] = gather_object([mine])
-    return everyone
+    return np.asarray((logps * mask).sum(-1).cpu().double().numpy(), dtype=np.float64)

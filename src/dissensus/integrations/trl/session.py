@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from dissensus.core.advantages import EstimatorState
 from dissensus.core.correctness import InferredCorrectness
+from dissensus.errors import RunError
 from dissensus.integrations.trl.estimating import Estimate, estimate
 from dissensus.integrations.trl.masking import MicroBatchScale
 from dissensus.integrations.trl.metrics import MetricWindow
+from dissensus.integrations.trl.processes import from_main
 from dissensus.integrations.trl.prompt_stream import PromptStream
 from dissensus.integrations.trl.recording import RunWriter
 from dissensus.integrations.trl.sampling import Rows, Sampling
 from dissensus.integrations.trl.settings import Settings
+from dissensus.runs import store
 
 __all__ = ["STATE_FILE", "Session"]
 
@@ -32,12 +37,13 @@ class Session:
     def __init__(self, trainer: Any, settings: Settings) -> None:
         self.settings = settings
         self.rows: Rows | None = None
+        self.evaluation: str | None = None
         self.window = MetricWindow()
         self.writer = RunWriter(settings, trainer.accelerator, _run_dir(trainer, settings))
         self.writer.describe(_metadata(trainer, settings))
         self.state = EstimatorState()
         self.stream = (
-            PromptStream(trainer.train_dataset, trainer.args.seed)
+            PromptStream(_training_rows(trainer), trainer.args.seed)
             if settings.silent == "resample"
             else None
         )
@@ -48,6 +54,26 @@ class Session:
             getattr(trainer, "multi_objective_aggregation", "") == "normalize_then_sum"
         )
         self._said: set[str] = set()
+
+    @contextmanager
+    def evaluating(self, metric_key_prefix: str) -> Iterator[None]:
+        """What is sampled and logged inside belongs to the evaluation of this name.
+
+        Every evaluation set is a split of the run, with a window of metrics of its own; `predict`
+        logs nothing, so its window ends with it.
+        """
+        # Held-out groups must not pass for trained ones, whatever the prefix.
+        name = "eval_train" if metric_key_prefix == "train" else metric_key_prefix
+        before, self.evaluation = self.evaluation, name
+        try:
+            yield
+        finally:
+            self.window.discard(name)
+            self.evaluation = before
+
+    def split(self, trainer: Any) -> str:
+        """Split of what the trainer samples or logs now."""
+        return "train" if trainer.model.training else self.evaluation or "eval"
 
     def estimate(self, sampling: Sampling, *, is_final: bool) -> Estimate:
         """Advantages and silence of a sampling; only a final call moves the estimator's memory."""
@@ -62,8 +88,14 @@ class Session:
         )
 
     def begin_training(self, step: int) -> None:
-        """Restore what the resumed checkpoint holds, and open the run at its step."""
-        if self.resume_from is not None:
+        """Restore what the resumed checkpoint holds, and open the run at its step.
+
+        Raises:
+            RunError: The state that this training goes on from cannot be read.
+        """
+        rule = self.settings.estimator
+        has_memory = self.stream is not None or (rule is not None and "state" in rule.needs)
+        if self.resume_from is not None and has_memory:
             self._load(Path(self.resume_from) / STATE_FILE)
         self.writer.begin_training(step)
 
@@ -77,12 +109,8 @@ class Session:
             "estimator": self.state.state_dict(),
             "stream": self.stream.state_dict() if self.stream else None,
         }
-        staged = folder / f".{STATE_FILE}.tmp"
-        try:
-            staged.write_text(json.dumps(state), encoding="utf-8")
-            staged.replace(folder / STATE_FILE)
-        except OSError as error:
-            self.say_once("save", f"could not save {STATE_FILE} ({error})")
+        with self.writer.guard(f"save {STATE_FILE}"):
+            store.commit_bytes(folder / STATE_FILE, json.dumps(state).encode())
 
     def say_once(self, about: str, text: str) -> None:
         """Log a warning the first time something happens."""
@@ -91,21 +119,51 @@ class Session:
             log.warning("dissensus: %s", text)
 
     def _load(self, path: Path) -> None:
-        if not path.exists():
-            if self.stream is not None or self.state:
-                self.say_once("load", f"the checkpoint has no {STATE_FILE}; starting afresh")
+        # All go on from what the first process reads: the others may not see its folder, and
+        # processes with different streams would wait for each other for ever.
+        content = from_main(_content(path))
+        if content is None:
+            self.say_once("load", f"the checkpoint has no {STATE_FILE}; starting afresh")
             return
-        state = json.loads(path.read_text(encoding="utf-8"))
-        self.state = EstimatorState.from_state_dict(state["estimator"])
-        if self.stream is not None and state["stream"] is not None:
-            self.stream.load_state_dict(state["stream"])
+        try:
+            state = json.loads(content)
+            self.state = EstimatorState.from_state_dict(state["estimator"])
+            if self.stream is not None and state["stream"] is not None:
+                self.stream.load_state_dict(state["stream"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(
+                "the state of the estimator and of the refills cannot be read",
+                where=str(path),
+                got=repr(error),
+                hint="delete the file to start both afresh",
+            ) from error
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return b""  # which is no state either; an error here would leave the others waiting
 
 
 def _run_dir(trainer: Any, settings: Settings) -> Path | None:
     if settings.run_dir is False or settings.recorder is not None:
         return None
-    given = settings.run_dir
-    return Path(trainer.args.output_dir) / "dissensus" if given is None else Path(given)
+    if settings.run_dir is not None:
+        return Path(settings.run_dir)
+    # What begins with "_" in the output folder, and that alone, is not uploaded.
+    name = "_dissensus" if trainer.args.push_to_hub else "dissensus"
+    return Path(trainer.args.output_dir) / name
+
+
+def _training_rows(trainer: Any) -> Any:
+    """The training set as TRL's own batches hold it, so that a row has one id in all rounds."""
+    rows = trainer.train_dataset
+    if not hasattr(rows, "remove_columns"):
+        return rows
+    return trainer._remove_unused_columns(rows, description="refill")  # noqa: SLF001
 
 
 def _metadata(trainer: Any, settings: Settings) -> dict[str, Any]:

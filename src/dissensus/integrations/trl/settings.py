@@ -13,7 +13,7 @@ from dissensus.errors import InputError, UnsupportedError
 from dissensus.runs import Recorder
 from dissensus.runs.recorder import TEXT_BUDGET_BYTES
 
-__all__ = ["Correct", "Settings", "Silent", "check_supported"]
+__all__ = ["Correct", "Settings", "Silent", "check_recorder", "check_supported"]
 
 Silent: TypeAlias = Literal["keep", "mask", "resample"]
 Correct: TypeAlias = float | str | tuple[str, float] | None
@@ -78,11 +78,29 @@ class Settings:
         return self.correct[1] if isinstance(self.correct, tuple) else self.correct
 
 
+def check_recorder(recorder: Recorder, process_index: int, num_processes: int) -> None:
+    """Refuse a recorder that was not made for this process of the training.
+
+    Raises:
+        InputError: Every process would open a run of its own, or write the rows of another.
+    """
+    place, expected = (recorder.rank, recorder.world_size), (process_index, num_processes)
+    if place != expected:
+        raise InputError(
+            f"process {process_index} of {num_processes} needs a recorder of that rank and world "
+            "size",
+            where="recorder",
+            got=place,
+            hint="make it with dissensus.integrations.trl.open_recorder(run_dir)",
+        )
+
+
 def check_supported(trainer: Any, settings: Settings) -> None:
     """Refuse what cannot work with this trainer, with the reason.
 
     Raises:
-        InputError: `correct` names a reward function that is not there.
+        InputError: `correct` names a reward function that is not there, or `recorder`
+            is another process's.
         UnsupportedError: A combination that would silently train on something else.
     """
     if not hasattr(super(_mixin(), trainer), "_calculate_rewards"):
@@ -90,6 +108,9 @@ def check_supported(trainer: Any, settings: Settings) -> None:
             "this trainer has no _calculate_rewards to wrap (TRL before 0.20)",
             hint="record with recorder.wrap_reward and RecordingCallback",
         )
+    if settings.recorder is not None:
+        place = trainer.accelerator.process_index, trainer.accelerator.num_processes
+        check_recorder(settings.recorder, *place)
     names = list(trainer.reward_func_names)
     if settings.correct_function is not None and settings.correct_function not in names:
         raise InputError(

@@ -1,0 +1,15 @@
+"""What the tests of all integrations share."""
+
+from __future__ import annotations
+
+import pytest
+
+from dissensus.runs import recorder
+
+
+@pytest.fixture(autouse=True)
+def no_recorder_outlives_its_test():
+    """A trainer leaves its recorder open, whose thread would go on writing during later tests."""
+    yield
+    for each in list(recorder._open):
+        each.close()
