@@ -47,8 +47,7 @@ def _matches(sample: Sample) -> bool:
 def _layout(sample: Sample) -> Layout:
     names = ", ".join(_TASK.format(name) for name in ("key", "hash", "data.idx"))
     columns = {
-        # Episodes of one group may be dispatched at different steps.
-        "step": f"coalesce(min({_STEP}) OVER (PARTITION BY {_GROUP}), 0)",
+        "step": f"coalesce({_STEP}, 0)",
         "split": """coalesce(json_extract_string("run", '$.work.type'), 'eval')""",
         "group_id": f'coalesce({_GROUP}, "id")',
         "prompt_id": f"coalesce({names})",
@@ -77,6 +76,7 @@ def _layout(sample: Sample) -> Layout:
         grouping=Grouping("key", "exact", "traces with equal group.id"),
         required=("traces",),
         unnest=("traces",),
+        has_group_steps=True,  # episodes of a group are dispatched one by one
         metadata={"framework": "prime_rl"},
         notes=tuple(notes),
     )
