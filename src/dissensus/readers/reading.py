@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -128,8 +129,9 @@ class Reading:
             value, kind = quote_name(name), self.layout.raw[name]
             if there is not None and name not in there:
                 value = f"NULL::{kind}"
-            elif is_copy and kind == "JSON[]":  # a copy holds documents as text
-                value = f"[CAST(document AS JSON) FOR document IN {value}]"
+            elif is_copy and kind.startswith("STRUCT"):  # a copy holds documents as text
+                shape = quote(json.dumps(kind.removesuffix("[]")))
+                value = f"[json_transform(document, {shape}) FOR document IN {value}]"
             elif is_copy and kind.removesuffix("[]") not in _PLAIN:
                 value = f"CAST(CAST({value} AS JSON) AS {kind})"
             if name in self.layout.unnest:
