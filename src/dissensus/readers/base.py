@@ -128,6 +128,7 @@ class Layout:
             sees one element of these.
         flags: Raw text columns that hold yes or no, in words or as a number.
         check: For grouping "counts": what is impossible about a row of raw values, or "".
+        has_group_steps: Rows of one group may name different steps: all get the smallest.
         metadata: What the log says about the framework: "framework", "version", settings.
         notes: What a reader of the report should know about this log.
     """
@@ -138,6 +139,7 @@ class Layout:
     required: tuple[str, ...] = ()
     unnest: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
+    has_group_steps: bool = False
     check: Callable[[Mapping[str, Any]], str] | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

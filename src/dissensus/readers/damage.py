@@ -389,7 +389,7 @@ def _parquet_rows(file: Path, layout: Layout) -> Iterator[_Row]:
             for i in range(batch.num_rows):
                 number += 1
                 found = {name: values[i] for name, values in columns.items()}
-                problem = "valid UTF-8" if _BROKEN_TEXT in found.values() else ""
+                problem = "valid UTF-8" if any(v is _BROKEN_TEXT for v in found.values()) else ""
                 yield _Row(number, found, problem)
 
 

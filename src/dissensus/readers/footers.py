@@ -26,7 +26,7 @@ def check_footer(file: Path, name: str, damage: Damage) -> bool:
     """
     try:
         metadata = pq.read_metadata(file)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         text = str(error).splitlines()[0][:120]
         damage.report(BadRow(name, 0, f"a Parquet file with a readable footer ({text})"))
         return False

@@ -38,9 +38,9 @@ def _layout(sample: Sample) -> Layout:
         raw |= {"token_ids": "BIGINT[][]"}
         columns["prompt_id"] = f"lpad(lower(to_hex(hash({_PROMPT_TOKENS}))), 16, '0')"
     if sample.has("content"):
-        raw["content"] = "JSON[]"
-        columns["prompt"] = """json_extract_string("content"[1], '$[0]')"""
-        columns["completion"] = """json_extract_string("content"[1], '$[#-1]')"""
+        raw["content"] = "JSON"
+        columns["prompt"] = """json_extract_string("content", '$[0][0]')"""
+        columns["completion"] = """json_extract_string("content", '$[0][#-1]')"""
         columns.setdefault("prompt_id", f"lpad(lower(to_hex(hash({columns['prompt']}))), 16, '0')")
     notes = ["the advantage of a sample is that of its first trained token"]
     if reward == "filtered_rewards":

@@ -20,21 +20,26 @@ __all__ = ["PRIME_RL"]
 
 _GROUP = """json_extract_string("group", '$.id')"""
 _STEP = """CAST(json_extract_string("run", '$.work.step') AS BIGINT)"""
-_CREDIT = "CAST(json_extract(\"traces\", '$.nodes[*].advantages[*]') AS DOUBLE[])"
-_OK = """json_extract_string("traces", '$.ok') = 'true'"""
-_ALL_CONTENT = "json_extract_string(\"traces\", '$.nodes[*].message.content')"
-_FINISH = "json_extract_string(\"traces\", '$.calls[*].finish_reason')"
+_TRACE = (
+    "STRUCT(ok BOOLEAN, rewards MAP(VARCHAR, STRUCT(score DOUBLE, weight DOUBLE)), "
+    'task STRUCT("key" VARCHAR, hash VARCHAR, data JSON), '
+    "nodes STRUCT(message STRUCT(content JSON), logprobs DOUBLE[], advantages DOUBLE[])[], "
+    "calls STRUCT(finish_reason VARCHAR)[])"
+)
+"""What is read of a trace: parsed once, however many columns are asked for."""
+
+_CREDIT = "flatten([node.advantages FOR node IN traces.nodes IF node.advantages IS NOT NULL])"
+_LENGTH = "[len(node.logprobs) FOR node IN traces.nodes IF node.logprobs IS NOT NULL]"
+_REWARD = (
+    "coalesce(list_sum([reward.score * coalesce(reward.weight, 1) "
+    "FOR reward IN map_values(traces.rewards) IF reward IS NOT NULL]), 0)"
+)
+_DATA = "json_extract_string(traces.task.data, '$.{}')"
 _NOT_YET = (
     "these traces were written before advantages were assigned; effective/traces.jsonl has them"
 )
 _FAILED = (
     "a trace that failed is an unscored rollout; an episode that failed before any trace is none"
-)
-_TASK = "json_extract_string(\"traces\", '$.task.{}')"
-_SCORES = "CAST(json_extract(\"traces\", '$.rewards.*.{}') AS DOUBLE[])"
-_REWARD = (
-    f"coalesce(list_sum([x[1] * coalesce(x[2], 1) FOR x IN "
-    f"list_zip({_SCORES.format('score')}, {_SCORES.format('weight')})]), 0)"
 )
 
 
@@ -45,20 +50,18 @@ def _matches(sample: Sample) -> bool:
 
 
 def _layout(sample: Sample) -> Layout:
-    names = ", ".join(_TASK.format(name) for name in ("key", "hash", "data.idx"))
     columns = {
-        # Episodes of one group may be dispatched at different steps.
-        "step": f"coalesce(min({_STEP}) OVER (PARTITION BY {_GROUP}), 0)",
+        "step": f"coalesce({_STEP}, 0)",
         "split": """coalesce(json_extract_string("run", '$.work.type'), 'eval')""",
         "group_id": f'coalesce({_GROUP}, "id")',
-        "prompt_id": f"coalesce({names})",
-        "reward": f"CASE WHEN {_OK} THEN {_REWARD} END",
-        "length": "len(json_extract(\"traces\", '$.nodes[*].logprobs[*]'))",
-        "truncated": f"list_contains({_FINISH}, 'length')",
+        "prompt_id": f"coalesce(traces.task.key, traces.task.hash, {_DATA.format('idx')})",
+        "reward": f"CASE WHEN traces.ok THEN {_REWARD} END",
+        "length": f"CAST(coalesce(list_sum({_LENGTH}), 0) AS BIGINT)",
+        "truncated": "len([1 FOR call IN traces.calls IF call.finish_reason = 'length']) > 0",
         "policy_version": """CAST(json_extract_string("run", '$.work.policy.start') AS BIGINT)""",
-        "completion": f"{_ALL_CONTENT}[-1]",
-        "prompt": _TASK.format("data.prompt"),
-        "reference": _TASK.format("data.answer"),
+        "completion": "json_extract_string(traces.nodes[-1].message.content, '$')",
+        "prompt": _DATA.format("prompt"),
+        "reference": _DATA.format("answer"),
     }
     notes = [_FAILED]
     if _has_advantages(sample):
@@ -72,11 +75,12 @@ def _layout(sample: Sample) -> Layout:
     else:
         notes.append(_NOT_YET)
     return Layout(
-        raw={"id": "VARCHAR", "group": "JSON", "run": "JSON", "traces": "JSON[]"},
+        raw={"id": "VARCHAR", "group": "JSON", "run": "JSON", "traces": f"{_TRACE}[]"},
         columns=columns,
         grouping=Grouping("key", "exact", "traces with equal group.id"),
         required=("traces",),
         unnest=("traces",),
+        has_group_steps=True,  # episodes of a group are dispatched one by one
         metadata={"framework": "prime_rl"},
         notes=tuple(notes),
     )

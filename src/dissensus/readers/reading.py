@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -62,6 +63,26 @@ class Reading:
             where: SQL condition on canonical columns.
         """
         names = list(dict.fromkeys(canonical))
+        if self.layout.has_group_steps and {"step", "generation"} & set(names):
+            rows = self._rows_of_group_steps(names)
+            return f"SELECT * FROM ({rows}) WHERE {where}" if where else rows  # noqa: S608
+        rows = self._plain_rows(names)
+        return f"SELECT * FROM ({rows}) WHERE {where}" if where else rows  # noqa: S608
+
+    def _rows_of_group_steps(self, names: Sequence[str]) -> str:
+        """As `rows`, with the smallest step of each group as the step of its rows."""
+        # A join of a small table; a window over the rows would hold their text in memory.
+        keys = self._plain_rows(["group_id", "split", "step"])
+        first = f"SELECT group_id, split, min(step) AS step FROM ({keys}) GROUP BY ALL"  # noqa: S608
+        kept = [name for name in names if name not in ("step", "generation")]
+        rows = self._plain_rows([*dict.fromkeys([*kept, "group_id", "split"])])
+        picked = ", ".join(
+            f"first.step AS {name}" if name in ("step", "generation") else f"r.{quote_name(name)}"
+            for name in names
+        )
+        return f"SELECT {picked} FROM ({rows}) AS r JOIN ({first}) AS first USING (group_id, split)"  # noqa: S608
+
+    def _plain_rows(self, names: Sequence[str]) -> str:
         columns = self.layout.columns
         picked = []
         for name in names:
@@ -75,8 +96,7 @@ class Reading:
                 picked.append(f"NULL::{CANONICAL[name]} AS {quote_name(name)}")
         needed = self._raw_needed(columns[name] for name in names if name in columns)
         has_file = any("filename" in text for text in picked)
-        rows = f"SELECT {', '.join(picked)} FROM ({self.raw(needed, with_file=has_file)})"  # noqa: S608
-        return f"SELECT * FROM ({rows}) WHERE {where}" if where else rows  # noqa: S608
+        return f"SELECT {', '.join(picked)} FROM ({self.raw(needed, with_file=has_file)})"  # noqa: S608
 
     def raw(self, names: Sequence[str], *, with_file: bool = False) -> str:
         """SQL of raw columns; lists that lie parallel are taken apart."""
@@ -109,8 +129,9 @@ class Reading:
             value, kind = quote_name(name), self.layout.raw[name]
             if there is not None and name not in there:
                 value = f"NULL::{kind}"
-            elif is_copy and kind == "JSON[]":  # a copy holds documents as text
-                value = f"[CAST(document AS JSON) FOR document IN {value}]"
+            elif is_copy and kind.startswith("STRUCT"):  # a copy holds documents as text
+                shape = quote(json.dumps(kind.removesuffix("[]")))
+                value = f"[json_transform(document, {shape}) FOR document IN {value}]"
             elif is_copy and kind.removesuffix("[]") not in _PLAIN:
                 value = f"CAST(CAST({value} AS JSON) AS {kind})"
             if name in self.layout.unnest:

@@ -131,7 +131,7 @@ def _parquet_columns(file: Path) -> dict[str, str]:
 
     try:
         schema = pq.read_schema(file)
-    except (OSError, pa.ArrowException):
+    except (OSError, ValueError, pa.ArrowException):  # names may be broken UTF-8
         return {}
     return {field.name: str(field.type) for field in schema}
 
