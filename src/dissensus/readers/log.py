@@ -13,6 +13,7 @@ from dissensus.readers.base import CANONICAL, Grouping, Layout
 from dissensus.readers.damage import Damage
 from dissensus.readers.engine import Engine
 from dissensus.readers.grouping import regroup
+from dissensus.readers.layouts import complete_layout, merge_layouts
 from dissensus.readers.reading import FILE_INDEX
 from dissensus.readers.sources import Source
 from dissensus.readers.statistics import (
@@ -56,8 +57,17 @@ class Log:
         self.format = source.format.name
         self.title = source.format.title
         self._source = source
-        self._layout = _complete(source.layout, has_files=len(source.files) > 1)
-        self._engine = Engine(source, self._layout, Damage(strict=strict))
+        step = FILE_INDEX if len(source.files) > 1 else "0::BIGINT"
+        main = complete_layout(source.layout, without_step=step)
+        completed = {id(each): each for each in source.others.values()}
+        for key, each in completed.items():
+            completed[key] = complete_layout(each, without_step=step)
+        others = {file: completed[id(each)] for file, each in source.others.items()}
+        self._layout = merge_layouts([main, *completed.values()])
+        # A key that only some files have is no key that a row of another file lacks.
+        given = [source.layout.columns, *(each.columns for each in source.others.values())]
+        self._given = frozenset.intersection(*map(frozenset, given))
+        self._engine = Engine(source, main, others, Damage(strict=strict))
         self._grouping = source.layout.grouping
         self._stepless = _about_steps(source)
         self._notes = [*source.notes, *source.layout.notes, *self._stepless]
@@ -327,7 +337,7 @@ class Log:
     def _has_holes(self) -> bool:
         """Whether any row lacks a key or a reward."""
         kind = self._grouping.kind
-        keys = [name for name in (*KEYS, "prompt_id") if name in self._source.layout.columns]
+        keys = [name for name in (*KEYS, "prompt_id") if name in self._given]
         holes = [f"count(*) FILTER ({name} IS NULL)" for name in keys]
         if kind == "counts":
             possible = "coalesce(size > 0 AND right_count BETWEEN 0 AND size, false)"
@@ -438,21 +448,6 @@ _VIEW_COLUMNS = [
     "advantage_used", "advantage_framework", "length", "truncated", "trained",
     "rewards_by_function", "completion",
 ]  # fmt: skip
-
-
-def _complete(layout: Layout, *, has_files: bool) -> Layout:
-    """The layout with the keys that every table needs; without a step, files are steps."""
-    from dataclasses import replace
-
-    columns = dict(layout.columns)
-    if "step" not in columns:
-        columns["step"] = columns.get("generation", FILE_INDEX if has_files else "0::BIGINT")
-    columns.setdefault("generation", columns["step"])
-    columns.setdefault("split", "'train'")
-    columns.setdefault("round", "0::BIGINT")
-    if "prompt_id" not in columns and "prompt" in columns:
-        columns["prompt_id"] = f"lpad(lower(to_hex(hash({columns['prompt']}))), 16, '0')"
-    return replace(layout, columns=columns)
 
 
 def _about_steps(source: Source) -> list[str]:
