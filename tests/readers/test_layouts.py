@@ -100,9 +100,9 @@ def test_a_folder_of_two_formats_says_which_files_are_which():
 
 
 def test_a_mapped_column_that_one_file_lacks(tmp_path: Path):
-    pq.write_table(pa.table({"g": ["a"], "reward": [1.0], "n": [4]}), tmp_path / "1")
-    pq.write_table(pa.table({"g": ["a"], "reward": [0.0]}), tmp_path / "2")
-    with open_log(tmp_path, mapping={"group_id": "g", "length": "n"}) as log:
+    pq.write_table(pa.table({"uid": ["a"], "reward": [1.0], "n": [4]}), tmp_path / "1")
+    pq.write_table(pa.table({"uid": ["a"], "reward": [0.0]}), tmp_path / "2")
+    with open_log(tmp_path, mapping={"length": "n"}) as log:
         groups = log.groups(["size", "length_mean"]).to_pylist()
     assert groups == [{"size": 1, "length_mean": 4.0}, {"size": 1, "length_mean": None}]
 

@@ -74,6 +74,7 @@ class Log:
         self._correctness = Correctness()
         self._made_after: int | None = None
         self._is_numbered = False
+        self._probed: set[str] = {"prompt_id"}
 
     def __repr__(self) -> str:
         return f"Log({str(self.path)!r}, format={self.format!r})"
@@ -204,10 +205,24 @@ class Log:
             rows_per_batch: Largest number of rows of a batch.
         """
         self._make_groups()
+        self._probe_text(columns)
         rows = self._rollout_rows(list(columns), "", ordered=False)
         names = ", ".join(f'"{name}"' for name in columns)
         relation = self._engine.connection.sql(f"SELECT {names} FROM ({rows})")  # noqa: S608
         yield from relation.to_arrow_reader(rows_per_batch)
+
+    def _probe_text(self, columns: Sequence[str]) -> None:
+        """Read once what grouping did not read: a stream that has begun cannot be repaired."""
+        unread = {_FROM.get(name, name) for name in columns} - {*KEYS, *_MEASURED} - self._probed
+        names = [name for name in CANONICAL if name in unread & set(self._layout.columns)]
+        if not names:
+            return
+        sizes = ", ".join(
+            f"max({'cardinality' if CANONICAL[name].startswith('MAP') else 'length'}({name}))"
+            for name in names
+        )
+        self._engine.query(lambda: f"SELECT {sizes} FROM ({self._engine.reading.rows(names)})")  # noqa: S608
+        self._probed |= set(names)
 
     def sorted_rollouts(self, folder: Path, columns: Sequence[str]) -> Iterator[Any]:
         """Rollouts as Arrow record batches, generation by generation and group by group.
