@@ -35,6 +35,7 @@ _BATCH_BYTES = 16 << 20
 _BOM = b"\xef\xbb\xbf"
 _INT64 = 1 << 63
 _BROKEN_TEXT = "\ufffd"
+_POINT = re.compile("[.eEnN]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -231,9 +232,11 @@ def _integer(value: Any) -> int | None:
     if isinstance(value, str):
         if not value.strip():
             return None
-        value = int(value)
+        value = float(value) if _POINT.search(value) else int(value)
     if isinstance(value, float):
-        value = round(value)
+        if not value.is_integer():
+            raise ValueError
+        value = int(value)
     if not isinstance(value, int) or not -_INT64 <= value < _INT64:
         raise ValueError
     return int(value)

@@ -20,7 +20,9 @@ MAX_ROW_BYTES = 64 << 20
 FILE_INDEX = "enum_code(filename::log_files)::BIGINT"
 """SQL of the place of a row's file among the files of the log."""
 
+_MAX_EXACT = 1 << 53
 _PLAIN = ("BIGINT", "DOUBLE", "BOOLEAN", "VARCHAR")
+_MAY_BE_FRACTION = re.compile("double|float|decimal|string")
 _GLOB = re.compile(r"[*?\[]")
 
 
@@ -153,10 +155,35 @@ class Reading:
                 value = f"[json_transform(document, {document}) FOR document IN {value}]"
             elif shape is None and kind.removesuffix("[]") not in _PLAIN:
                 value = f"CAST(CAST({value} AS JSON) AS {kind})"
+            elif shape is not None and name in self._to_check(layout, shape):
+                value = self._whole(value, kind)
             if name in layout.unnest:
                 value = f"unnest({value})"
             picked.append(f"{value} AS {quote_name(name)}")
         return ", ".join([*picked, *(["filename"] if with_file else [])])
+
+    def _to_check(self, layout: Layout, shape: _Shape) -> frozenset[str]:
+        """Raw integers of which DuckDB would round a fraction without a word."""
+        kinds = dict(zip(shape.names or (), shape.types or (), strict=False))
+        is_typed = self.container == "parquet"
+        return frozenset(
+            name
+            for name, kind in layout.raw.items()
+            if (kind == "BIGINT" or (kind == "BIGINT[]" and name in layout.unnest))
+            and (not is_typed or _MAY_BE_FRACTION.search(kinds.get(name, "")))
+        )
+
+    def _whole(self, value: str, kind: str) -> str:
+        """SQL of integers from numbers; a fraction, or what a double cannot tell, is an error."""
+        # The error names the file, so that this one is repaired.
+        where = """ || filename || '"'""" if len(self.files) > 1 else ""
+        number = f"CAST({value} AS DOUBLE)" if kind == "BIGINT" else "CAST(number AS DOUBLE)"
+        whole = (
+            f"CASE WHEN {number} = trunc({number}) AND abs({number}) < {_MAX_EXACT} "
+            f"THEN CAST({number} AS BIGINT) WHEN {number} IS NOT NULL "
+            f"""THEN CAST(error('no integer in "'{where}) AS BIGINT) END"""
+        )
+        return whole if kind == "BIGINT" else f"[{whole} FOR number IN {value}]"
 
     def _clean(
         self,
@@ -168,19 +195,23 @@ class Reading:
         with_file: bool,
     ) -> str:
         paths = file_list(files)
-        filename = ", filename=true" if with_file else ""
+        doubtful = self._to_check(layout, shape)
+        is_named = with_file or (len(self.files) > 1 and not doubtful.isdisjoint(names))
+        filename = ", filename=true" if is_named else ""
+        doubles = {name: layout.raw[name].replace("BIGINT", "DOUBLE") for name in doubtful}
+        raw = {**layout.raw, **doubles}
         if self.container == "parquet":
             return f"read_parquet({paths}{filename})"
         rest = f"compression={quote('gzip' if shape.is_gzip else 'none')}{filename})"
         if self.container == "csv":
-            types = {name: layout.raw.get(name, "VARCHAR") for name in shape.names or ()}
+            types = {name: raw.get(name, "VARCHAR") for name in shape.names or ()}
             return (
                 f"read_csv({paths}, header=true, auto_detect=false, "
                 f"delim={quote(shape.delimiter)}, quote='\"', escape='\"', "
                 f"columns={_struct(types)}, strict_mode=true, "
                 f"max_line_size={MAX_ROW_BYTES}, {rest}"
             )
-        columns = _struct({name: layout.raw[name] for name in names})
+        columns = _struct({name: raw[name] for name in names})
         kind = "newline_delimited" if self.container == "jsonl" else "array"
         return f"read_json({paths}, format={quote(kind)}, records=true, columns={columns}, {rest}"
 
