@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from dissensus.readers.base import Layout, Sample, quote_name
+from dissensus.readers.base import Layout, Sample, quote_name, text_id
 
 __all__ = ["Chosen", "choose_layouts", "complete_layout", "merge_layouts"]
 
@@ -84,7 +84,7 @@ def complete_layout(layout: Layout, *, without_step: str) -> Layout:
     columns.setdefault("split", "'train'")
     columns.setdefault("round", "0::BIGINT")
     if "prompt_id" not in columns and "prompt" in columns:
-        columns["prompt_id"] = f"lpad(lower(to_hex(hash({columns['prompt']}))), 16, '0')"
+        columns["prompt_id"] = text_id(columns["prompt"])
     return replace(layout, columns=columns)
 
 

@@ -12,7 +12,7 @@ from dissensus.errors import InputError
 from dissensus.readers.base import CANONICAL, Grouping, Layout
 from dissensus.readers.damage import Damage
 from dissensus.readers.engine import Engine
-from dissensus.readers.grouping import regroup
+from dissensus.readers.grouping import note_on_reuse, regroup
 from dissensus.readers.layouts import complete_layout, merge_layouts
 from dissensus.readers.reading import FILE_INDEX
 from dissensus.readers.sources import Source
@@ -280,6 +280,7 @@ class Log:
             if self._engine.repairs > before:
                 self._engine.run(self._make_sums)
         self._correctness = self._find_correctness()
+        self._note_reuse()
         groups = groups_from_sums("sums", self._correctness)
         self._engine.execute(
             f"""CREATE OR REPLACE TEMP VIEW groups AS
@@ -310,6 +311,14 @@ class Log:
             rows = "SELECT * FROM numbers JOIN assigned USING (line)"
             sums = rollout_sums(rows, has)
         self._engine.execute(f"CREATE OR REPLACE TEMP TABLE sums AS {sums}")
+
+    def _note_reuse(self) -> None:
+        if self._grouping.kind != "key" or not self._stepless:
+            return
+        rows = self._engine.reading.rows(["file_index", "group_id"])
+        note = note_on_reuse(self._engine.connection, rows, "sums")
+        self._notes = [*self._source.notes, *self._source.layout.notes, *self._stepless]
+        self._notes += [note] if note else []
 
     def _same_generation(self) -> bool:
         columns = self._layout.columns
