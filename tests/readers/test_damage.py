@@ -401,3 +401,41 @@ def test_a_long_document_takes_linear_time(tmp_path):
     began = time.process_time()
     assert len(open_log(tmp_path / "log").groups(["size"])) == 160_000
     assert time.process_time() - began < 20
+
+
+# ---- integers --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize("files", [1, 2])
+def test_a_fraction_is_no_integer(tmp_path, container, files):
+    rows = [{"step": 3.0, "group_id": "a", "reward": 1.0, "length": 5.0} for _ in range(3)]
+    bad = [{**rows[0], "step": 2.5}, {**rows[0], "length": 2.7}]
+    for number in range(files - 1):
+        write(tmp_path / f"{number}", rows, container)
+    write(tmp_path / "9", [*rows, *bad], container)
+    with open_log(tmp_path) as log:
+        groups = log.groups(["step", "rollouts", "length_mean"]).to_pylist()
+        listed = [(each.file, each.expected, each.kept) for each in log.damage.bad]
+    assert groups == [{"step": 3, "rollouts": 3 * files + 1, "length_mean": 5.0}]
+    assert listed == [
+        ("9", "an integer in step", "nothing"),
+        ("9", "an integer in length", "the row without it"),
+    ]
+
+
+@pytest.mark.parametrize("container", ["jsonl", "csv"])
+def test_an_integer_that_a_double_cannot_hold_is_kept(tmp_path, container):
+    rows = [{"step": (1 << 53) + i, "group_id": "a", "reward": 1.0} for i in (1, 2)]
+    with open_log(write(tmp_path / "log", rows, container)) as log:
+        assert log.groups(["step"]).column(0).to_pylist() == [(1 << 53) + 1, (1 << 53) + 2]
+        assert log.damage.bad_count == 0
+
+
+def test_fractions_in_lists(tmp_path):
+    row = {"step": 0, "group_id": "a", "reward": [1, 0], "length": [2, 2.5]}
+    with open_log(write(tmp_path / "log", [{**row, "length": [2, 4.0]}, row], "jsonl")) as log:
+        assert log.groups(["rollouts", "length_mean"]).to_pylist() == [
+            {"rollouts": 4, "length_mean": 3.0}
+        ]
+        assert [(bad.row, bad.kept) for bad in log.damage.bad] == [(2, "the row without it")]

@@ -327,3 +327,31 @@ def test_lists_of_other_lengths_are_listed(tmp_path):
     log = open_log(tmp_path / "log")
     assert log.damage.bad_count == 2
     assert [bad.row for bad in log.damage.bad] == [2, 4]
+
+
+def test_group_ids_that_come_again_without_steps_are_noted(tmp_path):
+    ids = [*"aabbcc", *"aabb"]
+    rows = [{"group_id": each, "reward": 1.0} for each in ids]
+    with open_log(write(tmp_path / "log", rows, "jsonl")) as log:
+        assert log.groups(["size"]).column(0).to_pylist() == [4, 4, 2]
+        note = log.notes[-1]
+    assert note.startswith("2 of 3 group ids come again after rows of other groups")
+    stepped = [{**row, "step": i // 6} for i, row in enumerate(rows)]
+    with open_log(write(tmp_path / "log", stepped, "jsonl")) as log:
+        assert log.groups(["size"]).column(0).to_pylist() == [2] * 5
+        assert log.notes == []
+    with open_log(write(tmp_path / "log", rows[:6], "jsonl")) as log:
+        assert log.notes == ["no step numbers: all of it is step 0"]
+
+
+def test_groups_of_an_unusual_size_without_steps_are_noted(tmp_path):
+    rows = [{"group_id": each, "reward": 1.0} for each in "aabbcccc"]
+    with open_log(write(tmp_path / "log", rows, "csv")) as log:
+        assert log.notes[-1].startswith("1 of 3 groups have at least twice the usual 2 rows")
+
+
+def test_ids_made_from_prompts_are_those_of_every_release(tmp_path):
+    rows = [{"step": 0, "prompt": "2 + 2 = ?", "reward": 1.0}]
+    with open_log(write(tmp_path / "log", rows, "jsonl")) as log:
+        found = log.groups(["prompt_id"]).column(0).to_pylist()
+    assert found == ["65bc4040ea865dc9"]  # md5sum

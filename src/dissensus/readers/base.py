@@ -27,6 +27,7 @@ __all__ = [
     "Sample",
     "printable",
     "quote_name",
+    "text_id",
 ]
 
 Container: TypeAlias = Literal["jsonl", "json", "csv", "parquet", "torch", "pickle", "unknown"]
@@ -216,3 +217,13 @@ def quote_name(name: str) -> str:
         '"a""b"'
     """
     return '"' + name.replace('"', '""') + '"'
+
+
+def text_id(sql: str) -> str:
+    r"""SQL of an id of 16 characters made from a text: the same in every release of DuckDB.
+
+    Example:
+        >>> text_id('"prompt"')
+        'left(md5(coalesce("prompt", \'\')), 16)'
+    """
+    return f"left(md5(coalesce({sql}, '')), 16)"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,8 @@ _BATCH_BYTES = 16 << 20
 _BOM = b"\xef\xbb\xbf"
 _INT64 = 1 << 63
 _BROKEN_TEXT = "\ufffd"
+_POINT = re.compile("[.eEnN]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass
@@ -205,13 +208,13 @@ def _convert(  # noqa: C901 — one line per type
     if kind == "VARCHAR" and isinstance(value, str):
         if is_flag and value.strip() and value.strip().lower() not in (*YES, *NO):
             float(value)
-        return value.encode("utf-8", "replace").decode("utf-8")
+        return _SURROGATE.sub(_BROKEN_TEXT, value)
     if kind == "VARCHAR" and isinstance(value, int | float):
         return str(value).lower() if isinstance(value, bool) else str(value)
     if kind.startswith("MAP") and not isinstance(value, dict):
         raise ValueError
     text = json.dumps(value, default=str)
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return _SURROGATE.sub(_BROKEN_TEXT, text)
 
 
 def _number(value: Any) -> float | None:
@@ -229,9 +232,11 @@ def _integer(value: Any) -> int | None:
     if isinstance(value, str):
         if not value.strip():
             return None
-        value = int(value)
+        value = float(value) if _POINT.search(value) else int(value)
     if isinstance(value, float):
-        value = round(value)
+        if not value.is_integer():
+            raise ValueError
+        value = int(value)
     if not isinstance(value, int) or not -_INT64 <= value < _INT64:
         raise ValueError
     return int(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ class Engine:
 
     Args:
         source: The log.
-        layout: Its layout, with every key a table needs.
+        layout: The layout of most files, with every key a table needs.
+        others: Layouts of the other files, alike.
         damage: Where to count and list rows that cannot be read.
 
     Attributes:
@@ -39,12 +40,14 @@ class Engine:
         repairs: Number of files repaired so far; what was made from them before is out of date.
     """
 
-    def __init__(self, source: Source, layout: Layout, damage: Damage) -> None:
+    def __init__(
+        self, source: Source, layout: Layout, others: Mapping[Path, Layout], damage: Damage
+    ) -> None:
         import duckdb
 
         self.damage = damage
         self.repairs = 0
-        self._source, self._layout = source, layout
+        self._source, self._layout, self._others = source, layout, others
         folder = tempfile.TemporaryDirectory(prefix="dissensus-")
         self._folder = Path(folder.name)
         self._finalizer = weakref.finalize(self, folder.cleanup)
@@ -123,7 +126,7 @@ class Engine:
             return False
         file = next((file for file in left if f'"{file}"' in message), left[0])
         copy = self._folder / f"repaired-{self.repairs}.parquet"
-        layout = self._layout
+        layout = self._others.get(file, self._layout)
         nullable = layout.columns.get("reward", "") + layout.columns.get("correct", "")
         repair(
             file,
@@ -147,12 +150,12 @@ class Engine:
     def _open(self) -> Reading:
         source = self._source
         if source.format.convert is not None:
-            return Reading(self._convert(), "parquet", self._layout)
+            return Reading(self._convert(), "parquet", self._layout, {})
         is_parquet = source.sample.container == "parquet"
         files = [file for file in source.files if self._is_sound(file, is_parquet=is_parquet)]
         if not files:
             raise InputError(f"nothing of it can be read ({self.damage.bad[-1]})")
-        return Reading(files, source.sample.container, self._layout)
+        return Reading(files, source.sample.container, self._layout, self._others)
 
     def _is_sound(self, file: Path, *, is_parquet: bool) -> bool:
         if is_parquet:

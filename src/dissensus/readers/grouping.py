@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from dissensus.readers.base import Grouping
 
-__all__ = ["Regrouped", "regroup"]
+__all__ = ["Regrouped", "note_on_reuse", "regroup"]
 
 _STRETCH = "step, generation, split, round"
 
@@ -81,6 +81,36 @@ def regroup(connection: Any, grouping: Grouping) -> Regrouped:
         )
     connection.execute("DROP TABLE parts")
     return Regrouped(grouping, notes)
+
+
+def note_on_reuse(connection: Any, rows: str, sizes: str) -> str:
+    """What speaks against the group ids of a log without steps; "" where nothing does.
+
+    Without a step, an id that is used again later cannot be told from the first use of it.
+
+    Args:
+        connection: DuckDB connection.
+        rows: SQL of file_index and group_id of every rollout, in file order.
+        sizes: SQL of a table with the number of rollouts of each group.
+    """
+    key = "row(file_index, group_id)"
+    apart = connection.execute(
+        f"""SELECT count(*) FROM (SELECT key FROM (
+            SELECT {key} AS key, lag({key}) OVER () AS before FROM ({rows}))
+            WHERE key IS DISTINCT FROM before GROUP BY key HAVING count(*) > 1)"""  # noqa: S608
+    ).fetchone()[0]
+    usual, large, total = connection.execute(
+        f"""SELECT any_value(m), count(*) FILTER (n >= 2 * m), count(*) FROM (
+            SELECT n, mode(n) OVER () AS m FROM (SELECT rollouts AS n FROM {sizes}))"""  # noqa: S608
+    ).fetchone()
+    found = []
+    if apart:
+        found.append(f"{apart} of {total} group ids come again after rows of other groups")
+    if large:
+        found.append(f"{large} of {total} groups have at least twice the usual {usual} rows")
+    if not found:
+        return ""
+    return f"{' and '.join(found)}: where there are no steps, an id used again is the same group"
 
 
 def _notes_on_sizes(connection: Any) -> list[str]:

@@ -55,7 +55,9 @@ def import_log(
 ) -> Imported:
     """Write a log as a run.
 
-    A generation with more than 32,768 rollouts is written as several, cut between groups.
+    A generation with more than 32,768 rollouts is written as several, cut between groups, and so is
+    one in which the log says only of some groups which rollouts are correct: that of the others
+    stays unknown.
 
     Args:
         log: The log.
@@ -82,13 +84,14 @@ def import_log(
             compact_every=500,
         ) as recorder,
     ):
-        for piece in _generations(log.sorted_rollouts(Path(folder), _COLUMNS)):
-            _record(recorder, piece, has_correct=has_correct, has=log.columns)
-            recorder.flush()  # nothing is dropped as long as one generation waits at a time
-            generations += 1
-            written += piece.num_rows
-            if on_progress is not None:
-                on_progress(written)
+        for whole in _generations(log.sorted_rollouts(Path(folder), _COLUMNS)):
+            for piece, is_judged in _by_judgement(whole) if has_correct else [(whole, None)]:
+                _record(recorder, piece, is_judged=is_judged, has=log.columns)
+                recorder.flush()  # nothing is dropped as long as one generation waits at a time
+                generations += 1
+                written += piece.num_rows
+                if on_progress is not None:
+                    on_progress(written)
         dropped = dict(recorder.dropped)
     if dropped:
         raise RunError(f"not everything could be written ({dropped})", where=str(target))
@@ -140,9 +143,23 @@ def _same(before: pa.Table, after: pa.Table, names: tuple[str, ...]) -> bool:
     return all(before[name][-1].as_py() == after[name][0].as_py() for name in names)
 
 
-def _record(recorder: Recorder, table: pa.Table, *, has_correct: bool, has: frozenset[str]) -> None:
+def _by_judgement(table: pa.Table) -> Iterator[tuple[pa.Table, bool]]:
+    """The groups whose scored rollouts are all said to be right or wrong, and the other groups."""
+    scored = pc.and_(pc.is_valid(table["reward"]), pc.is_finite(pc.fill_null(table["reward"], 0)))
+    doubtful = table["group_id"].filter(pc.and_(scored, pc.is_null(table["correct"])))
+    unjudged = pc.is_in(table["group_id"], value_set=doubtful.combine_chunks().unique())
+    for mask, is_judged in ((pc.invert(unjudged), True), (unjudged, False)):
+        piece = table.filter(mask)
+        if piece.num_rows:
+            yield piece, is_judged
+
+
+def _record(
+    recorder: Recorder, table: pa.Table, *, is_judged: bool | None, has: frozenset[str]
+) -> None:
+    """Write one generation; `is_judged` None: the recorder finds out what is correct."""
     advantages = _floats(table, "advantage") if "advantage" in has else None
-    correct = _flags(table, "correct") if has_correct else None
+    correct = None if is_judged is None else _flags(table, "correct") if is_judged else "unknown"
     policy = table["policy_version"][0].as_py() if "policy_version" in has else None
     recorder.record(
         step=table["step"][0].as_py() or 0,

@@ -12,7 +12,8 @@ from dissensus.errors import InputError
 from dissensus.readers.base import CANONICAL, Grouping, Layout
 from dissensus.readers.damage import Damage
 from dissensus.readers.engine import Engine
-from dissensus.readers.grouping import regroup
+from dissensus.readers.grouping import note_on_reuse, regroup
+from dissensus.readers.layouts import complete_layout, merge_layouts
 from dissensus.readers.reading import FILE_INDEX
 from dissensus.readers.sources import Source
 from dissensus.readers.statistics import (
@@ -56,14 +57,24 @@ class Log:
         self.format = source.format.name
         self.title = source.format.title
         self._source = source
-        self._layout = _complete(source.layout, has_files=len(source.files) > 1)
-        self._engine = Engine(source, self._layout, Damage(strict=strict))
+        step = FILE_INDEX if len(source.files) > 1 else "0::BIGINT"
+        main = complete_layout(source.layout, without_step=step)
+        completed = {id(each): each for each in source.others.values()}
+        for key, each in completed.items():
+            completed[key] = complete_layout(each, without_step=step)
+        others = {file: completed[id(each)] for file, each in source.others.items()}
+        self._layout = merge_layouts([main, *completed.values()])
+        # A key that only some files have is no key that a row of another file lacks.
+        given = [source.layout.columns, *(each.columns for each in source.others.values())]
+        self._given = frozenset.intersection(*map(frozenset, given))
+        self._engine = Engine(source, main, others, Damage(strict=strict))
         self._grouping = source.layout.grouping
         self._stepless = _about_steps(source)
         self._notes = [*source.notes, *source.layout.notes, *self._stepless]
         self._correctness = Correctness()
         self._made_after: int | None = None
         self._is_numbered = False
+        self._probed: set[str] = {"prompt_id"}
 
     def __repr__(self) -> str:
         return f"Log({str(self.path)!r}, format={self.format!r})"
@@ -194,10 +205,24 @@ class Log:
             rows_per_batch: Largest number of rows of a batch.
         """
         self._make_groups()
+        self._probe_text(columns)
         rows = self._rollout_rows(list(columns), "", ordered=False)
         names = ", ".join(f'"{name}"' for name in columns)
         relation = self._engine.connection.sql(f"SELECT {names} FROM ({rows})")  # noqa: S608
         yield from relation.to_arrow_reader(rows_per_batch)
+
+    def _probe_text(self, columns: Sequence[str]) -> None:
+        """Read once what grouping did not read: a stream that has begun cannot be repaired."""
+        unread = {_FROM.get(name, name) for name in columns} - {*KEYS, *_MEASURED} - self._probed
+        names = [name for name in CANONICAL if name in unread & set(self._layout.columns)]
+        if not names:
+            return
+        sizes = ", ".join(
+            f"max({'cardinality' if CANONICAL[name].startswith('MAP') else 'length'}({name}))"
+            for name in names
+        )
+        self._engine.query(lambda: f"SELECT {sizes} FROM ({self._engine.reading.rows(names)})")  # noqa: S608
+        self._probed |= set(names)
 
     def sorted_rollouts(self, folder: Path, columns: Sequence[str]) -> Iterator[Any]:
         """Rollouts as Arrow record batches, generation by generation and group by group.
@@ -255,6 +280,7 @@ class Log:
             if self._engine.repairs > before:
                 self._engine.run(self._make_sums)
         self._correctness = self._find_correctness()
+        self._note_reuse()
         groups = groups_from_sums("sums", self._correctness)
         self._engine.execute(
             f"""CREATE OR REPLACE TEMP VIEW groups AS
@@ -285,6 +311,14 @@ class Log:
             rows = "SELECT * FROM numbers JOIN assigned USING (line)"
             sums = rollout_sums(rows, has)
         self._engine.execute(f"CREATE OR REPLACE TEMP TABLE sums AS {sums}")
+
+    def _note_reuse(self) -> None:
+        if self._grouping.kind != "key" or not self._stepless:
+            return
+        rows = self._engine.reading.rows(["file_index", "group_id"])
+        note = note_on_reuse(self._engine.connection, rows, "sums")
+        self._notes = [*self._source.notes, *self._source.layout.notes, *self._stepless]
+        self._notes += [note] if note else []
 
     def _same_generation(self) -> bool:
         columns = self._layout.columns
@@ -327,7 +361,7 @@ class Log:
     def _has_holes(self) -> bool:
         """Whether any row lacks a key or a reward."""
         kind = self._grouping.kind
-        keys = [name for name in (*KEYS, "prompt_id") if name in self._source.layout.columns]
+        keys = [name for name in (*KEYS, "prompt_id") if name in self._given]
         holes = [f"count(*) FILTER ({name} IS NULL)" for name in keys]
         if kind == "counts":
             possible = "coalesce(size > 0 AND right_count BETWEEN 0 AND size, false)"
@@ -438,21 +472,6 @@ _VIEW_COLUMNS = [
     "advantage_used", "advantage_framework", "length", "truncated", "trained",
     "rewards_by_function", "completion",
 ]  # fmt: skip
-
-
-def _complete(layout: Layout, *, has_files: bool) -> Layout:
-    """The layout with the keys that every table needs; without a step, files are steps."""
-    from dataclasses import replace
-
-    columns = dict(layout.columns)
-    if "step" not in columns:
-        columns["step"] = columns.get("generation", FILE_INDEX if has_files else "0::BIGINT")
-    columns.setdefault("generation", columns["step"])
-    columns.setdefault("split", "'train'")
-    columns.setdefault("round", "0::BIGINT")
-    if "prompt_id" not in columns and "prompt" in columns:
-        columns["prompt_id"] = f"lpad(lower(to_hex(hash({columns['prompt']}))), 16, '0')"
-    return replace(layout, columns=columns)
 
 
 def _about_steps(source: Source) -> list[str]:

@@ -9,7 +9,7 @@ Read from `Logger.log_batched_dict_as_jsonl` and `grpo.py`, NeMo-RL 7ea279a.
 
 from __future__ import annotations
 
-from dissensus.readers.base import Format, Grouping, Layout, Sample
+from dissensus.readers.base import Format, Grouping, Layout, Sample, text_id
 
 __all__ = ["NEMO_RL"]
 
@@ -36,12 +36,12 @@ def _layout(sample: Sample) -> Layout:
     }
     if sample.has("token_ids"):
         raw |= {"token_ids": "BIGINT[][]"}
-        columns["prompt_id"] = f"lpad(lower(to_hex(hash({_PROMPT_TOKENS}))), 16, '0')"
+        columns["prompt_id"] = text_id(f"array_to_string({_PROMPT_TOKENS}, ' ')")
     if sample.has("content"):
         raw["content"] = "JSON"
         columns["prompt"] = """json_extract_string("content", '$[0][0]')"""
         columns["completion"] = """json_extract_string("content", '$[0][#-1]')"""
-        columns.setdefault("prompt_id", f"lpad(lower(to_hex(hash({columns['prompt']}))), 16, '0')")
+        columns.setdefault("prompt_id", text_id(columns["prompt"]))
     notes = ["the advantage of a sample is that of its first trained token"]
     if reward == "filtered_rewards":
         notes.append("rewards of samples that dynamic sampling discarded are not read")

@@ -8,7 +8,7 @@ Read from `rl_utils._save_rollouts` and `data_loader.py`, open-instruct e6c3044.
 
 from __future__ import annotations
 
-from dissensus.readers.base import Format, Grouping, Layout, Sample
+from dissensus.readers.base import Format, Grouping, Layout, Sample, text_id
 
 __all__ = ["OPEN_INSTRUCT"]
 
@@ -34,7 +34,7 @@ def _layout(_: Sample) -> Layout:
         columns={
             "step": '"step"',
             "group_id": 'CAST("prompt_idx" AS VARCHAR)',
-            "prompt_id": "lpad(lower(to_hex(hash(\"prompt_tokens\"))), 16, '0')",
+            "prompt_id": text_id("array_to_string(\"prompt_tokens\", ' ')"),
             "reward": '"reward"',
             "advantage": '"advantage"',
             "length": 'len("response_tokens")',

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dissensus.readers.base import CANONICAL, Container, Layout, quote_name
-from dissensus.readers.sniff import csv_header, is_gzip
+from dissensus.readers.sniff import csv_header, is_gzip, parquet_columns
 from dissensus.runs.scan import quote
 
 __all__ = ["FILE_INDEX", "MAX_ROW_BYTES", "Reading", "file_list"]
@@ -20,16 +20,26 @@ MAX_ROW_BYTES = 64 << 20
 FILE_INDEX = "enum_code(filename::log_files)::BIGINT"
 """SQL of the place of a row's file among the files of the log."""
 
+_MAX_EXACT = 1 << 53
 _PLAIN = ("BIGINT", "DOUBLE", "BOOLEAN", "VARCHAR")
+_MAY_BE_FRACTION = re.compile("double|float|decimal|string")
 _GLOB = re.compile(r"[*?\[]")
 
 
 class _Shape(NamedTuple):
-    """What must be equal in files that are read together."""
+    """What must be equal in files that are read together; names where the file says them."""
 
     is_gzip: bool = False
     delimiter: str = ","
     names: tuple[str, ...] | None = None
+    types: tuple[str, ...] | None = None
+
+
+class _Part(NamedTuple):
+    """Files that have one layout."""
+
+    layout: Layout
+    files: list[Path]
 
 
 class Reading:
@@ -38,15 +48,27 @@ class Reading:
     Args:
         files: The files.
         container: What they are.
-        layout: What their columns mean.
+        layout: What the columns of most of them mean.
+        others: What they mean in files that have others.
     """
 
-    def __init__(self, files: Sequence[Path], container: Container, layout: Layout) -> None:
+    def __init__(
+        self,
+        files: Sequence[Path],
+        container: Container,
+        layout: Layout,
+        others: Mapping[Path, Layout],
+    ) -> None:
         self.files = tuple(files)
         self.container = container
         self.layout = layout
         self.repaired: dict[Path, Path] = {}
         self._shapes = {file: _shape(file, container) for file in self.files}
+        parts: dict[int, _Part] = {}
+        for file in self.files:
+            each = others.get(file, layout)
+            parts.setdefault(id(each), _Part(each, [])).files.append(file)
+        self._parts = list(parts.values())
 
     def prepare(self) -> str:
         """SQL that must be run once before any other."""
@@ -83,7 +105,10 @@ class Reading:
         return f"SELECT {picked} FROM ({rows}) AS r JOIN ({first}) AS first USING (group_id, split)"  # noqa: S608
 
     def _plain_rows(self, names: Sequence[str]) -> str:
-        columns = self.layout.columns
+        return " UNION ALL ".join(self._rows_of_part(names, part) for part in self._parts)
+
+    def _rows_of_part(self, names: Sequence[str], part: _Part) -> str:
+        columns = part.layout.columns
         picked = []
         for name in names:
             if name == "filename":
@@ -94,78 +119,101 @@ class Reading:
                 picked.append(f"({columns[name]}) AS {quote_name(name)}")
             else:
                 picked.append(f"NULL::{CANONICAL[name]} AS {quote_name(name)}")
-        needed = self._raw_needed(columns[name] for name in names if name in columns)
+        needed = _raw_needed(part.layout, [columns[name] for name in names if name in columns])
         has_file = any("filename" in text for text in picked)
-        return f"SELECT {', '.join(picked)} FROM ({self.raw(needed, with_file=has_file)})"  # noqa: S608
+        raw = self._raw_rows(needed, part, with_file=has_file)
+        return f"SELECT {', '.join(picked)} FROM ({raw})"  # noqa: S608
 
-    def raw(self, names: Sequence[str], *, with_file: bool = False) -> str:
+    def _raw_rows(self, names: Sequence[str], part: _Part, *, with_file: bool) -> str:
         """SQL of raw columns; lists that lie parallel are taken apart."""
         clean: dict[_Shape, list[Path]] = {}
-        for file in self.files:
+        for file in part.files:
             if file not in self.repaired:
                 clean.setdefault(self._shapes[file], []).append(file)
         pieces = [
-            f"SELECT {self._picked(names, shape.names, with_file=with_file)} "  # noqa: S608
-            f"FROM {self._clean(files, shape, names, with_file=with_file)}"
+            f"SELECT {self._picked(names, part.layout, shape, with_file=with_file)} "  # noqa: S608
+            f"FROM {self._clean(files, shape, names, part.layout, with_file=with_file)}"
             for shape, files in clean.items()
         ]
-        if self.repaired:
-            picked = self._picked(names, None, with_file=with_file, is_copy=True)
-            copies = file_list(self.repaired.values())
-            pieces.append(f"SELECT {picked} FROM read_parquet({copies})")  # noqa: S608
+        copies = [self.repaired[file] for file in part.files if file in self.repaired]
+        if copies:
+            picked = self._picked(names, part.layout, None, with_file=with_file)
+            pieces.append(f"SELECT {picked} FROM read_parquet({file_list(copies)})")  # noqa: S608
         return " UNION ALL ".join(pieces)
 
     def _picked(
-        self,
-        names: Sequence[str],
-        there: tuple[str, ...] | None,
-        *,
-        with_file: bool,
-        is_copy: bool = False,
+        self, names: Sequence[str], layout: Layout, shape: _Shape | None, *, with_file: bool
     ) -> str:
-        """Raw columns of some files; null where they have none of that name."""
+        """Raw columns of some files of one shape, null where they have none; None: of copies."""
         picked = []
         for name in names:
-            value, kind = quote_name(name), self.layout.raw[name]
-            if there is not None and name not in there:
+            value, kind = quote_name(name), layout.raw[name]
+            if shape is not None and shape.names is not None and name not in shape.names:
                 value = f"NULL::{kind}"
-            elif is_copy and kind.startswith("STRUCT"):  # a copy holds documents as text
-                shape = quote(json.dumps(kind.removesuffix("[]")))
-                value = f"[json_transform(document, {shape}) FOR document IN {value}]"
-            elif is_copy and kind.removesuffix("[]") not in _PLAIN:
+            elif shape is None and kind.startswith("STRUCT"):  # a copy holds documents as text
+                document = quote(json.dumps(kind.removesuffix("[]")))
+                value = f"[json_transform(document, {document}) FOR document IN {value}]"
+            elif shape is None and kind.removesuffix("[]") not in _PLAIN:
                 value = f"CAST(CAST({value} AS JSON) AS {kind})"
-            if name in self.layout.unnest:
+            elif shape is not None and name in self._to_check(layout, shape):
+                value = self._whole(value, kind)
+            if name in layout.unnest:
                 value = f"unnest({value})"
             picked.append(f"{value} AS {quote_name(name)}")
         return ", ".join([*picked, *(["filename"] if with_file else [])])
 
+    def _to_check(self, layout: Layout, shape: _Shape) -> frozenset[str]:
+        """Raw integers of which DuckDB would round a fraction without a word."""
+        kinds = dict(zip(shape.names or (), shape.types or (), strict=False))
+        is_typed = self.container == "parquet"
+        return frozenset(
+            name
+            for name, kind in layout.raw.items()
+            if (kind == "BIGINT" or (kind == "BIGINT[]" and name in layout.unnest))
+            and (not is_typed or _MAY_BE_FRACTION.search(kinds.get(name, "")))
+        )
+
+    def _whole(self, value: str, kind: str) -> str:
+        """SQL of integers from numbers; a fraction, or what a double cannot tell, is an error."""
+        # The error names the file, so that this one is repaired.
+        where = """ || filename || '"'""" if len(self.files) > 1 else ""
+        number = f"CAST({value} AS DOUBLE)" if kind == "BIGINT" else "CAST(number AS DOUBLE)"
+        whole = (
+            f"CASE WHEN {number} = trunc({number}) AND abs({number}) < {_MAX_EXACT} "
+            f"THEN CAST({number} AS BIGINT) WHEN {number} IS NOT NULL "
+            f"""THEN CAST(error('no integer in "'{where}) AS BIGINT) END"""
+        )
+        return whole if kind == "BIGINT" else f"[{whole} FOR number IN {value}]"
+
     def _clean(
-        self, files: Sequence[Path], shape: _Shape, names: Sequence[str], *, with_file: bool
+        self,
+        files: Sequence[Path],
+        shape: _Shape,
+        names: Sequence[str],
+        layout: Layout,
+        *,
+        with_file: bool,
     ) -> str:
         paths = file_list(files)
-        filename = ", filename=true" if with_file else ""
+        doubtful = self._to_check(layout, shape)
+        is_named = with_file or (len(self.files) > 1 and not doubtful.isdisjoint(names))
+        filename = ", filename=true" if is_named else ""
+        doubles = {name: layout.raw[name].replace("BIGINT", "DOUBLE") for name in doubtful}
+        raw = {**layout.raw, **doubles}
         if self.container == "parquet":
-            union = "true" if len(files) > 1 else "false"
-            return f"read_parquet({paths}, union_by_name={union}{filename})"
+            return f"read_parquet({paths}{filename})"
         rest = f"compression={quote('gzip' if shape.is_gzip else 'none')}{filename})"
         if self.container == "csv":
-            types = {name: self.layout.raw.get(name, "VARCHAR") for name in shape.names or ()}
+            types = {name: raw.get(name, "VARCHAR") for name in shape.names or ()}
             return (
                 f"read_csv({paths}, header=true, auto_detect=false, "
                 f"delim={quote(shape.delimiter)}, quote='\"', escape='\"', "
                 f"columns={_struct(types)}, strict_mode=true, "
                 f"max_line_size={MAX_ROW_BYTES}, {rest}"
             )
-        columns = _struct({name: self.layout.raw[name] for name in names})
+        columns = _struct({name: raw[name] for name in names})
         kind = "newline_delimited" if self.container == "jsonl" else "array"
         return f"read_json({paths}, format={quote(kind)}, records=true, columns={columns}, {rest}"
-
-    def _raw_needed(self, expressions: Iterable[str]) -> list[str]:
-        text = "\n".join(expressions)
-        named = [raw for raw in self.layout.raw if _names(raw, text)]
-        # A row must be read from somewhere even when only constants are asked for.
-        named += [raw for raw in self.layout.unnest[:1] if not set(named) & set(self.layout.unnest)]
-        return named or list(self.layout.raw)[:1]
 
 
 def file_list(files: Iterable[Path]) -> str:
@@ -175,11 +223,20 @@ def file_list(files: Iterable[Path]) -> str:
 
 def _shape(file: Path, container: Container) -> _Shape:
     if container == "parquet":
-        return _Shape()
+        columns = parquet_columns(file)
+        return _Shape(names=tuple(columns), types=tuple(columns.values())) if columns else _Shape()
     if container != "csv":
         return _Shape(is_gzip(file))
     delimiter, names = csv_header(file)
     return _Shape(is_gzip(file), delimiter, names)
+
+
+def _raw_needed(layout: Layout, expressions: Iterable[str]) -> list[str]:
+    text = "\n".join(expressions)
+    named = [raw for raw in layout.raw if _names(raw, text)]
+    # A row must be read from somewhere even when only constants are asked for.
+    named += [raw for raw in layout.unnest[:1] if not set(named) & set(layout.unnest)]
+    return named or list(layout.raw)[:1]
 
 
 def _names(raw: str, text: str) -> bool:

@@ -20,6 +20,7 @@ __all__ = [
     "is_gzip",
     "leading_pairs",
     "open_bytes",
+    "parquet_columns",
     "sniff",
 ]
 
@@ -44,7 +45,7 @@ def sniff(file: Path) -> Sample:
         raise InputError(f"the file cannot be read ({error})", where=str(file)) from error
     container = _container(head)
     if container == "parquet":
-        return Sample(file, container, _parquet_columns(file), head=head)
+        return Sample(file, container, parquet_columns(file), head=head)
     if container in ("jsonl", "json"):
         return _json_sample(file, head)
     if container == "csv":
@@ -125,7 +126,8 @@ def _container(head: bytes) -> Container:
     return "csv" if is_text else "unknown"
 
 
-def _parquet_columns(file: Path) -> dict[str, str]:
+def parquet_columns(file: Path) -> dict[str, str]:
+    """Names and Arrow types of a Parquet file's columns; empty where they cannot be read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -14,6 +14,7 @@ from dissensus.errors import InputError, UnsupportedError
 from dissensus.readers.base import CANONICAL, Format, Layout, Sample, printable
 from dissensus.readers.counts import KOFN, count_layout
 from dissensus.readers.formats import FORMATS, FRAMEWORK_FORMATS, GENERIC_FORMATS, format_names
+from dissensus.readers.layouts import Chosen, choose_layouts
 from dissensus.readers.sniff import sniff
 from dissensus.readers.tabular import TABLE, cast, guess_mapping, raw_type, table_layout
 
@@ -31,7 +32,8 @@ class Source(NamedTuple):
         files: Its files, numbers in their names in order.
         sample: The beginning of the first file.
         format: Its format.
-        layout: What its columns mean.
+        layout: What the columns of most files mean.
+        others: What they mean in files that have others.
         notes: What was left out.
     """
 
@@ -40,6 +42,7 @@ class Source(NamedTuple):
     sample: Sample
     format: Format
     layout: Layout
+    others: Mapping[Path, Layout]
     notes: tuple[str, ...] = ()
 
 
@@ -80,13 +83,34 @@ def find_source(
     if not readable_files:
         raise InputError(f"no file of format {chosen.name} is left to read", where=str(path))
     sample = _union(by_file[readable_files[0]], [by_file[file] for file in readable_files])
-    layout = _mapped_layout(chosen, sample, mapping)
+    layouts = _layouts(chosen, [by_file[file] for file in readable_files], sample, mapping)
     notes = []
     if other := len(candidates) - len(found):
         notes.append(f"{other} of {len(candidates)} files are of another kind and were not read")
     if left := len(found) - len(files):
         notes.append(f"{left} of {len(found)} files were not read: they {chosen.left_out}")
-    return Source(path, files, sample, chosen, layout, tuple(notes))
+    if layouts.left:
+        notes.append(
+            f"{len(layouts.left)} of {len(files)} files were not read: their groups are "
+            f"{layouts.left_text}; give them by themselves"
+        )
+        files = tuple(file for file in files if file not in layouts.left)
+    return Source(path, files, sample, chosen, layouts.layout, layouts.others, tuple(notes))
+
+
+def _layouts(
+    format_: Format, samples: Sequence[Sample], union: Sample, mapping: Mapping[str, str]
+) -> Chosen:
+    """The layout of every file."""
+    common = _mapped_layout(format_, union, mapping)
+    if format_.convert is not None:
+        return Chosen(common, {})
+
+    def own(sample: Sample) -> Layout | None:
+        is_whole = sample.has(*mapping.values()) and (mapping or format_.matches(sample))
+        return _mapped_layout(format_, sample, mapping) if is_whole else None
+
+    return choose_layouts(samples, common, own)
 
 
 def _damaged_companions(
@@ -179,9 +203,7 @@ def _choose(
             most = max(len(found) for _, found in hits.values())
             best = [key for key, (_, found) in hits.items() if len(found) == most]
             if len(best) > 1:
-                raise InputError(
-                    f"it could be {' or '.join(best)}", where=str(path), hint="say --format NAME"
-                )
+                raise _ambiguous(path, {key: hits[key][1] for key in best})
             return hits[best[0]]
         if hits:
             return next(iter(hits.values()))
@@ -196,6 +218,24 @@ def _choose(
             return chosen, fitting
         _check_fields(mapping, next((each for each in every if each.columns), every[0]))
     raise _unrecognised(path, every, FORMATS)
+
+
+def _ambiguous(path: Path, found: Mapping[str, Sequence[Sample]]) -> InputError:
+    """Several formats are in a folder, or in a file: which of them where."""
+    counts = Counter(sample.file for samples in found.values() for sample in samples)
+    if max(counts.values()) > 1:
+        what = f"it could be {' or '.join(found)}"
+        return InputError(what, where=str(path), hint="say --format NAME")
+    parts = []
+    for name, samples in found.items():
+        first = samples[0].file.relative_to(path)
+        more = f" and {len(samples) - 1} more" if len(samples) > 1 else ""
+        parts.append(f"{name} ({printable(str(first))}{more})")
+    return InputError(
+        f"the folder holds logs of several formats: {', '.join(parts)}",
+        where=str(path),
+        hint="give one of its folders or files, or say --format NAME",
+    )
 
 
 def _of_one_container(samples: Sequence[Sample]) -> list[Sample]:

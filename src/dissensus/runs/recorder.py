@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from numpy.typing import ArrayLike
 
@@ -172,7 +172,7 @@ class Recorder:
         round: int = 0,  # noqa: A002 - the column's name
         generation: int | None = None,
         trained: ArrayLike | None = None,
-        correct: ArrayLike | None = None,
+        correct: ArrayLike | Literal["unknown"] | None = None,
         prompts: Sequence[str | None] | None = None,
         references: Sequence[str | None] | None = None,
         completions: Sequence[str | None] | None = None,
@@ -199,7 +199,7 @@ class Recorder:
             round: 0, or the number of the refill or pilot round inside one step.
             generation: Its number; None: the next one. Recording a number again replaces it.
             trained: (N,) whether the optimiser gets the rollout. None: all of split "train".
-            correct: (N,) booleans, or a threshold for this call. None: the Recorder's.
+            correct: (N,) booleans, a threshold for this call, or "unknown". None: the Recorder's.
             prompts: Text of the prompt, one per row of `local`, as the other two text columns.
             references: Reference answers.
             completions: Text of the completions.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,7 @@ class Record:
     prompt_ids: Ids
     rewards: FloatArray
     local: slice
-    correct: float | BoolArray | None = None
+    correct: float | BoolArray | Literal["unknown"] | None = None
     trained: BoolArray | None = None
     lengths: FloatArray | None = None
     truncated: BoolArray | None = None
@@ -205,9 +205,11 @@ def _flags(name: str, values: Any, n: int) -> BoolArray | None:
     return array.astype(np.bool_, copy=False)
 
 
-def _correct(correct: Any, n: int) -> float | BoolArray | None:
+def _correct(correct: Any, n: int) -> float | BoolArray | Literal["unknown"] | None:
     if correct is None:
         return None
+    if isinstance(correct, str) and correct == "unknown":
+        return "unknown"
     if np.ndim(correct) > 0:
         return _flags("correct", correct, n)
     if isinstance(correct, (bool, np.bool_, str)) or not np.isfinite(correct):
