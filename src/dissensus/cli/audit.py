@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["audit"]
 
-_CONFIG_ENDINGS = frozenset({".py", ".sh", ".bash", ".slurm", ".yaml", ".yml", ".toml"})
 _LOG_COLUMNS = (
     "step", "generation", "split", "group_id", "prompt_id", "row", "reward", "advantage_used",
     "length",
@@ -110,6 +109,8 @@ def _severity(name: str | None) -> Severity | None:
 
 
 def _is_configuration(target: str) -> bool:
+    from dissensus.audit.configs import CONFIG_ENDINGS
+
     path = Path(target)
     if not path.exists():
         raise InputError(
@@ -119,9 +120,9 @@ def _is_configuration(target: str) -> bool:
         )
     if path.is_dir():
         return not (path / "run.json").is_file() and any(
-            each.suffix in _CONFIG_ENDINGS for each in path.rglob("*") if each.is_file()
+            each.suffix.lower() in CONFIG_ENDINGS for each in path.rglob("*") if each.is_file()
         )
-    return path.suffix in _CONFIG_ENDINGS
+    return path.suffix.lower() in CONFIG_ENDINGS
 
 
 def _look_at_configurations(path: Path) -> _Found:
