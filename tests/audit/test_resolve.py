@@ -224,6 +224,22 @@ def test_rounding_noise_is_no_finding_where_the_code_guards_against_it():
     assert "EST115" not in [finding.code for finding in answer.findings]
 
 
+@pytest.mark.parametrize(
+    ("gates", "silent"), [((), "drop"), ((0,), "drop"), ((0, 1), "resample")]
+)
+def test_prime_rl_replaces_silent_groups_of_the_sources_that_have_a_gate(gates, silent):
+    # TrainSourceConfig holds the curriculum; TrainConfig has none
+    source = "orchestrator.train.source"
+    given = {"orchestrator.group_size": 16, f"{source}.0.name": "a", f"{source}.1.name": "b"}
+    for at in gates:
+        given[f"{source}.{at}.curriculum.gates.silent.type"] = "advantage_range"
+    answer = _resolved("prime_rl", given)
+    assert answer.silent == silent
+    assert ("SIL202" in [f.code for f in answer.findings]) == (silent == "drop")
+    elsewhere = _resolved("prime_rl", {"orchestrator.train.curriculum.gates.a.type": "x"})
+    assert elsewhere.silent == "drop"
+
+
 def test_an_unknown_group_size_is_named():
     unknown = Setting("num_generations", None, "train.py:9", missing=("args.n",))
     answer = _resolved("trl", {"num_generations": unknown})

@@ -71,7 +71,8 @@ _ORLHF = {"algo.advantage.estimator": "group_norm", "rollout.n_samples_per_promp
 _NEMO = "grpo.adv_estimator"
 _LOO = f"{_NEMO}.use_leave_one_out_baseline"
 _PRIME = {"orchestrator.group_size": 8}
-_GATE = "orchestrator.train.curriculum.gates.silent.type"
+_SOURCE = "orchestrator.train.source.0"
+_GATE = f"{_SOURCE}.curriculum.gates.silent.type"
 _SLIME = {"n_samples_per_prompt": 8}
 _FILTERS = "slime.rollout.filter_hub.dynamic_sampling_filters"
 _ROLL = {"adv_estimator": "grpo", "num_return_sequences_in_group": 8}
@@ -507,6 +508,7 @@ CASES = [
         version="0.5.0",
     ),
     Case("prime_rl", "EST105", {}, _PRIME),
+    Case("prime_rl", "CFG906", {**_PRIME, f"{_SOURCE}.algo.type": "opd"}, _PRIME),
     # ── AReaL ───────────────────────────────────────────────────────────────────────────────────
     Case(
         "areal",
