@@ -240,6 +240,33 @@ def test_prime_rl_replaces_silent_groups_of_the_sources_that_have_a_gate(gates, 
     assert elsewhere.silent == "drop"
 
 
+@pytest.mark.parametrize(
+    ("framework", "values", "switch"),
+    [
+        # whitening takes final_response_mask: masked groups are not in it
+        ("roll", {"adv_estimator": "reinforce", "whiten_advantages": True}, "difficulty_mask"),
+        (
+            "openrlhf",
+            {"algo.advantage.estimator": "reinforce_baseline", "rollout.n_samples_per_prompt": 8},
+            "algo.dynamic_filtering_enable",
+        ),
+        (
+            "skyrl",
+            {"trainer.algorithm.advantage_batch_normalize": True},
+            "trainer.algorithm.zero_variance_filter",
+        ),
+    ],
+)
+def test_whitening_gives_no_advantage_to_silent_groups_that_do_not_train(
+    framework, values, switch
+):
+    def codes(more):
+        return [f.code for f in _resolved(framework, {**values, **more}).findings]
+
+    assert "SIL205" in codes({})
+    assert "SIL205" not in codes({switch: True})
+
+
 def test_an_unknown_group_size_is_named():
     unknown = Setting("num_generations", None, "train.py:9", missing=("args.n",))
     answer = _resolved("trl", {"num_generations": unknown})
