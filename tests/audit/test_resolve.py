@@ -267,6 +267,32 @@ def test_whitening_gives_no_advantage_to_silent_groups_that_do_not_train(
     assert "SIL205" not in codes({switch: True})
 
 
+def test_a_text_that_names_a_field_holds_no_unfilled_key():
+    raw = {"actor.reward_norm": None, "actor.adv_norm.mean_level": "batch", "gconfig.n_samples": 4}
+    answer = _resolved("areal", {**raw, "actor.adv_norm.std_level": "batch"})
+    (finding,) = [f for f in answer.findings if f.code == "SIL205"]
+    assert "over the tokens of the batch (mean) and batch (std)" in finding.evidence
+    assert "after the reward normalisation" not in finding.evidence
+
+
+def test_unsloth_is_not_called_a_version_of_trl():
+    (finding,) = [f for f in _resolved("unsloth").findings if f.code == "MET401"]
+    assert "2026" not in finding.evidence
+
+
+def test_two_settings_of_one_thing_are_worse_when_the_estimator_reads_the_default():
+    key, read = "grpo.use_leave_one_out_baseline", "grpo.adv_estimator.use_leave_one_out_baseline"
+    cases = {"warning": {key: False}, "note": {key: True, read: False}}
+    for severity, given in cases.items():
+        (found,) = [f for f in _resolved("nemo_rl", given).findings if f.code == "CFG901"]
+        assert found.severity == severity
+
+
+def test_a_preference_loss_is_not_called_a_token_mean():
+    settings_of = Settings("verl", "shell", "run_spin.sh", "recipe.spin.main_spin")
+    assert resolve(settings_of, installed={}).loss_aggregation == "online DPO: mean over pairs"
+
+
 def test_an_unknown_group_size_is_named():
     unknown = Setting("num_generations", None, "train.py:9", missing=("args.n",))
     answer = _resolved("trl", {"num_generations": unknown})

@@ -391,6 +391,13 @@ CASES = [
         {"grpo.use_leave_one_out_baseline": False},
         {"grpo.use_leave_one_out_baseline": False, _LOO: False},
     ),
+    Case("nemo_rl", "CFG901", {"grpo.use_leave_one_out_baseline": True, _LOO: False}, {_LOO: False}),
+    Case(
+        "nemo_rl",
+        "CFG901",
+        {"grpo.normalize_rewards": True, f"{_NEMO}.normalize_rewards": False},
+        {f"{_NEMO}.normalize_rewards": False},
+    ),
     Case("nemo_rl", "SIL205", {f"{_NEMO}.name": "reinforce_plus_plus"}, {}),
     Case("nemo_rl", "SIL205", {f"{_NEMO}.name": "gdpo"}, {f"{_NEMO}.name": "gdpo", _LOO: False}),
     # ── slime ───────────────────────────────────────────────────────────────────────────────────

@@ -323,7 +323,10 @@ class _Texts(Mapping[str, Any]):
             return "null"
         if isinstance(found.value, bool):
             return str(found.value).lower()
-        return _printable(str(found.value))
+        text = str(found.value)
+        if key.startswith("@") and key[1:] in self.resolution.fields:
+            text = self.resolution._fill(text)  # noqa: SLF001 — one object, in two parts
+        return _printable(text)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.resolution.settings.values)
