@@ -224,9 +224,7 @@ def test_rounding_noise_is_no_finding_where_the_code_guards_against_it():
     assert "EST115" not in [finding.code for finding in answer.findings]
 
 
-@pytest.mark.parametrize(
-    ("gates", "silent"), [((), "drop"), ((0,), "drop"), ((0, 1), "resample")]
-)
+@pytest.mark.parametrize(("gates", "silent"), [((), "drop"), ((0,), "drop"), ((0, 1), "resample")])
 def test_prime_rl_replaces_silent_groups_of_the_sources_that_have_a_gate(gates, silent):
     # TrainSourceConfig holds the curriculum; TrainConfig has none
     source = "orchestrator.train.source"
@@ -257,9 +255,7 @@ def test_prime_rl_replaces_silent_groups_of_the_sources_that_have_a_gate(gates, 
         ),
     ],
 )
-def test_whitening_gives_no_advantage_to_silent_groups_that_do_not_train(
-    framework, values, switch
-):
+def test_whitening_gives_no_advantage_to_silent_groups_that_do_not_train(framework, values, switch):
     def codes(more):
         return [f.code for f in _resolved(framework, {**values, **more}).findings]
 

@@ -226,7 +226,12 @@ CASES = [
         {**_FILTER, "trainer.use_v1": False},
         {**_FILTER, "trainer.use_v1": True},
     ),
-    Case("verl", "SAM502", {**_FILTER, "algorithm.filter_groups.metric": "reward"}, _FILTER),
+    Case(
+        "verl",
+        "SAM502",
+        {**_FILTER, "algorithm.filter_groups.metric": "reward", _G: 6},
+        {**_FILTER, _G: 6},
+    ),
     Case(
         "verl",
         "SAM504",
@@ -391,7 +396,9 @@ CASES = [
         {"grpo.use_leave_one_out_baseline": False},
         {"grpo.use_leave_one_out_baseline": False, _LOO: False},
     ),
-    Case("nemo_rl", "CFG901", {"grpo.use_leave_one_out_baseline": True, _LOO: False}, {_LOO: False}),
+    Case(
+        "nemo_rl", "CFG901", {"grpo.use_leave_one_out_baseline": True, _LOO: False}, {_LOO: False}
+    ),
     Case(
         "nemo_rl",
         "CFG901",
@@ -454,7 +461,6 @@ CASES = [
     # ── ms-swift ────────────────────────────────────────────────────────────────────────────────
     Case("ms_swift", "MET401", {"scale_rewards": "batch"}, {"scale_rewards": "group"}),
     Case("ms_swift", "SIL204", {"dynamic_sample": True}, {}),
-    Case("ms_swift", "SAM502", {"dynamic_sample": True}, {}),
     Case(
         "ms_swift", "CFG901", {"loss_type": "real", "scale_rewards": "group"}, {"loss_type": "real"}
     ),
@@ -476,7 +482,12 @@ CASES = [
     ),
     # ── open-instruct ───────────────────────────────────────────────────────────────────────────
     Case("open_instruct", "SIL202", {}, {"active_sampling": True}),
-    Case("open_instruct", "SAM502", {}, {"filter_zero_std_samples": False}),
+    Case(
+        "open_instruct",
+        "SAM502",
+        {"num_samples_per_prompt_rollout": 12},
+        {"num_samples_per_prompt_rollout": 12, "filter_zero_std_samples": False},
+    ),
     Case("open_instruct", "SIL203", {"active_sampling": True}, {}),
     Case(
         "open_instruct",
