@@ -289,6 +289,26 @@ def test_a_preference_loss_is_not_called_a_token_mean():
     assert resolve(settings_of, installed={}).loss_aggregation == "online DPO: mean over pairs"
 
 
+@pytest.mark.parametrize(
+    ("entry", "silent"),
+    [
+        ("verl.trainer.main_ppo", "resample"),
+        ("recipe.dapo.main_dapo", "resample"),
+        ("verl.experimental.fully_async_policy.fully_async_main", "keep"),
+        ("verl.experimental.one_step_off_policy.main_ppo", "keep"),
+    ],
+)
+def test_verl_replaces_groups_only_where_the_trainer_filters(entry, silent):
+    filtered = {
+        "algorithm.adv_estimator": "grpo",
+        "algorithm.filter_groups.enable": True,
+        "algorithm.filter_groups.metric": "acc",
+    }
+    answer = _resolved("verl", filtered, entry=entry)
+    assert answer.silent == silent
+    assert ("CFG901" in [f.code for f in answer.findings]) == (silent == "keep")
+
+
 def test_an_unknown_group_size_is_named():
     unknown = Setting("num_generations", None, "train.py:9", missing=("args.n",))
     answer = _resolved("trl", {"num_generations": unknown})

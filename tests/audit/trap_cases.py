@@ -295,6 +295,14 @@ CASES = [
         {**_VERL, "actor_rollout_ref.actor.use_kl_loss": True},
         {**_VERL, "actor_rollout_ref.actor.use_kl_loss": False},
     ),
+    Case(
+        "verl",
+        "CFG901",
+        _FILTER,
+        _FILTER,
+        entry="verl.experimental.fully_async_policy.fully_async_main",
+        after_entry="verl.trainer.main_ppo",
+    ),
     Case("verl", "EST115", _VERL, {**_VERL, "algorithm.norm_adv_by_std_in_grpo": False}),
     Case("verl", "EST108", {**_VERL, "algorithm.adv_estimator": "loop"}, _VERL),
     Case(

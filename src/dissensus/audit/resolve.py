@@ -114,6 +114,7 @@ class _Resolution:
     def _words(self) -> Mapping[str, str]:
         return {
             "entry": self.settings.entry.rpartition(".")[2],
+            "module": self.settings.entry,
             "target": self.settings.target,
             "version": self.version.version,
             "framework": self.facts.name,
