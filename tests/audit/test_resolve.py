@@ -309,6 +309,19 @@ def test_verl_replaces_groups_only_where_the_trainer_filters(entry, silent):
     assert ("CFG901" in [f.code for f in answer.findings]) == (silent == "keep")
 
 
+def test_recipes_that_replace_the_advantages_of_their_estimator():
+    grpo = {"algorithm.adv_estimator": "grpo", "actor_rollout_ref.rollout.n": 8}
+    spo = _resolved("verl", {**grpo, "trainer.spo.enable": True}, entry="recipe.spo.spo_main_ppo")
+    assert _estimator(spo) == ("running", "batch_centred_std", 1, 1e-8, "keep")
+    assert "EST115" not in [f.code for f in spo.findings]
+    off = _resolved("verl", {**grpo, "trainer.spo.enable": False}, entry="recipe.spo.spo_main_ppo")
+    assert _estimator(off) == ("mean", "group_std", 1, 1e-6, "keep")
+    null = {"algorithm.adv_estimator": None}
+    sppo = _resolved("verl", null, entry="recipe.sppo.main_sppo")
+    assert _estimator(sppo) == ("mean", "none", None, None, "keep")
+    assert not sppo.findings
+
+
 def test_an_unknown_group_size_is_named():
     unknown = Setting("num_generations", None, "train.py:9", missing=("args.n",))
     answer = _resolved("trl", {"num_generations": unknown})
