@@ -150,7 +150,7 @@ def damaged_copy(log: FrameworkLog, folder: Path, rng: random.Random) -> Path:
     return copy
 
 
-@pytest.mark.parametrize("attempts", [3, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("attempts", [2, pytest.param(40, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("log", ALL_LOGS, ids=case)
 def test_damage_gives_clear_lines_and_never_a_traceback(
     log: FrameworkLog, attempts: int, tmp_path: Path
