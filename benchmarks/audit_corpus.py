@@ -4,8 +4,8 @@
 
 Each folder inside FOLDER is one repository. Per framework it prints the files that were looked at,
 the configurations found, crashes, and how many of the keys that decide the estimator are written
-down, left at the framework's documented default, or unknown. With the rest of the audit present,
-every configuration is also resolved to its answer, and the unknown fields of the answers counted.
+down, left at the framework's documented default, or unknown. Every configuration is also resolved
+to its answer, and the unknown fields of the answers are counted.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from __future__ import annotations
 import argparse
 import collections
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from dissensus.audit.configs import Scan, scan_configs
+from dissensus.audit.resolve import resolve
 from dissensus.audit.settings import Settings
 
 TRL_KEYS = ("scale_rewards", "loss_type", "num_generations", "beta", "multi_objective_aggregation")
@@ -133,15 +132,7 @@ class Count:
         return 100.0 * (1 - self.unknown / total) if total else 100.0
 
 
-def load_resolve() -> Callable[[Settings], Any] | None:
-    try:
-        from dissensus.audit.resolve import resolve
-    except ImportError:
-        return None
-    return resolve
-
-
-def add_answer(count: Count, settings: Settings, resolve: Callable[[Settings], Any]) -> None:
+def add_answer(count: Count, settings: Settings) -> None:
     try:
         answer = resolve(settings).to_json()
     except Exception as error:  # noqa: BLE001 - counted and shown: it is what is measured
@@ -169,7 +160,6 @@ def main() -> None:
     parser.add_argument("--unknown", action="store_true", help="list what stays unknown")
     given = parser.parse_args()
     counts: dict[str, Count] = collections.defaultdict(Count)
-    resolve = load_resolve()
     files = problems = 0
     for folder in sorted(path for path in given.folder.iterdir() if path.is_dir()):
         if given.repository and folder.name not in given.repository:
@@ -188,8 +178,7 @@ def main() -> None:
         for settings in scan.settings:
             if given.only in settings.target:
                 counts[settings.framework].add_keys(settings)
-                if resolve is not None:
-                    add_answer(counts[settings.framework], settings, resolve)
+                add_answer(counts[settings.framework], settings)
     report(counts, show_unknown=given.unknown)
     print(f"{files} files, {problems} problems")
 

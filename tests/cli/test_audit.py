@@ -80,6 +80,22 @@ def test_a_folder_is_all_it_contains(script, tmp_path, capsys):
     assert "run5.sh" in output.out
 
 
+def test_a_folder_without_configurations_is_a_log(tmp_path, capsys):
+    (tmp_path / "tool.py").write_text("print(1)\n")
+    rows = [
+        {"step": 0, "group_id": g, "reward": r, "advantage": r - 0.5}
+        for g in range(4)
+        for r in (0.0, 1.0)
+    ]
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    code, output = audit(capsys, tmp_path, "--json")
+    assert code == 0
+    (target,) = json.loads(output.out)["targets"]
+    assert target["kind"] == "log"
+    assert target["estimator"]["numerator"] == "mean"
+    assert target["estimator"]["denominator"] == "none"
+
+
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [("x.sh", "echo hello\n", "no training configuration"), (None, None, "no such file")],

@@ -12,8 +12,6 @@ from rich.console import Console
 from views.synthetic import record_run
 
 from dissensus.cli.app import run
-from dissensus.cli.train import parse_estimator
-from dissensus.errors import InputError
 from dissensus.lab.settings import TrainEvent, TrainResult
 from dissensus.views.live import TrainProgress, TrainState
 
@@ -75,10 +73,7 @@ def test_options_reach_the_settings(asked, tmp_path, capsys):
     assert (settings.steps, settings.group_size, settings.seed) == (4, 6, 5)
     assert (settings.prompts_per_step, settings.train_prompts) == (3, 9)
     assert settings.learning_rate == 1e-4
-    assert (settings.estimator, dict(settings.estimator_parameters)) == (
-        "grpo",
-        {"ddof": 1, "eps": 1e-4},
-    )
+    assert repr(settings.make_estimator()) == "grpo(ddof=1, eps=0.0001)"
     assert settings.silent == "mask"
     text = capsys.readouterr().out
     assert "Held-out solve rate 25 % before, 50 % after (+25.0 points)" in text
@@ -120,24 +115,6 @@ def test_a_folder_with_a_run_is_refused(asked, tmp_path, capsys):
     assert run(["train", "--run", str(tmp_path)]) == 2
     assert asked == []
     assert "holds a run already" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("dr_grpo", ("dr_grpo", {})),
-        (" grpo() ", ("grpo", {})),
-        ("grpo(ddof=1, eps=1e-4)", ("grpo", {"ddof": 1, "eps": 1e-4})),
-    ],
-)
-def test_parse_estimator(text, expected):
-    assert parse_estimator(text) == expected
-
-
-@pytest.mark.parametrize("text", ["", "grpo(", "a.b", "grpo(ddof=open('x'))", "grpo(**{})", "1"])
-def test_parse_estimator_refuses(text):
-    with pytest.raises(InputError):
-        parse_estimator(text)
 
 
 def draw(progress: TrainProgress, width: int) -> str:

@@ -351,3 +351,26 @@ def test_too_few_rollouts_for_a_std_give_no_advantage():
     assert not advantages.get("grpo", ddof=2)(split).any()
     lone = Context(reference=RewardGroups.from_flat([1.0], [0]))
     assert not advantages.get("lite_ppo", ddof=1, eps=1e-4)(split, lone).any()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("dr_grpo", "dr_grpo()"),
+        (" grpo() ", "grpo(ddof=0, eps=0.0)"),
+        ("grpo(ddof=1, eps=1e-4)", "grpo(ddof=1, eps=0.0001)"),
+    ],
+)
+def test_an_estimator_can_be_asked_for_as_it_is_written(text, expected):
+    assert repr(advantages.get(text)) == expected
+    assert repr(advantages.get(expected)) == expected
+
+
+def test_parameters_go_before_what_is_written():
+    assert repr(advantages.get("grpo(ddof=1)", ddof=0, eps=1.0)) == "grpo(ddof=0, eps=1.0)"
+
+
+@pytest.mark.parametrize("text", ["", "grpo(", "a.b", "grpo(ddof=open('x'))", "grpo(**{})", "1"])
+def test_what_is_no_estimator_is_refused_and_never_run(text):
+    with pytest.raises(InputError):
+        advantages.get(text)

@@ -119,9 +119,7 @@ def test_the_run_names_its_estimator_with_parameters_and_knows_nothing_of_no_gro
     def interrupt(event):
         raise KeyboardInterrupt
 
-    settings = TrainSettings(
-        run=tmp_path / "run", estimator="grpo", estimator_parameters={"ddof": 1}, **TINY
-    )
+    settings = TrainSettings(run=tmp_path / "run", estimator="grpo(ddof=1)", **TINY)
     result = train(settings, interrupt)
     assert Run(tmp_path / "run").info["metadata"]["estimator"] == "grpo(ddof=1, eps=0.0)"
     assert result.unanimous == {"total": None, "all_wrong": None, "all_correct": None}

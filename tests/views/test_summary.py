@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -287,3 +288,15 @@ def test_the_real_run_gives_the_published_shares(shared_data, tmp_path):
 def test_a_live_run_is_summarised(tmp_path):
     run = record_run(tmp_path, generations=6, heldout_every=0)
     assert summarise_run(run).train.groups == 6 * 32
+
+
+@pytest.mark.parametrize(("generations", "points", "gap"), [(48, 48, 1), (80, 40, 2), (49, 25, 2)])
+def test_points_of_the_timeline_stand_for_equally_many_generations(
+    generations, points, gap, tmp_path
+):
+    with Recorder(tmp_path) as recorder:
+        for step in range(generations):
+            recorder.record(step=step, group_ids=[0, 0], prompt_ids=[1, 1], rewards=[0.0, 1.0])
+    steps = [point.step for point in summarise_run(Run(tmp_path)).timeline]
+    assert len(steps) == points
+    assert {b - a for a, b in itertools.pairwise(steps[:-1])} == {float(gap)}

@@ -76,15 +76,13 @@ def audit(  # noqa: PLR0917 — typer makes options of parameters
     answers: list[Answer] = []
     unreadable: list[str] = []
     for target in targets:
-        if not Path(target).exists() and parse_target(target):
+        path = Path(target)
+        if not path.exists() and parse_target(target):
             found = _look_at_function(target, adapter)
-        elif _is_configuration(target):
-            found = _look_at_configurations(Path(target))
         else:
-            source = open_source(
-                Path(target), format=format, mapping=mapping, trust_pickle=trust_pickle
+            found = _look_at_configurations(path) or _look_at_log(
+                open_source(path, format=format, mapping=mapping, trust_pickle=trust_pickle)
             )
-            found = _look_at_log(source)
         answers += found.answers
         unreadable += found.unreadable
     if as_json:
@@ -109,33 +107,29 @@ def _severity(name: str | None) -> Severity | None:
         raise InputError(f"--fail-on must be one of {', '.join(Severity)}", got=name) from None
 
 
-def _is_configuration(target: str) -> bool:
-    path = Path(target)
-    if not path.exists():
-        raise InputError(
-            "there is no such file or folder",
-            where=target,
-            hint="an advantage function is named package.module:function",
-        )
-    if path.is_dir():
-        return not (path / "run.json").is_file() and any(
-            each.suffix in _CONFIG_ENDINGS for each in path.rglob("*") if each.is_file()
-        )
-    return path.suffix in _CONFIG_ENDINGS
-
-
-def _look_at_configurations(path: Path) -> _Found:
+def _look_at_configurations(path: Path) -> _Found | None:
+    """Answers about the configurations in a file or folder; None where a log may be meant."""
     from dissensus.audit.configs import scan_configs
     from dissensus.audit.resolve import resolve
 
-    scan = scan_configs(path)
-    if not scan.settings and path.is_file() and not scan.problems:
+    if not path.exists():
         raise InputError(
-            "no training configuration of a known framework was found",
+            "there is no such file or folder",
+            where=str(path),
+            hint="an advantage function is named package.module:function",
+        )
+    is_script = path.is_file() and path.suffix in _CONFIG_ENDINGS
+    if not (is_script or path.is_dir()) or (path / "run.json").is_file():
+        return None
+    scan = scan_configs(path)
+    problems = [str(problem) for problem in scan.problems]
+    if is_script and not scan.settings:
+        raise InputError(
+            problems[0] if problems else "no training configuration of a known framework is in it",
             where=str(path),
             hint="docs/audit.md lists what is recognised",
         )
-    return _Found([resolve(each) for each in scan.settings], [str(p) for p in scan.problems])
+    return _Found([resolve(each) for each in scan.settings], problems) if scan.settings else None
 
 
 def _look_at_function(target: str, adapter: str | None) -> _Found:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from dissensus.lab.training import TrainEvent, TrainResult, TrainSettings
     from dissensus.views.summary import RunSummary
 
-__all__ = ["Silent", "parse_estimator", "train"]
+__all__ = ["Silent", "train"]
 
 REPORT_NAME = "report.html"
 
@@ -74,7 +73,6 @@ def train(
     Ctrl-C stops after what is recorded so far: the run stays whole, the summary is printed, and the
     exit code is 130.
     """
-    name, parameters = (None, {}) if estimator is None else parse_estimator(estimator)
     if run is not None and (run / "run.json").exists():
         # Training starts at step 0, so a second attempt would supersede every row of the first.
         raise InputError("the folder holds a run already", where=str(run), hint="name a new one")
@@ -86,8 +84,7 @@ def train(
         train_prompts=train_prompts,
         learning_rate=learning_rate,
         seed=seed,
-        estimator=name,
-        estimator_parameters=parameters,
+        estimator=estimator,
         silent=silent.value,
     )
     result = _run(settings, quiet=as_json or not sys.stdout.isatty())
@@ -96,50 +93,6 @@ def train(
         from dissensus.cli.app import INTERRUPTED
 
         raise typer.Exit(INTERRUPTED)
-
-
-def parse_estimator(text: str) -> tuple[str, dict[str, Any]]:
-    """Read an estimator as it is written: a name, optionally with parameters.
-
-    Args:
-        text: For example ``"dr_grpo"`` or ``"grpo(ddof=1, eps=1e-4)"``.
-
-    Returns:
-        Its name and parameters; the estimator exists and takes them.
-
-    Raises:
-        InputError: The text cannot be read, or there is no such estimator or parameter.
-
-    Example:
-        >>> parse_estimator("grpo(ddof=1, eps=1e-4)")
-        ('grpo', {'ddof': 1, 'eps': 0.0001})
-    """
-    from dissensus.core import advantages
-
-    read = _read_call(text)
-    if read is None:
-        raise InputError(
-            "an estimator is a name, or a name with parameters",
-            where="--estimator",
-            got=text,
-            hint="for example grpo(ddof=1, eps=1e-4)",
-        )
-    name, parameters = read
-    advantages.get(name, **parameters)
-    return name, parameters
-
-
-def _read_call(text: str) -> tuple[str, dict[str, Any]] | None:
-    try:
-        node = ast.parse(text.strip(), mode="eval").body
-        if isinstance(node, ast.Name):
-            return node.id, {}
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.args:
-            values = {str(each.arg): ast.literal_eval(each.value) for each in node.keywords}
-            return node.func.id, values
-    except (ValueError, SyntaxError):
-        pass
-    return None
 
 
 def _settings(**given: Any) -> TrainSettings:

@@ -31,8 +31,7 @@ class TrainSettings:
         seed: Of the training prompts, their order and the sampling.
         learning_rate: Of AdamW, its peak: it rises over an eighth of the steps, then falls
             linearly to 0.
-        estimator: Name of an advantage estimator; None leaves TRL's own advantages.
-        estimator_parameters: Its parameters, such as `{"ddof": 1, "eps": 1e-4}`.
+        estimator: An estimator as it is written, `grpo(ddof=1)`; None leaves TRL's own advantages.
         silent: What happens to silent groups: `"keep"`, `"mask"` or `"resample"`.
         loss_type: TRL's loss.
         train_prompts: Size of the training set; a prompt comes back once per pass over it.
@@ -54,7 +53,6 @@ class TrainSettings:
     seed: int = 0
     learning_rate: float = 2e-4
     estimator: str | None = None
-    estimator_parameters: Mapping[str, Any] = field(default_factory=dict)
     silent: Literal["keep", "mask", "resample"] = "keep"
     loss_type: str = "dapo"
     train_prompts: int = 1280
@@ -72,8 +70,10 @@ class TrainSettings:
         """Refuse what cannot run.
 
         Raises:
-            InputError: A count is too small, or there are fewer prompts than one step needs.
+            InputError: A count is too small, there are fewer prompts than one step needs, or there
+                is no such estimator.
         """
+        self.make_estimator()
         least = {"steps": 1, "prompts_per_step": 1, "group_size": 2, "heldout_samples": 1}
         for name, minimum in {**least, "eval_every": 0, "eval_samples": 1}.items():
             if getattr(self, name) < minimum:
@@ -94,7 +94,7 @@ class TrainSettings:
 
         if self.estimator is None:
             return None
-        return advantages.get(self.estimator, **self.estimator_parameters)
+        return advantages.get(self.estimator)
 
 
 @dataclass(frozen=True)

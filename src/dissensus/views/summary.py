@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -210,17 +211,20 @@ def summarise_run(run: Readable | Snapshot) -> RunSummary:
         correct_unknown=why_unknown(source),
         never_solved=None if classes is None else classes[0],
         always_solved=None if classes is None else classes[1],
-        timeline=_timeline(source),
+        timeline=_timeline(source, extent["generations"]),
         forecast=forecast_unanimous(source),
         heldout=_heldout(source),
     )
 
 
-def _timeline(source: Source) -> list[TimePoint]:
+def _timeline(source: Source, generations: int) -> list[TimePoint]:
+    # As few stretches as make them equally long: a shorter one is noisier, and looks like an event.
+    length = math.ceil(generations / _TIMELINE_POINTS)
+    points = math.ceil(generations / max(length, 1))
     found = rows(
         source,
         f"""SELECT bucket, (min(step) + max(step)) / 2 AS middle, {MEASURES}
-        FROM {ordered_buckets(_TIMELINE_POINTS)} GROUP BY bucket ORDER BY bucket""",  # noqa: S608
+        FROM {ordered_buckets(max(points, 1))} GROUP BY bucket ORDER BY bucket""",  # noqa: S608
     )
     return [TimePoint(float(row["middle"]), Measures(row)) for row in found]
 

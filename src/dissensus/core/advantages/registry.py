@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -67,13 +68,21 @@ def names() -> tuple[str, ...]:
 def get(name: str, **parameters: Any) -> AdvantageEstimator:
     """The estimator of that name, with parameters other than its defaults where given.
 
+    Args:
+        name: A name, or an estimator as it is written, with its parameters.
+        **parameters: Values by name; they go before those that `name` holds.
+
     Raises:
-        InputError: No such rule, or it has no such parameter.
+        InputError: No such rule, or it has no such parameter, or the text cannot be read.
 
     Example:
         >>> get("grpo", ddof=1, eps=1e-4)
         grpo(ddof=1, eps=0.0001)
+        >>> get("grpo(ddof=1)")
+        grpo(ddof=1, eps=0.0)
     """
+    name, written = _read_call(name)
+    parameters = {**written, **parameters}
     if name not in _RULES:
         raise InputError(
             "no advantage rule of that name", got=name, hint=f"one of {', '.join(names())}"
@@ -106,3 +115,23 @@ def chain(estimator: AdvantageEstimator | str, *steps: Transform) -> AdvantageEs
     """
     first = get(estimator) if isinstance(estimator, str) else estimator
     return first.with_transforms(steps)
+
+
+def _read_call(text: str) -> tuple[str, dict[str, Any]]:
+    """Name and parameters of an estimator as it is written: `grpo(ddof=1, eps=1e-4)`."""
+    if text in _RULES:
+        return text, {}
+    try:
+        node = ast.parse(text.strip(), mode="eval").body
+        if isinstance(node, ast.Name):
+            return node.id, {}
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.args:
+            values = {str(each.arg): ast.literal_eval(each.value) for each in node.keywords}
+            return node.func.id, values
+    except (AttributeError, TypeError, ValueError, SyntaxError, RecursionError, MemoryError):
+        pass
+    raise InputError(
+        "an estimator is a name, or a name with parameters",
+        got=text,
+        hint=f"for example grpo(ddof=1, eps=1e-4); names are {', '.join(names())}",
+    )

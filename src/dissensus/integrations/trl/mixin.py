@@ -37,8 +37,8 @@ class DisagreementMixin:
             output folder is pushed to the hub; False: nothing is recorded.
         recorder: An open `Recorder`, instead of `run_dir`. The caller closes it, and gives it the
             right `start_step` when training resumes.
-        estimator: An `AdvantageEstimator` or its name: replaces TRL's advantages, in the loss and
-            in TRL's completions table. None: TRL's own.
+        estimator: An `AdvantageEstimator`, or one as it is written (`"grpo(ddof=1)"`): replaces
+            TRL's advantages, in the loss and in TRL's completions table. None: TRL's own.
         silent: What happens in training to groups whose advantages are all 0. "keep": as in TRL,
             they count in the loss denominator and in the KL term. "mask": they leave both.
             "resample": fresh prompts replace them.
