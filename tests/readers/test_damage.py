@@ -269,7 +269,7 @@ def survive(path):
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(data=st.data())
 def test_fuzz_bytes(tmp_path_factory, container, data):
     path = write(tmp_path_factory.mktemp("fuzz") / "log", rollouts(), container)
@@ -282,7 +282,7 @@ def test_fuzz_bytes(tmp_path_factory, container, data):
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(fraction=st.floats(0, 1))
 def test_fuzz_truncation(tmp_path_factory, container, fraction):
     path = write(tmp_path_factory.mktemp("fuzz") / "log", rollouts(), container)
@@ -312,9 +312,23 @@ VALUES = st.recursive(
 NAMES = st.sampled_from(["step", "group_id", "reward", "advantage", "length", "prompt", "acc", "x"])
 
 
-@settings(max_examples=30)
-@given(st.lists(st.dictionaries(NAMES, VALUES, max_size=6), min_size=1, max_size=5))
+STRANGE_ROWS = st.lists(st.dictionaries(NAMES, VALUES, max_size=6), min_size=1, max_size=5)
+
+
+@settings(max_examples=14)
+@given(STRANGE_ROWS)
 def test_fuzz_types_and_schemas(tmp_path_factory, rows):
+    check_strange_rows(tmp_path_factory, rows)
+
+
+@pytest.mark.slow
+@settings(max_examples=400)
+@given(STRANGE_ROWS)
+def test_fuzz_types_and_schemas_for_long(tmp_path_factory, rows):
+    check_strange_rows(tmp_path_factory, rows)
+
+
+def check_strange_rows(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("fuzz") / "log"
     rows = [{"step": 0, "group_id": "a", "reward": 1.0, "advantage": 0.5, "length": 2}, *rows]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -325,7 +339,7 @@ def test_fuzz_types_and_schemas(tmp_path_factory, rows):
     assert kept + lost == len(rows)
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(
     st.binary(max_size=200), st.sampled_from([b"", b"PAR1", b"{", b"[", b"PK\x03\x04", b"a,b\n"])
 )
@@ -335,7 +349,7 @@ def test_fuzz_garbage(tmp_path_factory, content, head):
     survive(path)
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(st.dictionaries(st.text(max_size=4), st.lists(VALUES, max_size=4) | VALUES, max_size=5))
 def test_fuzz_count_documents(tmp_path_factory, document):
     path = tmp_path_factory.mktemp("fuzz") / "log"
@@ -396,11 +410,11 @@ def test_csv_with_a_column_twice_is_one_line(tmp_path):
 def test_a_long_document_takes_linear_time(tmp_path):
     import time
 
-    document = {f"prompt {i}": [0.5] * 8 for i in range(20_000)}
+    document = {f"prompt {i}": [0.5] * 8 for i in range(10_000)}
     (tmp_path / "log").write_text(json.dumps(document))
     began = time.process_time()
-    assert len(open_log(tmp_path / "log").groups(["size"])) == 160_000
-    assert time.process_time() - began < 20
+    assert len(open_log(tmp_path / "log").groups(["size"])) == 80_000
+    assert time.process_time() - began < 10
 
 
 # ---- integers --------------------------------------------------------------------------------

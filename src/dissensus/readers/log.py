@@ -296,21 +296,23 @@ class Log:
             has = frozenset(self._layout.columns) & {*_MEASURED, "prompt_id"}
             keys = [name for name in KEYS if not _is_constant(self._layout, name)]
             keys = [name for name in keys if not (name == "generation" and self._same_generation())]
-            inner = rollout_sums(self._engine.reading.rows([*keys, *sorted(has)]), has, keys)
+            sums = rollout_sums(self._engine.reading.rows([*keys, *sorted(has)]), has, keys)
             missing = [name for name in KEYS if name not in keys]
             # A step that is a key is at hand as a column, and generation may be the same.
             source = {**self._layout.columns, **{name: name for name in keys}}
-            picked = [
+            known = [
                 f"{source['step'] if name == 'generation' else source[name]} AS {name}"
                 for name in missing
             ]
-            sums = f"SELECT {', '.join([*picked, '*'])} FROM ({inner})"  # noqa: S608
+            sums = sums._replace(fixed=(*known, *sums.fixed))
         else:
             self._make_numbers()
             has = frozenset(self._layout.columns) & {*_MEASURED, "prompt_id"} | {"line"}
             rows = "SELECT * FROM numbers JOIN assigned USING (line)"
             sums = rollout_sums(rows, has)
-        self._engine.execute(f"CREATE OR REPLACE TEMP TABLE sums AS {sums}")
+        self._engine.execute(f"CREATE OR REPLACE TEMP TABLE measured AS {sums.measured}")
+        columns = ", ".join(["*", *sums.fixed])
+        self._engine.execute(f"CREATE OR REPLACE TEMP VIEW sums AS SELECT {columns} FROM measured")  # noqa: S608
 
     def _note_reuse(self) -> None:
         if self._grouping.kind != "key" or not self._stepless:

@@ -12,7 +12,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["KEYS", "SCORED", "TOL", "Correctness", "count_sums", "groups_from_sums", "rollout_sums"]
+__all__ = [
+    "KEYS",
+    "SCORED",
+    "TOL",
+    "Correctness",
+    "Sums",
+    "count_sums",
+    "groups_from_sums",
+    "rollout_sums",
+]
 
 TOL = 1e-6
 """Rewards closer than this are one value, in reward units."""
@@ -40,7 +49,19 @@ class Correctness(NamedTuple):
     is_column: bool = False
 
 
-def rollout_sums(rows: str, has: frozenset[str], keys: Sequence[str] = KEYS) -> str:
+class Sums(NamedTuple):
+    """Sums of groups: what is kept in a table, and what is the same in every row of it.
+
+    Attributes:
+        measured: SQL of the sums.
+        fixed: Further columns, SQL over those of `measured`; a table of them would take memory.
+    """
+
+    measured: str
+    fixed: tuple[str, ...] = ()
+
+
+def rollout_sums(rows: str, has: frozenset[str], keys: Sequence[str] = KEYS) -> Sums:
     """SQL of the sums of every group.
 
     Args:
@@ -79,22 +100,32 @@ def rollout_sums(rows: str, has: frozenset[str], keys: Sequence[str] = KEYS) -> 
         _if("policy_version" in has, "max(policy_version)", "policy_version", _INT),
         _if("line" in has, "min(line)", "first", _INT),
     ]
+    fixed = tuple(part for part in parts if part.startswith("NULL"))
+    parts = [part for part in parts if part not in fixed]
     scored = f"SELECT *, {SCORED} AS r FROM ({rows})"  # noqa: S608 — no outside text
-    return f"SELECT {', '.join(parts)} FROM ({scored}) GROUP BY {', '.join(keys)}"  # noqa: S608
+    measured = f"SELECT {', '.join(parts)} FROM ({scored}) GROUP BY {', '.join(keys)}"  # noqa: S608
+    return Sums(measured, fixed)
 
 
-def count_sums(rows: str) -> str:
+def count_sums(rows: str) -> Sums:
     """SQL of the sums of groups that are given as `correct_count` of `size` rollouts."""
-    return f"""SELECT step, generation, split, round, group_id, prompt_id,
-        size AS rollouts, size, correct_count / size AS mean,
+    measured = f"""SELECT step, generation, split, round, group_id, prompt_id,
+        size, correct_count / size AS mean,
         sqrt((correct_count / size) * (1 - correct_count / size)) AS std,
         CASE WHEN correct_count < size THEN 0.0 ELSE 1.0 END AS min,
         CASE WHEN correct_count > 0 THEN 1.0 ELSE 0.0 END AS max,
-        correct_count AS right_count, 0::BIGINT AS unjudged, NULL::DOUBLE AS loudest,
-        NULL::DOUBLE AS pushes, NULL::DOUBLE AS products, NULL::DOUBLE AS right_pushes,
-        NULL::DOUBLE AS length_mean,
-        NULL::BIGINT AS truncated, NULL::BIGINT AS trained, NULL::BIGINT AS policy_version,
-        line AS first FROM ({rows})"""  # noqa: S608
+        correct_count AS right_count, line AS first FROM ({rows})"""  # noqa: S608
+    reals = ("loudest", "pushes", "products", "right_pushes", "length_mean")
+    integers = ("truncated", "trained", "policy_version")
+    return Sums(
+        measured,
+        (
+            "size AS rollouts",
+            "0::BIGINT AS unjudged",
+            *(f"NULL::{_REAL} AS {name}" for name in reals),
+            *(f"NULL::{_INT} AS {name}" for name in integers),
+        ),
+    )
 
 
 def groups_from_sums(sums: str, correctness: Correctness) -> str:
