@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -401,3 +402,13 @@ def test_a_long_document_takes_linear_time(tmp_path):
     began = time.process_time()
     assert len(open_log(tmp_path / "log").groups(["size"])) == 160_000
     assert time.process_time() - began < 20
+
+
+def test_ctrl_c_repairs_nothing(tmp_path):
+    def work():
+        raise duckdb.InterruptException("INTERRUPT Error: Interrupted!")
+
+    log = open_log(write(tmp_path / "log", rollouts(), "jsonl"))
+    with pytest.raises(KeyboardInterrupt):
+        log._engine.run(work)
+    assert log._engine.repairs == 0
