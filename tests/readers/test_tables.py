@@ -327,3 +327,13 @@ def test_lists_of_other_lengths_are_listed(tmp_path):
     log = open_log(tmp_path / "log")
     assert log.damage.bad_count == 2
     assert [bad.row for bad in log.damage.bad] == [2, 4]
+
+
+@pytest.mark.parametrize("top", [1e160, 1e300])
+def test_rewards_whose_squares_are_infinite(tmp_path, top):
+    rows = [row | {"reward": row["reward"] * top} for row in rollouts()]
+    table = open_log(write(tmp_path / "log", rows, "jsonl")).groups()
+    assert table.num_rows == 15
+    assert not all(table["unanimous"].to_pylist())
+    both = [row | {"reward": row["reward"] or -top} for row in rows]
+    assert open_log(write(tmp_path / "both", both, "jsonl")).groups().num_rows == 15
