@@ -35,7 +35,7 @@ def test_a_function_that_always_raises_gives_one_line():
     ("function", "said"),
     [
         (lambda rewards: "no", "not numbers"),
-        (lambda rewards: None, "another shape"),
+        (lambda rewards: None, "returned None"),
         (lambda rewards: rewards[:, :1], "another shape"),
         (lambda rewards: {"a": 1}, "not numbers"),
         (lambda rewards: sys.exit(3), "SystemExit"),
@@ -159,3 +159,29 @@ def test_the_answer_is_plain_json():
     assert document["kind"] == "function"
     assert document["estimator"]["numerator"] == "mean"
     assert document["signature"]["contrast"][4] == pytest.approx(0.25)
+
+
+def test_nan_on_equal_rewards_is_an_error():
+    def bare(rewards):
+        with np.errstate(invalid="ignore"):
+            return centred(rewards) / rewards.std(axis=1, keepdims=True)
+
+    assert "LOG609" in codes(bare)
+    assert not {"LOG601", "LOG610"} & codes(bare)
+
+
+def test_ddof_of_a_batch_std_says_nothing_of_a_lone_answer():
+    found = identify(lambda rewards: centred(rewards) / (rewards.std() + 1e-4))
+    (finding,) = (f for f in answer_of(found, target="f").findings if f.code == "EST104")
+    assert "lone correct" not in finding.consequence
+    assert "batch of N" in finding.consequence
+
+
+def test_a_function_of_the_wrong_shape_drops_nothing():
+    answer = answer_of(identify(lambda rewards: centred(rewards).T), target="f")
+    assert answer.silent is None
+
+
+def test_unknown_of_a_function_that_never_returned():
+    answer = answer_of(identify(lambda rewards: 1 / 0), target="f")
+    assert answer.unknown[0] == "estimator: the function never returned advantages"

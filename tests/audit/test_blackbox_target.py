@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from dissensus.audit.blackbox import NUMPY_ADAPTERS
+from dissensus.audit.blackbox.adapters import choose_adapter
 from dissensus.audit.blackbox.report import audit_function
 from dissensus.audit.blackbox.target import load_function, parse_target
 from dissensus.errors import InputError
@@ -83,3 +85,15 @@ def test_parameters_that_no_adapter_knows(tmp_path):
     path.write_text("def f(a, b, c, d):\n    return a\n")
     with pytest.raises(InputError, match="no adapter knows"):
         audit_function(f"{path}:f")
+
+
+def test_arguments_that_the_function_does_not_have(tmp_path):
+    path = tmp_path / "rules.py"
+    path.write_text("def advantage(rewards, eps=1e-4):\n    return rewards\n")
+    with pytest.raises(InputError, match=r"'bogus'.*its parameters are rewards, eps"):
+        load_function(f"{path}:advantage(bogus=1)")
+
+
+def test_a_function_without_parameters_says_so():
+    with pytest.raises(InputError, match="parameters none"):
+        choose_adapter(lambda: 1, NUMPY_ADAPTERS)

@@ -306,3 +306,23 @@ def test_a_log_of_rewards_says_nothing_about_what_silent_groups_got():
         "estimator: the log has no advantages",
         "silent: the log has no advantages",
     }
+
+
+@pytest.mark.parametrize("missing", [np.nan, np.inf])
+def test_a_missing_reward_is_not_rounding_noise(missing):
+    table = log(grpo())
+    first = next(
+        i
+        for i in range(0, len(table["reward"]), 8)
+        if table["reward"][i : i + 8].count(1.0) == 1 and table["reward"][i : i + 8].count(0.0) == 7
+    )
+    table["reward"][first + table["reward"][first : first + 8].index(1.0)] = missing
+    assert not {"LOG601", "LOG610", "SIL205"} & codes(audit_log([table]))
+
+
+def test_a_log_without_advantages_says_what_that_costs():
+    table = log(grpo())
+    table["advantage"] = pa.nulls(len(table["step"]), pa.float64())
+    (finding,) = (f for f in audit_log([table]).findings if f.code == "LOG620")
+    assert "rule" in finding.consequence
+    assert "group id" not in finding.fix

@@ -120,3 +120,13 @@ def test_nothing_to_audit_is_one_line(name, text, says, tmp_path, capsys):
     assert code == 2
     assert says in output.err
     assert output.err.count("\n") == 1
+
+
+def test_a_target_that_cannot_be_read_is_not_clean(script, tmp_path, capsys):
+    path = tmp_path / "bad.yaml"
+    path.write_text("algorithm: [unclosed\n")
+    code, output = audit(capsys, path, "--json")
+    assert code == 2
+    assert len(json.loads(output.out)["unreadable"]) == 1
+    assert audit(capsys, script(), path, "--fail-on", "error")[0] == 2
+    assert audit(capsys, tmp_path)[0] == 0  # a folder may hold what is no configuration

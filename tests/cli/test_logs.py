@@ -89,3 +89,29 @@ def test_hostile_names_cannot_steer_a_terminal(tmp_path, capsys):
     assert code == 0
     assert "\x1b" not in out + err
     assert "\x07" not in out + err
+
+
+@pytest.mark.parametrize("values", [(0.0,), (1.0,), (0.0, 1.0)])
+def test_report_of_a_log_that_names_no_prompts(values, tmp_path, capsys):
+    rows = [
+        {key: row[key] for key in ("step", "group_id", "reward", "completion")}
+        for row in rollouts(values=values)
+    ]
+    path, page = write(tmp_path / "log", rows, "jsonl"), tmp_path / "page.html"
+    code, out, err = call(capsys, "report", path, "--html", page)
+    assert (code, err) == (0, "")
+    assert "0 prompts" in out
+    text = page.read_text()
+    assert "prompt None" not in text
+    if len(values) == 2:  # without prompts every group is its own candidate for an example
+        assert text.count("The log names no prompt.") > 1
+
+
+@pytest.mark.parametrize("raised", [RuntimeError("Query interrupted"), KeyboardInterrupt()])
+def test_ctrl_c_while_duckdb_works_is_no_error(raised, tmp_path, capsys, monkeypatch):
+    def stop(*_, **__):
+        raise raised
+
+    monkeypatch.setattr("dissensus.readers.open_log", stop)
+    path = write(tmp_path / "log", rollouts(), "jsonl")
+    assert call(capsys, "report", path) == (130, "", "")

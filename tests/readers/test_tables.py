@@ -356,3 +356,13 @@ def test_ids_made_from_prompts_are_those_of_every_release(tmp_path):
     with open_log(write(tmp_path / "log", rows, "jsonl")) as log:
         found = log.groups(["prompt_id"]).column(0).to_pylist()
     assert found == ["65bc4040ea865dc9"]  # md5sum
+
+
+@pytest.mark.parametrize("top", [1e160, 1e300])
+def test_rewards_whose_squares_are_infinite(tmp_path, top):
+    rows = [row | {"reward": row["reward"] * top} for row in rollouts()]
+    table = open_log(write(tmp_path / "log", rows, "jsonl")).groups()
+    assert table.num_rows == 15
+    assert not all(table["unanimous"].to_pylist())
+    both = [row | {"reward": row["reward"] or -top} for row in rows]
+    assert open_log(write(tmp_path / "both", both, "jsonl")).groups().num_rows == 15

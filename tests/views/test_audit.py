@@ -25,7 +25,8 @@ def finding(where, fix="set it off") -> Finding:
 
 
 def test_formulas():
-    assert equation(EstimatorFacts()) == "(–) / –"
+    assert equation(EstimatorFacts()) == "unknown"
+    assert equation(EstimatorFacts("x", "mean")) == "(r − group mean) / unknown"
     assert equation(EstimatorFacts("x", "none", "batch_std", 0)) == (
         "(r) / (std of the batch's rewards, ddof 0)"
     )
@@ -90,3 +91,10 @@ def test_hostile_names_do_not_reach_the_terminal():
     for view in (answer_view(one), overview([one])):
         assert "\x1b" not in shown(view)
         assert "\x07" not in shown(view)
+
+
+def test_eps_inside_the_root_is_shown_there():
+    facts = EstimatorFacts(None, "mean", "group_std", 1, 1e-4)
+    rule = "(r − group mean) / sqrt(group std, ddof 1, squared, + eps)"
+    text = shown(answer_view(answer("f", estimator=facts, extra={"rule": rule})))
+    assert "sqrt((group std, ddof 1)² + 0.0001)" in text

@@ -31,9 +31,9 @@ class Counts:
         bad: Rows with an infinite reward, or a NaN or infinite advantage.
         sizes: (4097,) groups by number of rollouts, the last for all larger ones.
         unanimous_groups: Groups of two or more whose rewards reach no further than 1e-6.
-        pushed_groups: Unanimous groups with an advantage above 1e-3.
-        noisy_groups: Unanimous groups with a non-zero advantage.
-        largest_silent: Largest |advantage| in a unanimous group.
+        pushed_groups: Unanimous, completely scored groups with an advantage above 1e-3.
+        noisy_groups: Unanimous, completely scored groups with a non-zero advantage.
+        largest_silent: Largest |advantage| in a unanimous, completely scored group.
         single_groups: Groups of one rollout.
         raw_singles: Of these, groups whose advantage is the reward, which is not 0.
         zeroed_groups: Split groups whose advantages are all exactly 0.
@@ -143,9 +143,11 @@ class Counts:
         n_scored, n_given = np.bincount(chunk.group, scored), np.bincount(chunk.group, given)
         unanimous = (n_scored > 1) & (high - low <= TOLERANCE)
         self.unanimous_groups += int(unanimous.sum())
-        self.noisy_groups += self._note_groups("noisy", chunk, unanimous & (largest > 0))
-        self.pushed_groups += self._note_groups("pushed", chunk, unanimous & (largest > 1e-3))
-        self.largest_silent = max(self.largest_silent, float(largest[unanimous].max(initial=0.0)))
+        # The reward that is missing here may be the one that the trainer saw disagree.
+        complete = unanimous & (n_scored == size)
+        self.noisy_groups += self._note_groups("noisy", chunk, complete & (largest > 0))
+        self.pushed_groups += self._note_groups("pushed", chunk, complete & (largest > 1e-3))
+        self.largest_silent = max(self.largest_silent, float(largest[complete].max(initial=0.0)))
         single = (size == 1) & (n_scored == 1)
         self.single_groups += int(single.sum())
         alone = single[chunk.group] & given & (chunk.reward != 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dissensus.audit.blackbox.findings import ddof_costs
 from dissensus.audit.findings import Finding
 
 if TYPE_CHECKING:
@@ -43,7 +44,15 @@ def _rows(facts: LogFacts, target: str) -> list[Finding]:
         said = f"{c.recomputed_groups:,} groups came before with the same rewards"
         out.append(Finding.of("LOG615", where=_place(facts, target, "recomputed"), evidence=said))
     if c.rows and not c.with_advantage:
-        out.append(Finding.of("LOG620", where=target, evidence="no row has an advantage"))
+        out.append(
+            Finding.of(
+                "LOG620",
+                where=target,
+                evidence="no row has an advantage",
+                consequence="which rule made the advantages cannot be told from this log",
+                fix="audit the configuration or the function, or record the run",
+            )
+        )
     return out
 
 
@@ -128,5 +137,6 @@ def _rule(facts: LogFacts, target: str) -> list[Finding]:
         out.append(Finding.of("EST101", where=target, evidence=said, consequence=costs))
     if best is not None and best.candidate.ddof == 0:
         said = f"{best.candidate.formula} explains {best.share:.1%} of the rows"
-        out.append(Finding.of("EST104", where=target, evidence=said))
+        scale = ddof_costs(best)
+        out.append(Finding.of("EST104", where=target, evidence=said, consequence=scale))
     return out

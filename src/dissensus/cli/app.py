@@ -86,7 +86,8 @@ def _report(error: Exception) -> int:
         import traceback
 
         traceback.print_exception(error)
-    if type(error).__name__ == "Abort":  # how click passes Ctrl-C on
+    # How click passes Ctrl-C on, and DuckDB while it streams.
+    if type(error).__name__ == "Abort" or str(error) == "Query interrupted":
         return INTERRUPTED
     # typer carries its own copy of click from some version on, so there is no class to catch.
     message: Any = getattr(error, "format_message", None)

@@ -24,6 +24,7 @@ _LOG_COLUMNS = (
     "step", "generation", "split", "group_id", "prompt_id", "row", "reward", "advantage_used",
     "length",
 )  # fmt: skip
+_FINDINGS, _UNREADABLE = 1, 2  # exit codes
 _IN_FULL = 4  # targets; more of them are shown as an overview
 
 
@@ -74,6 +75,7 @@ def audit(  # noqa: PLR0917 — typer makes options of parameters
     limit = _severity(fail_on)
     answers: list[Answer] = []
     unreadable: list[str] = []
+    lost = False  # a target of which nothing could be read must not look clean
     for target in targets:
         path = Path(target)
         if not path.exists() and parse_target(target):
@@ -84,14 +86,17 @@ def audit(  # noqa: PLR0917 — typer makes options of parameters
             )
         answers += found.answers
         unreadable += found.unreadable
+        lost |= bool(found.unreadable) and not found.answers
     if as_json:
         listed = [answer.to_json() for answer in answers]
         print_json({"targets": listed, "unreadable": unreadable})
     else:
         _print(answers, unreadable, in_full=every or len(answers) <= _IN_FULL)
+    if lost:
+        return _UNREADABLE
     worst = [answer.worst for answer in answers if answer.worst is not None]
     if limit is not None and any(each.is_at_least(limit) for each in worst):
-        return 1
+        return _FINDINGS
     return None
 
 

@@ -91,6 +91,8 @@ class Engine:
         while True:
             try:
                 return work()
+            except duckdb.InterruptException:  # Ctrl-C is no damage
+                raise KeyboardInterrupt from None
             except of_the_query as error:
                 raise self._refused("DuckDB refuses the query", error) from error
             except duckdb.OutOfMemoryException as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -31,6 +32,7 @@ __all__ = ["Log", "LogAttempt"]
 
 _MAX_VISITS = 100_000_000
 _SORT_MIB = 512
+_LARGEST_ROOT = 1e150  # squares of larger rewards are infinite
 _MEASURED = ("reward", "correct", "advantage", "length", "truncated", "trained", "policy_version")
 
 
@@ -390,6 +392,10 @@ class Log:
             known = {0.0: (0.0, 1.0), 1.0: (0.0, 1.0), -1.0: (-1.0, 1.0)}
             pair = next((v for k, v in known.items() if abs(low - k) <= TOL), None)
             return Correctness(*pair) if pair else Correctness()
+        if not math.isfinite(span):
+            return Correctness()
+        if max(abs(low), abs(high), span) > _LARGEST_ROOT:  # their products are infinite
+            return Correctness(low, high) if self._are_two_values(low, high) else Correctness()
         # Σ(r − low)(high − r) is 0 exactly when every reward is one of the two.
         worst = self._engine.row(
             f"""SELECT max(size * ({low + high!r} * mean - std * std - mean * mean - {low * high!r})
@@ -453,7 +459,7 @@ class Log:
         known = self._correctness
         if known.low is None or known.high is None:
             return "NULL::BOOLEAN"
-        return f"CASE WHEN isfinite(reward) THEN reward >= {(known.low + known.high) / 2!r} END"
+        return f"CASE WHEN isfinite(reward) THEN reward >= {known.low / 2 + known.high / 2!r} END"
 
     def _prompt_rows(self) -> str:
         self._make_groups()

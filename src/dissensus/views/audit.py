@@ -75,7 +75,7 @@ def overview(answers: Sequence[Answer]) -> RenderableType:
         table.add_row(
             one_line(_relative(answer.target, base), 80),
             one_line(answer.framework or UNKNOWN, 20),
-            one_line(equation(answer.estimator), 120),
+            one_line(_equation(answer), 120),
             answer.silent or UNKNOWN,
             _codes(answer),
         )
@@ -100,29 +100,45 @@ def totals_line(answers: Sequence[Answer]) -> Text:
     return Text(text, style=TERMINAL["title"])
 
 
-def equation(estimator: EstimatorFacts) -> str:
+def equation(estimator: EstimatorFacts, *, inside: bool = False) -> str:
     """Write an estimator as its formula.
+
+    Args:
+        estimator: What is known of it.
+        inside: eps is added to the variance, inside the root.
 
     Example:
         >>> equation(EstimatorFacts("grpo", "mean", "group_std", 1, 1e-4))
         '(r − group mean) / (group std, ddof 1, + 0.0001)'
         >>> equation(EstimatorFacts("rloo", "leave_one_out", "none"))
         'r − mean of the others'
+        >>> equation(EstimatorFacts(None, "mean", "group_std", 1, 1e-4), inside=True)
+        '(r − group mean) / sqrt((group std, ddof 1)² + 0.0001)'
     """
-    top = _NUMERATORS.get(estimator.numerator or "", UNKNOWN)
+    if estimator.numerator is None and estimator.denominator is None:
+        return "unknown"
+    top = _NUMERATORS.get(estimator.numerator or "", "unknown")
     if estimator.denominator == "none":
         return top
     if estimator.denominator is None:
-        return f"({top}) / {UNKNOWN}"
+        return f"({top}) / unknown"
     bottom = [_DENOMINATORS[estimator.denominator]]
     if estimator.ddof is not None:
         bottom.append(f"ddof {estimator.ddof}")
+    eps = ""
     if isinstance(estimator.eps, tuple):
         low, high = (f"{bound:.3g}" for bound in estimator.eps)
-        bottom.append(f"+ {low}" if low == high else f"+ between {low} and {high}")
+        eps = f"+ {low}" if low == high else f"+ between {low} and {high}"
     elif estimator.eps is not None:
-        bottom.append(f"+ {estimator.eps:g}")
-    return f"({top}) / ({', '.join(bottom)})"
+        eps = f"+ {estimator.eps:g}"
+    if inside:
+        return f"({top}) / sqrt(({', '.join(bottom)})² {eps})"
+    return f"({top}) / ({', '.join([*bottom, eps] if eps else bottom)})"
+
+
+def _equation(answer: Answer) -> str:
+    rule = answer.extra.get("rule") or ""  # only functions and logs show where eps is added
+    return equation(answer.estimator, inside="sqrt(" in rule)
 
 
 def _title(answer: Answer) -> Text:
@@ -140,7 +156,7 @@ def _facts_table(answer: Answer) -> Table:
     name = f"{answer.estimator.name}: " if answer.estimator.name else ""
     silent = answer.silent or UNKNOWN
     facts = [
-        ("Advantage", f"{name}{equation(answer.estimator)}"),
+        ("Advantage", f"{name}{_equation(answer)}"),
         ("Silent groups", f"{silent}: {answer.silent_cost}" if answer.silent_cost else silent),
         ("Refill", answer.refill),
         ("Loss", answer.loss_aggregation),

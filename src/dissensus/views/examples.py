@@ -87,7 +87,8 @@ def _by_stretch(source: Snapshot, limit: int) -> list[list[dict[str, Any]]]:
         ), once AS (
             SELECT *, CASE WHEN stretch % 2 = 1 THEN -std ELSE mean END AS rank
             FROM split QUALIFY row_number() OVER (
-                PARTITION BY prompt ORDER BY hash(group_id), group_id) = 1
+                PARTITION BY prompt, CASE WHEN prompt IS NULL THEN group_id END
+                ORDER BY hash(group_id), group_id) = 1
         )
         SELECT step, generation, group_id, prompt_id, correct, size, std, stretch FROM once
         QUALIFY row_number() OVER (

@@ -274,7 +274,8 @@ def _example(group: SplitGroup) -> Markup:
         if group.correct is not None
         else f"{group.size} rollouts"
     )
-    prompt = group.prompt if group.prompt is not None else f"prompt {group.prompt_id}"
+    name = f"prompt {group.prompt_id}" if group.prompt_id else "The log names no prompt."
+    prompt = group.prompt if group.prompt is not None else name
     return tag(
         "article",
         tag("h3", f"Step {count(group.step)}: {outcome}, σ = {number(group.std)}"),

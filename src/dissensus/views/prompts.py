@@ -18,7 +18,7 @@ _PER_PROMPT = f"""
     SELECT any_value(prompt_id) AS prompt_id, count(*) AS visits, sum(rollouts) AS rollouts,
         sum(correct) AS correct, sum(size) AS scored, max(step) AS last_step,
         bool_and(correct IS NOT NULL) AS known
-    FROM groups WHERE {IS_TRAIN} AND size > 0 GROUP BY prompt
+    FROM groups WHERE {IS_TRAIN} AND size > 0 AND prompt IS NOT NULL GROUP BY prompt
 """  # noqa: S608 — no outside text
 
 

@@ -85,17 +85,18 @@ class Snapshot:
         """Run one query over the table `groups`; its column `prompt` numbers the prompt ids."""
         return self._connection.sql(query).to_arrow_table()
 
-    def prompt_texts(self, ids: Iterable[str], limit: int) -> dict[str, PromptText]:
+    def prompt_texts(self, ids: Iterable[str | None], limit: int) -> dict[str, PromptText]:
         """Look up prompts and their reference answers, cut to `limit` characters in the query.
 
         Args:
-            ids: Prompt ids.
+            ids: Prompt ids; None, of a log that names no prompts, has no text.
             limit: Longest text in characters.
 
         Returns:
             The texts by prompt id; ids without a recorded prompt are missing.
         """
-        quoted = ", ".join("'" + each.replace("'", "''") + "'" for each in sorted(set(ids)))
+        known = sorted({each for each in ids if each is not None})
+        quoted = ", ".join("'" + each.replace("'", "''") + "'" for each in known)
         if not quoted:
             return {}
         found = self.run.sql(

@@ -128,9 +128,17 @@ def choose_adapter(
             return adapter
     raise InputError(
         "no adapter knows how to call this function",
-        got=f"parameters {', '.join(parameter_names(function)) or 'unknown'}",
+        got=f"parameters {_described(function)}",
         hint="write rewards (P, G) → advantages, or (rewards, group_ids) → advantages around it",
     )
+
+
+def _described(function: Callable[..., Any]) -> str:
+    try:
+        inspect.signature(function)
+    except (TypeError, ValueError):
+        return "unknown"
+    return ", ".join(parameter_names(function)) or "none"
 
 
 def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 from dissensus.audit.blackbox.behaviour import Behaviour
+from dissensus.audit.blackbox.fit import Fit
 from dissensus.audit.blackbox.identify import Identified
 from dissensus.audit.findings import Finding
 
-__all__ = ["NOISE", "findings_of"]
+__all__ = ["NOISE", "ddof_costs", "findings_of"]
 
 NOISE = 1e-3
 """Advantage of constant rewards from which on rounding is worth a finding."""
@@ -44,8 +45,16 @@ def _identity(found: Identified, target: str) -> list[Finding]:
         out.append(Finding.of("LOG631", where=target, evidence=said))
     if found.fit is not None and found.fit.candidate.ddof == 0:
         said = f"{found.fit.candidate.formula} explains every probe, ddof 1 does not"
-        out.append(Finding.of("EST104", where=target, evidence=said))
+        costs = ddof_costs(found.fit)
+        out.append(Finding.of("EST104", where=target, evidence=said, consequence=costs))
     return out
+
+
+def ddof_costs(fit: Fit) -> str | None:
+    """What ddof 0 changes where the std is not the group's; None: the catalogue says it."""
+    if not fit.candidate.denominator.startswith("batch_"):
+        return None
+    return "the advantages of a batch of N rollouts are sqrt(N/(N−1)) times those with ddof 1"
 
 
 def _silent(behaviour: Behaviour, target: str, found: Identified) -> list[Finding]:
@@ -54,6 +63,13 @@ def _silent(behaviour: Behaviour, target: str, found: Identified) -> list[Findin
     # What a rule without a baseline gives to unanimous groups is the rule, not an accident.
     has_baseline = _has_baseline(found)
     whitened = found.special is not None or (found.fit is not None and found.fit.candidate.shift)
+    invalid = [
+        each for each in (behaviour.silent_alone, beside) if each and not math.isfinite(each)
+    ]
+    if invalid:
+        said = f"8 equal rewards get an advantage of {invalid[0]}"
+        fix = "give unanimous groups advantage 0, or add eps to the denominator"
+        return [Finding.of("LOG609", where=target, evidence=said, fix=fix)]
     pushes = beside is not None and not beside <= NOISE
     if pushes and (has_baseline or whitened):
         said = f"8 equal rewards next to three split groups: largest |A| = {beside:.3g}"

@@ -67,7 +67,7 @@ def answer_of(
         version=version,
         version_source=None if version is None else "installed",
         estimator=_estimator(found),
-        silent=_silent(found.behaviour),
+        silent=_silent(found),
         silent_cost=_silent_cost(found.behaviour),
         unknown=_unknown(found),
         findings=findings_of(found, target),
@@ -95,11 +95,14 @@ def _estimator(found: Identified) -> EstimatorFacts:
     return EstimatorFacts(numerator="running" if found.running else None)
 
 
-def _silent(behaviour: Behaviour | None) -> str | None:
+def _silent(found: Identified) -> str | None:
+    behaviour = found.behaviour
     if behaviour is None:
         return None
     if behaviour.silent_failure is not None:
-        return "drop" if "another shape" in behaviour.silent_failure else None
+        # Where no rule fits, the shape may be wrong for split groups just as well.
+        drops = "another shape" in behaviour.silent_failure and found.formula is not None
+        return "drop" if drops else None
     return "keep"
 
 
@@ -116,10 +119,11 @@ def _silent_cost(behaviour: Behaviour | None) -> str | None:
 def _unknown(found: Identified) -> tuple[str, ...]:
     unknown = []
     if found.fit is None and found.special is None and not found.running:
-        unknown.append("estimator: the function equals no known rule")
+        why = "equals no known rule" if found.behaviour else "never returned advantages"
+        unknown.append(f"estimator: the function {why}")
     if found.behaviour is None:
         unknown.append("silent: the function never returned advantages")
-    elif _silent(found.behaviour) is None:
+    elif _silent(found) is None:
         unknown.append("silent: the call with a unanimous group failed")
     return tuple(unknown)
 

@@ -161,6 +161,8 @@ def seed_numpy(seed: int) -> None:
 
 def _read(result: Any, batch: Batch) -> Reply:
     count, mask = len(batch.rewards), batch.mask
+    if result is None:
+        raise CallError("the function returned None: is there a return statement?")
     try:
         values = np.asarray(result, dtype=np.float64)
     except (TypeError, ValueError) as error:

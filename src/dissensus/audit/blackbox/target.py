@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import inspect
 import re
 import sys
 from collections.abc import Callable
@@ -83,7 +84,22 @@ def load_function(text: str) -> Callable[..., Any]:
             ) from None
     if not (callable(found) or hasattr(found, "_generate_and_score_completions")):
         raise InputError("this is not a function", where=text, got=type(found).__name__)
-    return partial(found, **target.arguments) if target.arguments else found
+    return _with_arguments(found, target.arguments, text) if target.arguments else found
+
+
+def _with_arguments(
+    function: Callable[..., Any], arguments: dict[str, Any], text: str
+) -> Callable[..., Any]:
+    fixed = partial(function, **arguments)
+    try:
+        inspect.signature(function).bind_partial(**arguments)
+    except TypeError as error:
+        names = ", ".join(inspect.signature(function).parameters)
+        hint = f"its parameters are {names}" if names else "it has no parameters"
+        raise InputError(f"the arguments do not fit: {error}", where=text, hint=hint) from None
+    except ValueError:  # built in, without a signature: the call will tell
+        pass
+    return fixed
 
 
 def _import(place: str) -> Any:
