@@ -224,6 +224,104 @@ def test_rounding_noise_is_no_finding_where_the_code_guards_against_it():
     assert "EST115" not in [finding.code for finding in answer.findings]
 
 
+@pytest.mark.parametrize(("gates", "silent"), [((), "drop"), ((0,), "drop"), ((0, 1), "resample")])
+def test_prime_rl_replaces_silent_groups_of_the_sources_that_have_a_gate(gates, silent):
+    # TrainSourceConfig holds the curriculum; TrainConfig has none
+    source = "orchestrator.train.source"
+    given = {"orchestrator.group_size": 16, f"{source}.0.name": "a", f"{source}.1.name": "b"}
+    for at in gates:
+        given[f"{source}.{at}.curriculum.gates.silent.type"] = "advantage_range"
+    answer = _resolved("prime_rl", given)
+    assert answer.silent == silent
+    assert ("SIL202" in [f.code for f in answer.findings]) == (silent == "drop")
+    elsewhere = _resolved("prime_rl", {"orchestrator.train.curriculum.gates.a.type": "x"})
+    assert elsewhere.silent == "drop"
+
+
+@pytest.mark.parametrize(
+    ("framework", "values", "switch"),
+    [
+        # whitening takes final_response_mask: masked groups are not in it
+        ("roll", {"adv_estimator": "reinforce", "whiten_advantages": True}, "difficulty_mask"),
+        (
+            "openrlhf",
+            {"algo.advantage.estimator": "reinforce_baseline", "rollout.n_samples_per_prompt": 8},
+            "algo.dynamic_filtering_enable",
+        ),
+        (
+            "skyrl",
+            {"trainer.algorithm.advantage_batch_normalize": True},
+            "trainer.algorithm.zero_variance_filter",
+        ),
+    ],
+)
+def test_whitening_gives_no_advantage_to_silent_groups_that_do_not_train(framework, values, switch):
+    def codes(more):
+        return [f.code for f in _resolved(framework, {**values, **more}).findings]
+
+    assert "SIL205" in codes({})
+    assert "SIL205" not in codes({switch: True})
+
+
+def test_a_text_that_names_a_field_holds_no_unfilled_key():
+    raw = {"actor.reward_norm": None, "actor.adv_norm.mean_level": "batch", "gconfig.n_samples": 4}
+    answer = _resolved("areal", {**raw, "actor.adv_norm.std_level": "batch"})
+    (finding,) = [f for f in answer.findings if f.code == "SIL205"]
+    assert "over the tokens of the batch (mean) and batch (std)" in finding.evidence
+    assert "after the reward normalisation" not in finding.evidence
+
+
+def test_unsloth_is_not_called_a_version_of_trl():
+    (finding,) = [f for f in _resolved("unsloth").findings if f.code == "MET401"]
+    assert "2026" not in finding.evidence
+
+
+def test_two_settings_of_one_thing_are_worse_when_the_estimator_reads_the_default():
+    key, read = "grpo.use_leave_one_out_baseline", "grpo.adv_estimator.use_leave_one_out_baseline"
+    cases = {"warning": {key: False}, "note": {key: True, read: False}}
+    for severity, given in cases.items():
+        (found,) = [f for f in _resolved("nemo_rl", given).findings if f.code == "CFG901"]
+        assert found.severity == severity
+
+
+def test_a_preference_loss_is_not_called_a_token_mean():
+    settings_of = Settings("verl", "shell", "run_spin.sh", "recipe.spin.main_spin")
+    assert resolve(settings_of, installed={}).loss_aggregation == "online DPO: mean over pairs"
+
+
+@pytest.mark.parametrize(
+    ("entry", "silent"),
+    [
+        ("verl.trainer.main_ppo", "resample"),
+        ("recipe.dapo.main_dapo", "resample"),
+        ("verl.experimental.fully_async_policy.fully_async_main", "keep"),
+        ("verl.experimental.one_step_off_policy.main_ppo", "keep"),
+    ],
+)
+def test_verl_replaces_groups_only_where_the_trainer_filters(entry, silent):
+    filtered = {
+        "algorithm.adv_estimator": "grpo",
+        "algorithm.filter_groups.enable": True,
+        "algorithm.filter_groups.metric": "acc",
+    }
+    answer = _resolved("verl", filtered, entry=entry)
+    assert answer.silent == silent
+    assert ("CFG901" in [f.code for f in answer.findings]) == (silent == "keep")
+
+
+def test_recipes_that_replace_the_advantages_of_their_estimator():
+    grpo = {"algorithm.adv_estimator": "grpo", "actor_rollout_ref.rollout.n": 8}
+    spo = _resolved("verl", {**grpo, "trainer.spo.enable": True}, entry="recipe.spo.spo_main_ppo")
+    assert _estimator(spo) == ("running", "batch_centred_std", 1, 1e-8, "keep")
+    assert "EST115" not in [f.code for f in spo.findings]
+    off = _resolved("verl", {**grpo, "trainer.spo.enable": False}, entry="recipe.spo.spo_main_ppo")
+    assert _estimator(off) == ("mean", "group_std", 1, 1e-6, "keep")
+    null = {"algorithm.adv_estimator": None}
+    sppo = _resolved("verl", null, entry="recipe.sppo.main_sppo")
+    assert _estimator(sppo) == ("mean", "none", None, None, "keep")
+    assert not sppo.findings
+
+
 def test_an_unknown_group_size_is_named():
     unknown = Setting("num_generations", None, "train.py:9", missing=("args.n",))
     answer = _resolved("trl", {"num_generations": unknown})

@@ -71,7 +71,8 @@ _ORLHF = {"algo.advantage.estimator": "group_norm", "rollout.n_samples_per_promp
 _NEMO = "grpo.adv_estimator"
 _LOO = f"{_NEMO}.use_leave_one_out_baseline"
 _PRIME = {"orchestrator.group_size": 8}
-_GATE = "orchestrator.train.curriculum.gates.silent.type"
+_SOURCE = "orchestrator.train.source.0"
+_GATE = f"{_SOURCE}.curriculum.gates.silent.type"
 _SLIME = {"n_samples_per_prompt": 8}
 _FILTERS = "slime.rollout.filter_hub.dynamic_sampling_filters"
 _ROLL = {"adv_estimator": "grpo", "num_return_sequences_in_group": 8}
@@ -225,7 +226,12 @@ CASES = [
         {**_FILTER, "trainer.use_v1": False},
         {**_FILTER, "trainer.use_v1": True},
     ),
-    Case("verl", "SAM502", {**_FILTER, "algorithm.filter_groups.metric": "reward"}, _FILTER),
+    Case(
+        "verl",
+        "SAM502",
+        {**_FILTER, "algorithm.filter_groups.metric": "reward", _G: 6},
+        {**_FILTER, _G: 6},
+    ),
     Case(
         "verl",
         "SAM504",
@@ -288,6 +294,14 @@ CASES = [
         "SIL211",
         {**_VERL, "actor_rollout_ref.actor.use_kl_loss": True},
         {**_VERL, "actor_rollout_ref.actor.use_kl_loss": False},
+    ),
+    Case(
+        "verl",
+        "CFG901",
+        _FILTER,
+        _FILTER,
+        entry="verl.experimental.fully_async_policy.fully_async_main",
+        after_entry="verl.trainer.main_ppo",
     ),
     Case("verl", "EST115", _VERL, {**_VERL, "algorithm.norm_adv_by_std_in_grpo": False}),
     Case("verl", "EST108", {**_VERL, "algorithm.adv_estimator": "loop"}, _VERL),
@@ -390,6 +404,15 @@ CASES = [
         {"grpo.use_leave_one_out_baseline": False},
         {"grpo.use_leave_one_out_baseline": False, _LOO: False},
     ),
+    Case(
+        "nemo_rl", "CFG901", {"grpo.use_leave_one_out_baseline": True, _LOO: False}, {_LOO: False}
+    ),
+    Case(
+        "nemo_rl",
+        "CFG901",
+        {"grpo.normalize_rewards": True, f"{_NEMO}.normalize_rewards": False},
+        {f"{_NEMO}.normalize_rewards": False},
+    ),
     Case("nemo_rl", "SIL205", {f"{_NEMO}.name": "reinforce_plus_plus"}, {}),
     Case("nemo_rl", "SIL205", {f"{_NEMO}.name": "gdpo"}, {f"{_NEMO}.name": "gdpo", _LOO: False}),
     # ── slime ───────────────────────────────────────────────────────────────────────────────────
@@ -446,7 +469,6 @@ CASES = [
     # ── ms-swift ────────────────────────────────────────────────────────────────────────────────
     Case("ms_swift", "MET401", {"scale_rewards": "batch"}, {"scale_rewards": "group"}),
     Case("ms_swift", "SIL204", {"dynamic_sample": True}, {}),
-    Case("ms_swift", "SAM502", {"dynamic_sample": True}, {}),
     Case(
         "ms_swift", "CFG901", {"loss_type": "real", "scale_rewards": "group"}, {"loss_type": "real"}
     ),
@@ -468,7 +490,12 @@ CASES = [
     ),
     # ── open-instruct ───────────────────────────────────────────────────────────────────────────
     Case("open_instruct", "SIL202", {}, {"active_sampling": True}),
-    Case("open_instruct", "SAM502", {}, {"filter_zero_std_samples": False}),
+    Case(
+        "open_instruct",
+        "SAM502",
+        {"num_samples_per_prompt_rollout": 12},
+        {"num_samples_per_prompt_rollout": 12, "filter_zero_std_samples": False},
+    ),
     Case("open_instruct", "SIL203", {"active_sampling": True}, {}),
     Case(
         "open_instruct",
@@ -507,6 +534,7 @@ CASES = [
         version="0.5.0",
     ),
     Case("prime_rl", "EST105", {}, _PRIME),
+    Case("prime_rl", "CFG906", {**_PRIME, f"{_SOURCE}.algo.type": "opd"}, _PRIME),
     # ── AReaL ───────────────────────────────────────────────────────────────────────────────────
     Case(
         "areal",

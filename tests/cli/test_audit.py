@@ -96,6 +96,18 @@ def test_a_folder_without_configurations_is_a_log(tmp_path, capsys):
     assert target["estimator"]["denominator"] == "none"
 
 
+@pytest.mark.parametrize("ending", [".ipynb", ".SH", ".sbatch"])
+def test_every_kind_of_configuration_is_read_alone_too(ending, tmp_path, capsys):
+    code = "from trl import GRPOConfig, GRPOTrainer\nGRPOTrainer(args=GRPOConfig(), model='m')\n"
+    cell = {"cell_type": "code", "source": code}
+    path = tmp_path / f"train{ending}"
+    path.write_text(json.dumps({"cells": [cell]}) if ending == ".ipynb" else VERL.format(more=""))
+    status, output = audit(capsys, path, "--json")
+    assert status == 0, output.err
+    (target,) = json.loads(output.out)["targets"]
+    assert (target["kind"], target["estimator"]["denominator"]) == ("config", "group_std")
+
+
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [("x.sh", "echo hello\n", "no training configuration"), (None, None, "no such file")],

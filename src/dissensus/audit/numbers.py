@@ -117,6 +117,12 @@ def _noise(group_size: int, _: list[str], parameters: Mapping[str, Any]) -> str:
     return f"{step / (std + parameters['eps']):.1g}"
 
 
+def _lone_noise(_: int, __: list[str], parameters: Mapping[str, Any]) -> str:
+    """As `noise`, where the std is exactly 0: torch's row-wise std is, the mean of a row is not."""
+    step = float(np.spacing(np.float32(parameters.get("reward", 0.7))))
+    return f"{step / parameters['eps']:.2g}"
+
+
 def _unanimous(group_size: int, _: list[str], parameters: Mapping[str, Any]) -> str:
     size = int(parameters.get("G", group_size))
     return f"{100 * float(laws.unanimous_rate(parameters['p'], size)):.1f} %"
@@ -173,6 +179,7 @@ _NUMBERS: dict[str, Callable[[int, list[str], Mapping[str, Any]], str]] = {
     "contrast": _contrast,
     "ratio_to_even": _ratio_to_even,
     "noise": _noise,
+    "lone_noise": _lone_noise,
     "unanimous_rate": _unanimous,
     "whitened_silence": _whitened_silence,
     "one_group": _one_group,

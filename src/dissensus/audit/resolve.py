@@ -102,6 +102,9 @@ class _Resolution:
             return self._has_section(argument)
         if word == "any":
             return self._any(argument)
+        if word in ("share", "items"):
+            prefix, _, ending = argument.partition(":")
+            return self._share(prefix, ending) if word == "share" else self._items(prefix, ending)
         if word in self.fields:
             state = self.fields[word]
             return Value(state.value, state.where, missing=tuple(state.missing))
@@ -111,6 +114,7 @@ class _Resolution:
     def _words(self) -> Mapping[str, str]:
         return {
             "entry": self.settings.entry.rpartition(".")[2],
+            "module": self.settings.entry,
             "target": self.settings.target,
             "version": self.version.version,
             "framework": self.facts.name,
@@ -143,6 +147,27 @@ class _Resolution:
             if key.endswith("." + ending):
                 return Value(normalise(setting.value), setting.where, True, setting.missing)
         return Value(None, missing=self.settings.missing)
+
+    def _share(self, prefix: str, ending: str) -> Value:
+        """How many sections of a list set a key: all of them, some, or none."""
+        rest = [s.key.removeprefix(prefix + ".") for s in self.settings.under(prefix)]
+        items = {key.partition(".")[0] for key in rest}
+        having = {key.partition(".")[0] for key in rest if _is_at(key.partition(".")[2], ending)}
+        if not items and self.settings.missing:
+            return Value(None, missing=self.settings.missing)
+        return Value("all" if items and having == items else "some" if having else "none")
+
+    def _items(self, prefix: str, ending: str) -> Value:
+        """Values of a key in the sections of a list, each once; None where none sets it."""
+        found = [
+            setting
+            for setting in self.settings.under(prefix)
+            if setting.key.removeprefix(prefix + ".").partition(".")[2] == ending
+        ]
+        values = dict.fromkeys(str(setting.value) for setting in found)
+        missing = tuple(name for setting in found for name in setting.missing)
+        where = found[0].where if found else ""
+        return Value(", ".join(values) or None, where, bool(found), missing)
 
     def _apply_defaults(self) -> None:
         for row in self.facts.rows_of("default", self.version.version):
@@ -299,7 +324,10 @@ class _Texts(Mapping[str, Any]):
             return "null"
         if isinstance(found.value, bool):
             return str(found.value).lower()
-        return _printable(str(found.value))
+        text = str(found.value)
+        if key.startswith("@") and key[1:] in self.resolution.fields:
+            text = self.resolution._fill(text)  # noqa: SLF001 — one object, in two parts
+        return _printable(text)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.resolution.settings.values)
@@ -309,6 +337,10 @@ class _Texts(Mapping[str, Any]):
 
     def __contains__(self, key: object) -> bool:
         return isinstance(key, str)
+
+
+def _is_at(key: str, section: str) -> bool:
+    return key == section or key.startswith(section + ".")
 
 
 def _printable(text: str, limit: int = 160) -> str:

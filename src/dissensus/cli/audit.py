@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["audit"]
 
-_CONFIG_ENDINGS = frozenset({".py", ".sh", ".bash", ".slurm", ".yaml", ".yml", ".toml"})
 _LOG_COLUMNS = (
     "step", "generation", "split", "group_id", "prompt_id", "row", "reward", "advantage_used",
     "length",
@@ -109,7 +108,7 @@ def _severity(name: str | None) -> Severity | None:
 
 def _look_at_configurations(path: Path) -> _Found | None:
     """Answers about the configurations in a file or folder; None where a log may be meant."""
-    from dissensus.audit.configs import scan_configs
+    from dissensus.audit.configs import CONFIG_ENDINGS, scan_configs
     from dissensus.audit.resolve import resolve
 
     if not path.exists():
@@ -118,7 +117,7 @@ def _look_at_configurations(path: Path) -> _Found | None:
             where=str(path),
             hint="an advantage function is named package.module:function",
         )
-    is_script = path.is_file() and path.suffix in _CONFIG_ENDINGS
+    is_script = path.is_file() and path.suffix.lower() in CONFIG_ENDINGS
     if not (is_script or path.is_dir()) or (path / "run.json").is_file():
         return None
     scan = scan_configs(path)

@@ -24,6 +24,15 @@ def value(settings, key):
     return found.value
 
 
+def test_a_benchmark_of_generation_is_no_training(tmp_path):
+    # open_instruct/benchmark_generators.py takes grpo_fast's flags, and computes no advantage
+    flags = "--num_unique_prompts_rollout 16 --num_samples_per_prompt_rollout 4"
+    for entry in ("-m open_instruct.benchmark_generators", "open_instruct/benchmark_generators.py"):
+        assert read(tmp_path, f"python mason.py --gpus 8 -- python {entry} {flags}\n") == []
+    (settings,) = read(tmp_path, f"python -m my_project.train {flags}\n")
+    assert settings.framework == "open_instruct"
+
+
 def test_continuations_and_the_place_of_each_override(tmp_path):
     (settings,) = read(
         tmp_path,

@@ -16,9 +16,9 @@ Example:
 
 from __future__ import annotations
 
-from dissensus.audit.configs.folder import Scan, scan_configs
+from dissensus.audit.configs.folder import CONFIG_ENDINGS, Scan, scan_configs
 
-__all__ = ["Scan", "read_settings", "scan_configs"]
+__all__ = ["CONFIG_ENDINGS", "Scan", "read_settings", "scan_configs"]
 
 from pathlib import Path
 

@@ -16,7 +16,7 @@ from dissensus.audit.configs.shell_follow import follow_script
 from dissensus.audit.configs.text import read_text, why_unreadable
 from dissensus.audit.settings import ConfigProblem, Settings
 
-__all__ = ["Scan", "config_files", "scan_configs"]
+__all__ = ["CONFIG_ENDINGS", "Scan", "config_files", "scan_configs"]
 
 _SHELL = {".sh", ".bash", ".slurm", ".sbatch", ".sub"}
 _KIND_BY_ENDING = {
@@ -27,6 +27,9 @@ _KIND_BY_ENDING = {
     ".yml": "yaml",
     ".toml": "toml",
 }
+CONFIG_ENDINGS = frozenset(_KIND_BY_ENDING)
+"""How the names of files end that may hold a configuration."""
+
 _SKIPPED = {
     ".git",
     ".hg",

@@ -26,6 +26,7 @@ _PYTHON_FILE = re.compile(r"[^\s=]*\.py\Z")
 _OWN_ENTRY = re.compile(r"verl\.trainer\.|skyrl(_train)?\.(train\.)?entrypoints\.|openrlhf\.cli\.")
 _OPENRLHF = re.compile(r"openrlhf\.(cli|trainer)\.train_ppo\w*")
 _OPEN_INSTRUCT = re.compile(r"(?:.*[/.])?grpo\w*(?:\.py)?")
+_NO_TRAINING = re.compile(r"(?:.*[/.])?open_instruct[/.]benchmark_\w+(?:\.py)?")
 _WRAPPERS = {"mason.py"}
 _SWITCHES = {"--", "--active", "--frozen", "--isolated", "--locked", "--no-project", "--no-sync"}
 _TRL_COMMANDS = {"grpo": "GRPOTrainer", "rloo": "RLOOTrainer"}
@@ -180,6 +181,8 @@ class _Reader:
 
     def _by_content(self) -> list[Settings]:
         """Read a command whose program is a script of the user's."""
+        if _NO_TRAINING.fullmatch(self.entry.name):
+            return []
         framework = detect_keys(self.found.overrides, self.found.flags)
         if framework in {"ms_swift", "slime", "open_instruct"}:
             if framework == "ms_swift":

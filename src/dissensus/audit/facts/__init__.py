@@ -12,9 +12,11 @@ and its `status`: `run` (the real code was executed) or `read`:
 - `[[trap]]` `when` → `code`, `key`, `evidence`, `fix`, `consequence`: a finding. `fix` may be a
   table by framework.
 
-A condition on `@entry`, `@target`, `@version` or `@framework` looks at what is launched, on
-`@field` at a resolved field, on `@has:section` at whether a section is there, on `@any:ending` at
-the first key that ends so. Texts name them the same way: `{key}`, `{@field}`, `{= number}`.
+A condition on `@entry` (its last part), `@module`, `@target`, `@version` or `@framework` looks at
+what is launched, on `@field` at a resolved field, on `@has:section` at whether a section is there,
+on `@any:ending` at the first key that ends so. Of a list of sections, `@share:list:key` says
+whether `all`, `some` or `none` set a key, and `@items:list:key` is what they set it to. Texts name
+them the same way: `{key}`, `{@field}`, `{= number}`.
 """
 
 from __future__ import annotations
