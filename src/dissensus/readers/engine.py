@@ -62,6 +62,7 @@ class Engine:
                 "threads": threads,
             },
         )
+        self.connection.execute("SET enable_progress_bar=false")  # it would go to standard output
         self.reading = self._open()
         self.connection.execute(self.reading.prepare())
 

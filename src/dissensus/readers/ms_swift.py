@@ -81,7 +81,8 @@ def _reward_columns(sample: Sample) -> RewardColumns:
         return RewardColumns((), None)
     names = _numbers_between(row)
     lists = [row["prompt"], row["advantages"], *(row[name] for name in names)]
-    if len({len(each) for each in lists}) != 1:
+    are_lists = all(isinstance(each, list) for each in lists)
+    if not are_lists or len({len(each) for each in lists}) != 1 or not _are_numbers(lists[1]):
         return RewardColumns(names, None)
     # Of two functions at most the weights are unknown: columns of other things come after.
     found = choose_reward_columns(
@@ -96,11 +97,12 @@ def _numbers_between(row: Mapping[str, Any]) -> tuple[str, ...]:
     if "completion" not in names or "advantages" not in names:
         return ()
     between = names[names.index("completion") + 1 : names.index("advantages")]
-    return tuple(
-        name
-        for name in between
-        if isinstance(row[name], list)
-        and all(isinstance(value, int | float) or value is None for value in row[name])
+    return tuple(name for name in between if _are_numbers(row[name]))
+
+
+def _are_numbers(values: Any) -> bool:
+    return isinstance(values, list) and all(
+        isinstance(value, int | float) or value is None for value in values
     )
 
 

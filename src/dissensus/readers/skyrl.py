@@ -51,7 +51,8 @@ class _Plain:
         pass
 
 
-class _Unpickler(pickle.Unpickler):
+# The C unpickler can leave broken objects behind when a file is damaged; the bulk is bytes anyway.
+class _Unpickler(pickle._Unpickler):  # noqa: SLF001
     """Builds what SkyRL's own classes pickle themselves to, and nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
@@ -74,8 +75,6 @@ def _convert(file: Path, report: ReportBadRow) -> Iterator[pa.RecordBatch]:
     try:
         with file.open("rb") as stream:
             state = _Unpickler(stream).load()
-    except MemoryError:
-        raise
     except Exception as error:  # noqa: BLE001 — a broken pickle raises anything
         text = " ".join(str(error).split()) or type(error).__name__
         report(0, f"a pickled TrainingInputBatch ({text[:120]})", "nothing")

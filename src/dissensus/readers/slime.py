@@ -65,7 +65,7 @@ def load_torch(source: Path | bytes) -> Any:
 def _convert(file: Path, report: ReportBadRow) -> Iterator[pa.RecordBatch]:
     try:
         content = load_torch(file)
-    except (ImportError, MemoryError):
+    except ImportError:
         raise
     except Exception as error:  # noqa: BLE001 — torch raises whatever a broken file leads it into
         text = " ".join(str(error).split()) or type(error).__name__
