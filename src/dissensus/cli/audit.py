@@ -127,13 +127,15 @@ def _look_at_configurations(path: Path) -> _Found | None:
         return None
     scan = scan_configs(path)
     problems = [str(problem) for problem in scan.problems]
-    if is_script and not scan.settings:
+    if is_script and not (scan.settings or problems):
         raise InputError(
-            problems[0] if problems else "no training configuration of a known framework is in it",
+            "no training configuration of a known framework is in it",
             where=str(path),
             hint="docs/audit.md lists what is recognised",
         )
-    return _Found([resolve(each) for each in scan.settings], problems) if scan.settings else None
+    if path.is_dir() and not scan.settings:
+        return None
+    return _Found([resolve(each) for each in scan.settings], problems)
 
 
 def _look_at_function(target: str, adapter: str | None) -> _Found:

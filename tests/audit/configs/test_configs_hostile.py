@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,8 @@ from hypothesis import strategies as st
 from dissensus.audit.configs import scan_configs
 from dissensus.audit.settings import FRAMEWORKS, KINDS
 
-LIMIT_S = 10.0
+# Whatever grows exponentially does not end within this.
+pytestmark = pytest.mark.timeout(60)
 TRL = "from trl import GRPOConfig, GRPOTrainer\n"
 VERL = "\npython3 -m verl.trainer.main_ppo actor_rollout_ref.a.b=$A\n"
 
@@ -90,9 +90,7 @@ BOMBS = {
 @pytest.mark.parametrize("name", BOMBS)
 def test_bombs(tmp_path, name):
     (tmp_path / name).write_text(BOMBS[name])
-    start = time.perf_counter()
     scan = scan_configs(tmp_path)
-    assert time.perf_counter() - start < LIMIT_S
     assert scan.files == 1
     assert not [p for p in scan.problems if "could not be understood" in p.text]
     assert all(len(item.values) <= 20_000 for item in scan.settings)
@@ -192,9 +190,7 @@ def test_any_damage_to_a_whole_file(tmp_path_factory, ending, data):
 def check(tmp_path_factory, text, ending):
     path = tmp_path_factory.mktemp("any") / f"a{ending}"
     path.write_text(text, encoding="utf-8", errors="surrogatepass")
-    start = time.perf_counter()
     scan = scan_configs(path)
-    assert time.perf_counter() - start < LIMIT_S
     assert not [p for p in scan.problems if "could not be understood" in p.text], scan.problems
     for item in scan.settings:
         assert item.framework in FRAMEWORKS
