@@ -130,3 +130,19 @@ def test_a_target_that_cannot_be_read_is_not_clean(script, tmp_path, capsys):
     assert len(json.loads(output.out)["unreadable"]) == 1
     assert audit(capsys, script(), path, "--fail-on", "error")[0] == 2
     assert audit(capsys, tmp_path)[0] == 0  # a folder may hold what is no configuration
+
+
+def test_a_log_says_how_it_was_read_and_what_was_not(tmp_path, capsys):
+    path = tmp_path / "log.jsonl"
+    row = {"step": 0, "group_id": "a", "reward": 1.0, "advantage": 0.5}
+    path.write_text(json.dumps(row) + "\n" + json.dumps(row | {"reward": 0.0}) + "\nno JSON\n")
+    broken = tmp_path / "bad.yaml"
+    broken.write_text("algorithm: [unclosed\n")
+    _, output = audit(capsys, path, broken)
+    assert "Groups: " in output.out
+    assert "log.jsonl, row 3" in output.out
+    assert "bad.yaml" in output.out
+    _, output = audit(capsys, path, "--json")
+    document = json.loads(output.out)
+    assert document["targets"][0]["log"]["unreadable_rows"] == 1
+    assert len(document["unreadable"]) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -9,7 +10,14 @@ import typer
 
 from dissensus.cli.output import make_console, print_json
 from dissensus.cli.report import single_threaded_algebra
-from dissensus.cli.source import FormatOption, MapOption, TrustOption, open_source
+from dissensus.cli.source import (
+    FormatOption,
+    MapOption,
+    TrustOption,
+    log_facts,
+    open_source,
+    print_log_facts,
+)
 from dissensus.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,10 +37,11 @@ _IN_FULL = 4  # targets; more of them are shown as an overview
 
 
 class _Found(NamedTuple):
-    """What one target gave: answers, and what could not be read of it."""
+    """What one target gave: answers, what could not be read of it, and the log if it was one."""
 
     answers: list[Answer]
     unreadable: list[str]
+    log: Log | None = None
 
 
 def audit(  # noqa: PLR0917 — typer makes options of parameters
@@ -75,6 +84,8 @@ def audit(  # noqa: PLR0917 — typer makes options of parameters
     limit = _severity(fail_on)
     answers: list[Answer] = []
     unreadable: list[str] = []
+    problems: list[str] = []  # those that no log tells by itself
+    logs: list[Log] = []
     lost = False  # a target of which nothing could be read must not look clean
     for target in targets:
         path = Path(target)
@@ -86,12 +97,18 @@ def audit(  # noqa: PLR0917 — typer makes options of parameters
             )
         answers += found.answers
         unreadable += found.unreadable
+        if found.log is None:
+            problems += found.unreadable
+        else:
+            logs.append(found.log)
         lost |= bool(found.unreadable) and not found.answers
     if as_json:
         listed = [answer.to_json() for answer in answers]
         print_json({"targets": listed, "unreadable": unreadable})
     else:
-        _print(answers, unreadable, in_full=every or len(answers) <= _IN_FULL)
+        _print(answers, problems, in_full=every or len(answers) <= _IN_FULL)
+        for log in logs:
+            print_log_facts(log)
     if lost:
         return _UNREADABLE
     worst = [answer.worst for answer in answers if answer.worst is not None]
@@ -163,7 +180,8 @@ def _look_at_log(source: Run | Log) -> _Found:
     answer = audit_log(
         source.batches(_LOG_COLUMNS), target=str(source.path), framework=source.format
     )
-    return _Found([answer], [str(row) for row in source.damage.bad])
+    answer = replace(answer, extra={**answer.extra, "log": log_facts(source)})
+    return _Found([answer], [str(row) for row in source.damage.bad], source)
 
 
 def _print(answers: list[Answer], unreadable: list[str], *, in_full: bool) -> None:
