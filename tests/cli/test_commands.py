@@ -75,8 +75,8 @@ def test_help_loads_nothing_heavy():
         (["train", "--steps", "0"], "--steps"),
         (["train", "--estimator", "nope"], "no advantage rule of that name"),
         (["train", "--estimator", "grpo(nope=1)"], "nope"),
-        (["train", "--estimator", "grpo(1)"], "--estimator"),
-        (["train", "--estimator", "__import__('os')"], "--estimator"),
+        (["train", "--estimator", "grpo(1)"], "an estimator is a name"),
+        (["train", "--estimator", "__import__('os')"], "an estimator is a name"),
         (["train", "--silent", "loudly"], "loudly"),
     ],
 )
