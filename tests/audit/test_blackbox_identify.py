@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dissensus.audit.blackbox import identify
+from dissensus.audit.blackbox.report import answer_of
 from dissensus.core import advantages
 
 FAST = settings(max_examples=8)
@@ -226,3 +229,99 @@ def test_a_tolerance_for_silence_is_bracketed():
     low, high = found.zero_below
     assert low <= 1e-4 <= high
     assert high < 1e-3
+
+
+@FAST
+@given(
+    ddof=st.sampled_from([0, 1]), power=st.floats(-8, 0), dtype=st.sampled_from([np.float32, float])
+)
+def test_a_floor_of_the_std_is_not_an_eps(ddof, power, dtype):
+    floor = float(dtype(10.0**power))
+
+    def function(rewards):
+        table = rewards.astype(dtype)
+        std = table.std(axis=1, ddof=ddof, keepdims=True)
+        return centred(table) / np.maximum(std, dtype(floor))
+
+    *kind, found = family(function)
+    assert kind == ["mean", "group_std", ddof]
+    assert found.fit.candidate.limit == "floor"
+    assert found.formula == f"(r − group mean) / max(group std, ddof {ddof}; floor)"
+    low, high = found.limit
+    assert low <= floor <= high
+    assert high - low <= 1e-4 * floor
+    assert found.eps is None
+    assert found.own is None
+    assert found.names[0].startswith("spread never below")
+
+
+@pytest.mark.parametrize("cap", [0.2, 1.0, 50.0])
+def test_a_cap_of_the_std_is_said(cap):
+    def function(rewards):
+        return centred(rewards) / np.minimum(rewards.std(axis=1, keepdims=True), cap)
+
+    *kind, found = family(function)
+    assert kind == ["mean", "group_std", 0]
+    assert found.fit.candidate.limit == "cap"
+    assert found.limit[0] <= cap <= found.limit[1]
+
+
+def test_a_small_std_that_is_not_divided_by_is_said():
+    def function(rewards):
+        std = rewards.std(axis=1, ddof=1, keepdims=True)
+        return centred(rewards) / np.where(std < 3e-6, 1.0, std)
+
+    *kind, found = family(function)
+    assert kind == ["mean", "group_std", 1]
+    assert found.fit.candidate.limit == "undivided"
+    assert found.limit[0] <= 3e-6 <= found.limit[1]
+
+
+def test_a_floor_of_the_batch_std():
+    def function(rewards):
+        return centred(rewards) / max(rewards.std(), 0.01)
+
+    *kind, found = family(function)
+    assert kind == ["mean", "batch_std", 0]
+    assert found.fit.candidate.limit == "floor"
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda r: centred(r) / (np.maximum(r.std(axis=1, keepdims=True), 1e-2) + 1e-4),
+        lambda r: centred(r) / np.clip(r.std(axis=1, keepdims=True), 1e-2, 10.0),
+        lambda r: np.clip(centred(r), -20.0, 20.0),
+        lambda r: centred(np.clip(r, -20.0, 20.0)),
+        lambda r: centred(r) / (r.std(1, keepdims=True) + 1e-2 * (np.ptp(r) < 0.05)),
+        lambda r: np.where((np.ptp(r) < 1e-3) & (np.ptp(r) > 1e-5), 0.0, grpo(1, 1e-9)(r)),
+    ],
+    ids=["floor and eps", "clip", "advantage", "reward", "late eps", "gap"],
+)
+def test_no_fit_is_reported_that_a_scaled_probe_contradicts(function):
+    found = identify(function)
+    assert found.formula is None
+    assert found.own is None
+    assert found.names == ()
+    answer = answer_of(found, target="f")
+    (said,) = (f.evidence for f in answer.findings if f.code == "LOG611")
+    assert found.contradicted in said
+    assert answer.estimator.denominator is None
+    assert answer.extra["contradicted"] == found.contradicted
+
+
+def test_the_evidence_against_a_fit_names_the_scale_and_both_values():
+    found = identify(lambda rewards: np.clip(centred(rewards), -20.0, 20.0))
+    assert found.contradicted.startswith("r − group mean fits until rewards are multiplied by 10")
+    assert re.search("times 1000 a reward gets ([+-])20, not \\1", found.contradicted)
+
+
+def test_the_answer_about_a_floor_has_no_eps():
+    def function(rewards):
+        return centred(rewards) / np.maximum(rewards.std(axis=1, ddof=1, keepdims=True), 1e-2)
+
+    answer = answer_of(identify(function), target="f")
+    assert answer.estimator.eps is None
+    assert answer.estimator.name == "spread never below 0.01, instead of + eps"
+    assert answer.extra["limit"]["kind"] == "floor"
+    assert answer.extra["limit"]["bounds"] == pytest.approx([0.01, 0.01])

@@ -17,7 +17,13 @@ import numpy as np
 import torch
 
 from dissensus.audit.blackbox import NUMPY_ADAPTERS, Adapter, Batch
-from dissensus.audit.blackbox.adapters import parameter_names, required_names
+from dissensus.audit.blackbox.adapters import (
+    FlatAdapter,
+    FlatSizedAdapter,
+    call_sized,
+    parameter_names,
+    required_names,
+)
 from dissensus.audit.blackbox.subject import seed_numpy
 
 __all__ = ["ADAPTERS"]
@@ -239,13 +245,29 @@ class TorchFlatAdapter(_TorchAdapter):
     name: str = "flat_torch"
 
     def accepts(self, function: Callable[..., Any]) -> bool:
-        """Two required parameters, and torch in sight."""
-        return len(required_names(function)) == 2
+        """As its like for numpy."""
+        return FlatAdapter().accepts(function)
 
     def call(self, function: Callable[..., Any], batch: Batch) -> Any:
         """Call it on tensors."""
         ids = torch.as_tensor(batch.group_ids.copy())
         return _numpy(_first(function(_tensor(batch.rewards), ids)))
+
+
+@dataclass(frozen=True)
+class TorchFlatSizedAdapter(_TorchAdapter):
+    """`function(rewards (N,), num_generations) → (N,)` on float32 tensors."""
+
+    name: str = "flat_sized_torch"
+    ragged: bool = False
+
+    def accepts(self, function: Callable[..., Any]) -> bool:
+        """As its like for numpy."""
+        return FlatSizedAdapter().accepts(function)
+
+    def call(self, function: Callable[..., Any], batch: Batch) -> Any:
+        """Call it on a tensor and an integer."""
+        return _numpy(_first(call_sized(function, _tensor(batch.rewards), batch.group_size)))
 
 
 @dataclass(frozen=True)
@@ -289,11 +311,13 @@ class _TorchFirst:
         return _uses_torch(function) == self._evident and self._adapter.accepts(function)
 
 
+_BARE = (TorchFlatSizedAdapter(), TorchFlatAdapter(), TorchDenseAdapter())
+
 ADAPTERS: tuple[Adapter, ...] = (
     *_FRAMEWORKS,
-    *(_TorchFirst(a, evident=True) for a in (TorchFlatAdapter(), TorchDenseAdapter())),
+    *(_TorchFirst(adapter, evident=True) for adapter in _BARE),
     *NUMPY_ADAPTERS,
-    *(_TorchFirst(a, evident=False) for a in (TorchFlatAdapter(), TorchDenseAdapter())),
+    *(_TorchFirst(adapter, evident=False) for adapter in _BARE),
 )
 """Every adapter, those for frameworks first. A bare function that mentions torch gets tensors, any
 other numpy arrays first: `std` has ddof 1 in torch and ddof 0 in numpy, so the order matters."""

@@ -11,9 +11,16 @@ from dissensus.audit.blackbox.batch import Batch
 from dissensus.audit.blackbox.subject import Adapter, seed_numpy
 from dissensus.core.advantages import AdvantageEstimator, Context
 from dissensus.core.groups import RewardGroups
-from dissensus.errors import InputError
+from dissensus.errors import InputError, UnsupportedError
 
-__all__ = ["NUMPY_ADAPTERS", "choose_adapter", "parameter_names", "required_names"]
+__all__ = [
+    "NUMPY_ADAPTERS",
+    "call_sized",
+    "choose_adapter",
+    "parameter_names",
+    "required_names",
+    "size_names",
+]
 
 
 @dataclass(frozen=True)
@@ -46,12 +53,34 @@ class FlatAdapter:
     ragged: bool = True
 
     def accepts(self, function: Callable[..., Any]) -> bool:
-        """Two required parameters."""
-        return len(required_names(function)) == 2
+        """Two required parameters, none of which is evidently the group size."""
+        names = required_names(function)
+        return len(names) == 2 and not set(names) & set(_SIZES)
 
     def call(self, function: Callable[..., Any], batch: Batch) -> Any:
         """Call it on float64 rewards and integer group ids."""
         return function(batch.rewards.copy(), batch.group_ids.copy())
+
+    def reseed(self, seed: int) -> None:
+        """Seed numpy."""
+        seed_numpy(seed)
+
+
+@dataclass(frozen=True)
+class FlatSizedAdapter:
+    """`function(rewards (N,), num_generations) → (N,)` on numpy arrays."""
+
+    name: str = "flat_sized"
+    reads: tuple[str, ...] = ()
+    ragged: bool = False
+
+    def accepts(self, function: Callable[..., Any]) -> bool:
+        """Rewards, and a parameter named as the group size is."""
+        return size_names(function) is not None
+
+    def call(self, function: Callable[..., Any], batch: Batch) -> Any:
+        """Call it on float64 rewards in blocks of one group each, and the size of a group."""
+        return call_sized(function, batch.rewards.copy(), batch.group_size)
 
     def reseed(self, seed: int) -> None:
         """Seed numpy."""
@@ -84,7 +113,12 @@ class GroupsAdapter:
         seed_numpy(seed)
 
 
-NUMPY_ADAPTERS: tuple[Adapter, ...] = (GroupsAdapter(), FlatAdapter(), DenseAdapter())
+NUMPY_ADAPTERS: tuple[Adapter, ...] = (
+    GroupsAdapter(),
+    FlatSizedAdapter(),
+    FlatAdapter(),
+    DenseAdapter(),
+)
 """Adapters that need no framework, the most specific first."""
 
 
@@ -107,6 +141,40 @@ def required_names(function: Callable[..., Any]) -> tuple[str, ...]:
         if parameter.default is inspect.Parameter.empty
         and (parameter.kind in usual or parameter.kind is inspect.Parameter.KEYWORD_ONLY)
     )
+
+
+_SIZES = ("num_generations", "group_size", "n_samples_per_prompt")
+_SHORT_SIZES = ("n", "G")  # with a default they may be anything
+
+
+def size_names(function: Callable[..., Any]) -> tuple[str, str] | None:
+    """Names of the rewards and of the group size, where these are all that must be given.
+
+    Example:
+        >>> size_names(lambda rewards, num_generations=8: None)
+        ('rewards', 'num_generations')
+        >>> size_names(lambda rewards, group_ids: None) is None
+        True
+    """
+    required = required_names(function)
+    sizes = [name for name in parameter_names(function) if name in _SIZES]
+    sizes += [name for name in required if name in _SHORT_SIZES]
+    others = [name for name in required if name not in sizes[:1]]
+    return (others[0], sizes[0]) if sizes and len(others) == 1 else None
+
+
+def call_sized(function: Callable[..., Any], rewards: Any, size: int) -> Any:
+    """Call a function that `size_names` knows."""
+    names = size_names(function)
+    if names is None:
+        raise UnsupportedError("no parameter of this function is named as a group size is")
+    given = dict(zip(names, (rewards, size), strict=True))
+    first = [
+        given.pop(name)
+        for name, parameter in _parameters(function).items()
+        if name in names and parameter.kind is inspect.Parameter.POSITIONAL_ONLY
+    ]
+    return function(*first, **given)
 
 
 def choose_adapter(

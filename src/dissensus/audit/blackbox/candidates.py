@@ -2,19 +2,20 @@
 
     A = (r − baseline [− mean over the batch]) / D
 
-with D one of the spreads below, plus eps, or the root of its square plus eps.
+with D one of the spreads below, plus eps, or the root of its square plus eps. `LIMITED` rules
+have no eps: their spread is kept above a floor, below a cap, or not divided by where it is small.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from dissensus.audit.blackbox.moments import Floats, Moments
 
-__all__ = ["CANDIDATES", "CANONICAL_EPS", "Candidate", "Spread"]
+__all__ = ["CANDIDATES", "CANONICAL_EPS", "LIMITED", "Candidate", "Spread"]
 
 CANONICAL_EPS = (1e-4, 1e-5, 1e-6, 1e-8, 1e-9, 1e-12)
 """What frameworks add to a standard deviation; decides only between rules that fit alike."""
@@ -40,6 +41,8 @@ class Candidate:
         inside: eps is added to the variance, inside the root.
         shift: The mean of the batch is subtracted as well (whitening).
         by: Statistics of the batch count each `rollout` or each `token` once.
+        limit: What stands in for eps: `floor` (max(spread, floor)), `cap` (min(spread, cap)) or
+            `undivided` (no division where the spread is below a bound); None: eps is added.
     """
 
     numerator: str
@@ -48,6 +51,7 @@ class Candidate:
     inside: bool = False
     shift: bool = False
     by: str = "rollout"
+    limit: str | None = None
 
     @property
     def family(self) -> tuple[str, str, int | None]:
@@ -87,6 +91,8 @@ class Candidate:
         if self.denominator == "constant":
             return f"{top} / constant"
         top = top if top.startswith("(") or top == "r" else f"({top})"
+        if self.limit is not None:
+            return f"{top} / {_LIMIT_TEXT[self.limit].format(bottom)}"
         return (
             f"{top} / sqrt({bottom}, squared, + eps)"
             if self.inside
@@ -139,9 +145,18 @@ class Candidate:
         value = self.spread(m, 0.0).value
         if self.denominator == "none":
             return top
-        below = np.sqrt(value**2 + eps) if self.inside else value + eps
+        below = self._below(value, eps)
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(below > 0, top / below, 0.0)
+
+    def _below(self, value: Floats, eps: float) -> Floats:
+        if self.limit == "floor":
+            return np.maximum(value, eps)
+        if self.limit == "cap":
+            return np.minimum(value, eps)
+        if self.limit == "undivided":
+            return np.where(value < eps, 1.0, value)
+        return np.sqrt(value**2 + eps) if self.inside else value + eps
 
     def _base(self, m: Moments) -> Floats:
         if self.numerator == "mean":
@@ -167,6 +182,13 @@ _DENOMINATOR_TEXT = {
     "own_std": "group std around means of the others",
     "group_mean": "group mean",
     "constant": "constant",
+}
+
+
+_LIMIT_TEXT = {
+    "floor": "max({}; floor)",
+    "cap": "min({}; cap)",
+    "undivided": "({}; undivided below a bound)",
 }
 
 
@@ -206,3 +228,12 @@ def _family() -> tuple[Candidate, ...]:
 
 CANDIDATES: tuple[Candidate, ...] = _family()
 """Every rule of the family, the simplest first: of those that fit alike the first is named."""
+
+
+LIMITED: tuple[Candidate, ...] = tuple(
+    replace(candidate, limit=limit)
+    for limit in ("floor", "cap", "undivided")
+    for candidate in CANDIDATES
+    if candidate.denominator not in ("none", "constant") and not candidate.inside
+)
+"""Rules without eps whose spread is limited; tried where no rule of the family fits."""

@@ -39,6 +39,8 @@ def _identity(found: Identified, target: str) -> list[Finding]:
         said = "no rule of the family fits"
         if near is not None:
             said = f"closest: {near.candidate.formula}, which explains {near.share:.1%}"
+        if found.contradicted is not None:
+            said = found.contradicted
         out.append(Finding.of("LOG611", where=target, evidence=said))
     if found.failures:
         said = "; ".join(found.failures[:3])

@@ -55,7 +55,8 @@ class Fit:
 
     Attributes:
         candidate: The rule.
-        eps: (low, high) that the rows allow; for `constant` the divisor; None: it has no eps.
+        eps: (low, high) that the rows allow; for `constant` the divisor, for limited rules the
+            floor, cap or bound; None: it has no eps.
         rows: Rows that say something about the rule.
         explained: How many of them the best interval of eps explains.
         error: Largest difference over the explained rows, relative where |A| exceeds 1.
@@ -175,7 +176,10 @@ def eps_intervals(
     spread = candidate.spread(m, unit)
     if candidate.denominator not in ("none", "constant"):
         error = spread.error + 2 * precision.reward_step
-        low, high = _minus(low, high, spread.value, error, unit, inside=candidate.inside)
+        if candidate.limit is None:
+            low, high = _minus(low, high, spread.value, error, unit, inside=candidate.inside)
+        else:
+            low, high = _limits(low, high, spread.value, error + 4 * unit * spread.value, candidate)
     clear = (size_top > slack_top) & (size > slack)
     opposite = clear & (np.sign(top) != np.sign(rows.advantages))
     speaks = (size_top > slack_top) | (size > slack)
@@ -198,6 +202,22 @@ def _minus(
     if inside:
         return low**2 * (1 - 4 * unit) - most**2, high**2 * (1 + 4 * unit) - least**2
     return low - most, high - least
+
+
+def _limits(
+    low: Floats, high: Floats, spread: Floats, wide: Floats, candidate: Candidate
+) -> tuple[Floats, Floats]:
+    """From an interval of the denominator to one of the floor, cap or bound of the spread."""
+    most, least = spread + wide, np.maximum(spread - wide, 0)
+    unchanged = (least <= high) & (most >= low)
+    if candidate.limit == "floor":
+        return np.where(unchanged, 0.0, low), np.where(least <= high, high, -np.inf)
+    if candidate.limit == "cap":
+        return np.where(most >= low, low, np.inf), np.where(unchanged, np.inf, high)
+    undivided = (low <= 1) & (high >= 1)
+    from_ = np.where(undivided & ~unchanged, least, 0.0)
+    to = np.where(unchanged & ~undivided, most, np.inf)
+    return from_, np.where(unchanged | undivided, to, -np.inf)
 
 
 def covering_interval(low: Floats, high: Floats) -> tuple[tuple[float, float], int]:

@@ -6,16 +6,21 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dissensus.audit.blackbox import probes
 from dissensus.audit.blackbox.adapters import NUMPY_ADAPTERS, choose_adapter
 from dissensus.audit.blackbox.batch import Batch
 from dissensus.audit.blackbox.behaviour import Behaviour, Chance, chance, observe
-from dissensus.audit.blackbox.candidates import CANDIDATES
-from dissensus.audit.blackbox.fit import PRECISIONS, Fit, fit_rows
-from dissensus.audit.blackbox.known import SPECIALS, known_names, own_name
+from dissensus.audit.blackbox.fit import Fit
+from dissensus.audit.blackbox.known import SPECIALS, known_names, limit_name, own_name
 from dissensus.audit.blackbox.moments import Floats, Rows
+from dissensus.audit.blackbox.scaling import (
+    ENOUGH,
+    Scaled,
+    concatenate,
+    fit_scaled,
+    fit_screen,
+)
 from dissensus.audit.blackbox.specials import SpecialFit, fit_special
 from dissensus.audit.blackbox.subject import Adapter, CallError, Reply, Subject
 from dissensus.core.advantages import Signature, signature
@@ -23,10 +28,6 @@ from dissensus.core.groups import RewardGroups
 from dissensus.errors import DissensusError, InputError, UnsupportedError
 
 __all__ = ["Identified", "identify"]
-
-_PRECISIONS = PRECISIONS[:2]  # float16 would let too many rules pass
-ENOUGH = 0.999
-"""Share of rows that a rule must explain to be the function's rule."""
 
 
 class Identified(NamedTuple):
@@ -39,11 +40,12 @@ class Identified(NamedTuple):
         runner_up: The best fit of another family.
         equivalent: Formulas that the probes cannot tell from `fit`.
         special: The rule outside the family that equals it, where one does.
-        names: Framework rules that it equals.
+        names: Framework rules that it equals; for a limited spread what the limit is.
         own: The rule of this package that it equals.
         per_token: Tokens of one rollout get different advantages.
         zero_below: (low, high) reach of rewards at which a group begins to be treated as silent;
             None where there is no such tolerance.
+        contradicted: How replies to scaled rewards contradict the rule that fits all others.
         behaviour: What it does at the edges; None when it never returned anything usable.
         chance: What equal calls return.
         running: It subtracts a baseline that it remembers from earlier calls.
@@ -63,6 +65,7 @@ class Identified(NamedTuple):
     own: str | None
     per_token: bool
     zero_below: tuple[float, float] | None
+    contradicted: str | None
     behaviour: Behaviour | None
     chance: Chance | None
     running: bool
@@ -80,10 +83,15 @@ class Identified(NamedTuple):
 
     @property
     def eps(self) -> tuple[float, float] | None:
-        """(low, high) that the replies allow."""
+        """(low, high) that the replies allow; None for rules with a limit in its place."""
         if self.fit is not None:
-            return self.fit.eps
+            return None if self.fit.candidate.limit else self.fit.eps
         return None if self.special is None else self.special.eps
+
+    @property
+    def limit(self) -> tuple[float, float] | None:
+        """(low, high) of the floor, cap or bound of the spread; None for rules without one."""
+        return self.fit.eps if self.fit is not None and self.fit.candidate.limit else None
 
     @property
     def error(self) -> float | None:
@@ -135,14 +143,12 @@ def identify(
     luck = chance(subject, replies[0][0])
     rows = _rows(replies)
     per_token = any(reply.per_token for _, reply in replies)
-    fits = [] if per_token else fit_rows(rows, precisions=_PRECISIONS)
-    special: SpecialFit | None = None
-    zero_below = None
-    if fits and fits[0].share >= ENOUGH:
-        fits, zero_below = _bracket_eps(subject, rows, fits)
-    else:
-        special = _special(subject, replies)
-    fit = fits[0] if fits and fits[0].share >= ENOUGH and special is None else None
+    scaled = Scaled([] if per_token else fit_screen(rows))
+    if scaled.fits and scaled.fits[0].share >= ENOUGH:
+        scaled = fit_scaled(subject, rows, scaled.fits)
+    fits = scaled.fits
+    fit = fits[0] if fits and fits[0].share >= ENOUGH and not scaled.contradicted else None
+    special = _special(subject, replies) if fit is None else None
     running = fit is None and special is None and luck.is_stateful and _is_running(replies)
     return Identified(
         adapter=subject.adapter.name,
@@ -151,10 +157,11 @@ def identify(
         runner_up=_other_family(fits),
         equivalent=_equivalent(fits) if fit else (),
         special=special,
-        names=known_names(fit) if fit else ((special.special.name,) if special else ()),
+        names=_names(fit, special),
         own=own_name(fit) if fit else None,
         per_token=per_token,
-        zero_below=zero_below,
+        zero_below=scaled.zero_below,
+        contradicted=scaled.contradicted if special is None else None,
         behaviour=observe(subject, replies[-2][0] if len(replies) > 1 else replies[0][0]),
         chance=luck,
         running=running,
@@ -210,51 +217,14 @@ def _rows(replies: Sequence[tuple[Batch, Reply]]) -> Rows:
     for number, (batch, reply) in enumerate(replies):
         parts.append(batch.rows(reply.advantages, batch=number, first_group=first_group))
         first_group += batch.n_groups
-    return _concatenate(parts)
+    return concatenate(parts)
 
 
-def _concatenate(parts: Sequence[Rows]) -> Rows:
-    columns: list[Any] = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    return Rows(*columns)
-
-
-def _bracket_eps(
-    subject: Subject, rows: Rows, fits: Sequence[Fit]
-) -> tuple[list[Fit], tuple[float, float] | None]:
-    """Shrink the rewards until eps rules, and match again those that explained everything."""
-    good = [fit for fit in fits if fit.share >= ENOUGH]
-    parts, silent_at, alive_at = [rows], 0.0, np.inf
-    group, batch = int(rows.group.max()) + 1, int(rows.batch.max()) + 1
-    for factor in probes.SCALES:
-        probe = probes.scale_probe(factor, 5)
-        reply = subject.try_ask(probe)
-        if reply is None or not np.isfinite(reply.advantages).all():
-            break
-        reach, is_zero = _reach(probe), _zero_groups(probe, reply)
-        if is_zero.any() and not good[0].candidate.shift:
-            silent_at = max(silent_at, float(reach[is_zero].max()))
-        alive_at = min(alive_at, float(reach[~is_zero].min(initial=np.inf)))
-        if not is_zero.any():  # else it treats them as silent, which says nothing about eps
-            parts.append(probe.rows(reply.advantages, batch=batch, first_group=group))
-            group, batch = group + probe.n_groups, batch + 1
-    order = [c for c in CANDIDATES if any(c == fit.candidate for fit in good)]
-    again = fit_rows(_concatenate(parts), order, _PRECISIONS)
-    rest = [fit for fit in fits if fit.candidate not in order]
-    if not again or again[0].share < ENOUGH:
-        return [*good, *rest], None
-    return [*again, *rest], ((silent_at, alive_at) if silent_at > 0 else None)
-
-
-def _zero_groups(batch: Batch, reply: Reply) -> NDArray[np.bool_]:
-    """(N,) whether every advantage of the rollout's group is exactly 0."""
-    alive = np.zeros(batch.n_groups, dtype=bool)
-    np.logical_or.at(alive, batch.group_ids, reply.advantages != 0)
-    return ~alive[batch.group_ids]
-
-
-def _reach(batch: Batch) -> Floats:
-    table = batch.dense
-    return np.repeat(table.max(axis=1) - table.min(axis=1), table.shape[1])
+def _names(fit: Fit | None, special: SpecialFit | None) -> tuple[str, ...]:
+    if fit is None:
+        return () if special is None else (special.special.name,)
+    limit = limit_name(fit)
+    return known_names(fit) if limit is None else (limit,)
 
 
 def _special(subject: Subject, replies: Sequence[tuple[Batch, Reply]]) -> SpecialFit | None:
@@ -310,6 +280,7 @@ def _nothing(subject: Subject) -> Identified:
         own=None,
         per_token=False,
         zero_below=None,
+        contradicted=None,
         behaviour=None,
         chance=None,
         running=False,

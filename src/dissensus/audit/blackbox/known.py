@@ -12,7 +12,7 @@ from dissensus.audit.blackbox.candidates import Candidate
 from dissensus.audit.blackbox.fit import Fit
 from dissensus.audit.blackbox.moments import Floats, Moments
 
-__all__ = ["SPECIALS", "Special", "known_names", "own_name"]
+__all__ = ["SPECIALS", "Special", "known_names", "limit_name", "own_name"]
 
 _GROUP_1 = Candidate("mean", "group_std", 1)
 _BATCH_1 = Candidate("mean", "batch_std", 1)
@@ -82,9 +82,25 @@ def known_names(fit: Fit) -> tuple[str, ...]:
     return tuple(names)
 
 
+def limit_name(fit: Fit) -> str | None:
+    """What a limited rule does with its spread, with the bounds of the limit; None for others."""
+    if fit.candidate.limit is None or fit.eps is None:
+        return None
+    low, high = (f"{bound:.3g}" for bound in fit.eps)
+    at = low if low == high else f"between {low} and {high}"
+    text = {
+        "floor": "spread never below {}, instead of + eps",
+        "cap": "spread never above {}",
+        "undivided": "no division where the spread is below a bound that is {}",
+    }
+    return text[fit.candidate.limit].format(at)
+
+
 def own_name(fit: Fit) -> str | None:
     """The rule of `dissensus.core.advantages` in its own notation; eps only where it is certain."""
     candidate = fit.candidate
+    if candidate.limit is not None:
+        return None
     parameters = f"ddof={candidate.ddof}"
     if fit.eps is not None and fit.eps[1] - fit.eps[0] <= max(0.02 * fit.eps[1], 1e-12):
         parameters += f", eps={fit.eps_value:.3g}"

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from dissensus.audit.blackbox.batch import Batch
 
 __all__ = [
+    "LARGE_SCALES",
     "NOISE_CONSTANTS",
     "SCALES",
     "constant_batch",
@@ -21,6 +22,9 @@ __all__ = [
 SIZES = (2, 3, 4, 5, 8, 16)
 SCALES = tuple(10.0**-power for power in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14))
 """Factors that shrink the rewards until eps rules the denominator. Squares stay normal numbers."""
+
+LARGE_SCALES = (10.0, 100.0, 1000.0)
+"""Factors that show a spread, a reward or an advantage that is clipped from above."""
 
 NOISE_CONSTANTS = (0.1, 0.3, 0.7, 0.95)
 """Rewards that float32 cannot hold exactly: eight times the same has a std above zero there."""

@@ -81,7 +81,7 @@ def estimator_facts(fit: Fit, name: str | None) -> EstimatorFacts:
     numerator = "mean" if candidate.numerator == "length_mean" else candidate.numerator
     same = {"constant": "none", "own_std": "group_std"}
     denominator = same.get(candidate.denominator, candidate.denominator)
-    eps = None if candidate.denominator == "constant" else fit.eps
+    eps = None if candidate.denominator == "constant" or candidate.limit else fit.eps
     return EstimatorFacts(name, numerator, denominator, candidate.ddof, eps)
 
 
@@ -150,6 +150,10 @@ def _extra(found: Identified) -> dict[str, Any]:
             "leak": behaviour.leaks,
             "reads": [*(["lengths"] if behaviour.reads_lengths else []), *behaviour.reads],
         }
+    if found.limit is not None and found.fit is not None:
+        extra["limit"] = {"kind": found.fit.candidate.limit, "bounds": [*map(_finite, found.limit)]}
+    if found.contradicted is not None:
+        extra["contradicted"] = found.contradicted
     if found.zero_below is not None:
         extra["silent_below"] = list(found.zero_below)
     return extra
