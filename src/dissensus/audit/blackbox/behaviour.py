@@ -45,6 +45,7 @@ class Behaviour(NamedTuple):
         reads: Further inputs on which the advantages depend: values, log_probs, baselines.
         order_matters: Groups are told by position; rows in another order get other advantages.
         shift: Largest change when a constant is added to all rewards.
+        modifies: Arguments that hold other values after a call.
     """
 
     silent_alone: float | None
@@ -57,6 +58,7 @@ class Behaviour(NamedTuple):
     reads: tuple[str, ...]
     order_matters: bool | None
     shift: float | None
+    modifies: tuple[str, ...]
 
 
 def chance(subject: Subject, batch: Batch) -> Chance:
@@ -92,6 +94,7 @@ def observe(subject: Subject, base: Batch) -> Behaviour:
         reads=reads,
         order_matters=_order_matters(subject, base, reply) if can_reorder else None,
         shift=_change(reply, subject.try_ask(base.scaled(1.0, 1.0))),
+        modifies=tuple(sorted(subject.changed)),
     )
 
 

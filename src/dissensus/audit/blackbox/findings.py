@@ -29,6 +29,9 @@ def findings_of(found: Identified, target: str) -> tuple[Finding, ...]:
     else:
         out += _silent(behaviour, target, found)
         out += _company(behaviour, target, found)
+    if behaviour.modifies:
+        said = f"after a call other values are in: {', '.join(behaviour.modifies)}"
+        out.append(Finding.of("LOG634", where=target, evidence=said))
     return (*out, *_lone_correct(found, target))
 
 

@@ -148,6 +148,7 @@ def _extra(found: Identified) -> dict[str, Any]:
             "one_rollout_group": behaviour.single,
             "constant_float32": {str(k): _finite(v) for k, v in behaviour.noise.items()},
             "leak": behaviour.leaks,
+            "modifies": list(behaviour.modifies),
             "reads": [*(["lengths"] if behaviour.reads_lengths else []), *behaviour.reads],
         }
     if found.limit is not None and found.fit is not None:

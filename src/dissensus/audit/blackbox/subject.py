@@ -16,6 +16,7 @@ import numpy as np
 
 from dissensus.audit.blackbox.batch import Batch
 from dissensus.audit.blackbox.moments import Floats
+from dissensus.audit.blackbox.watch import watched
 from dissensus.errors import DissensusError, UnsupportedError
 
 __all__ = ["Adapter", "CallError", "Reply", "Subject"]
@@ -82,6 +83,7 @@ class Subject:
     calls: int = 0
     printed: int = 0
     failures: list[str] = field(default_factory=list)
+    changed: set[str] = field(default_factory=set)
     _spent_s: float = 0.0
 
     def ask(self, batch: Batch) -> Reply:
@@ -116,10 +118,11 @@ class Subject:
 
     def _call(self, batch: Batch) -> Any:
         box: list[Any] = []
+        function = watched(self.function, self.changed)
 
         def work() -> None:
             try:
-                box.append(("value", self.adapter.call(self.function, batch)))
+                box.append(("value", self.adapter.call(function, batch)))
             except BaseException as error:  # noqa: BLE001 (a function may even call sys.exit)
                 box.append(("error", error))
 
