@@ -26,7 +26,7 @@ from dissensus.readers.statistics import (
     groups_from_sums,
     rollout_sums,
 )
-from dissensus.runs.scan import check_columns, quote
+from dissensus.runs.scan import check_columns, conditions, quote
 
 __all__ = ["Log", "LogAttempt"]
 
@@ -184,11 +184,11 @@ class Log:
         """
         names = check_columns("rollouts", columns)
         wanted = [name.strip('"') for name in names.split(", ")]
-        where = _conditions(step=step, generation=generation, group_id=group_id, split=split)
+        where = conditions(step=step, generation=generation, group_id=group_id, split=split)
         wanted = list(dict.fromkeys([*wanted, "generation", "row"]))
 
         def query() -> str:
-            rows = self._rollout_rows(wanted, where)
+            rows = self._rollout_rows(wanted, " AND ".join(where))
             return f"SELECT {names} FROM ({rows}) ORDER BY generation, row"  # noqa: S608
 
         return self._engine.query(query)
@@ -498,8 +498,3 @@ def _is_constant(layout: Layout, name: str) -> bool:
 def _nulls(names: set[str]) -> str:
     nulls = [f"NULL::{CANONICAL[name]} AS {name}" for name in sorted(names)]
     return ", ".join(nulls) or "NULL AS nothing"
-
-
-def _conditions(**equal: Any) -> str:
-    found = [f"{k} = {quote(str(v))}" for k, v in equal.items() if v is not None]
-    return " AND ".join(found)

@@ -13,7 +13,16 @@ import pyarrow as pa
 from dissensus.errors import InputError, RunError
 from dissensus.runs import attempts, rollups, store
 from dissensus.runs.attempts import Attempt
-from dissensus.runs.scan import check_columns, holds_any, is_sound, live, quote, read_parquet, scan
+from dissensus.runs.scan import (
+    check_columns,
+    conditions,
+    holds_any,
+    is_sound,
+    live,
+    quote,
+    read_parquet,
+    scan,
+)
 from dissensus.runs.schema import TABLES
 from dissensus.runs.store import Segment
 from dissensus.runs.views import derived_views, prompts_from_sums, steps_from_sums
@@ -106,8 +115,7 @@ class Run:
             columns: Names to read; None: all.
             split: Only this split.
         """
-        where = [] if split is None else [f"split = {quote(split)}"]
-        return self._select("groups", columns, where)
+        return self._select("groups", columns, conditions(split=split))
 
     def rollouts(
         self,
@@ -126,15 +134,7 @@ class Run:
             columns: Names to read; None: all. Leave out `completion` where text is not needed.
             split: Only this split.
         """
-        where = []
-        if step is not None:
-            where.append(f"step = {int(step)}")
-        if generation is not None:
-            where.append(f"generation = {int(generation)}")
-        if group_id is not None:
-            where.append(f"group_id = {quote(str(group_id))}")
-        if split is not None:
-            where.append(f"split = {quote(split)}")
+        where = conditions(step=step, generation=generation, group_id=group_id, split=split)
         wanted = self._generations(where) if step is not None or group_id is not None else None
         if generation is not None:
             wanted = {int(generation)}
@@ -148,9 +148,7 @@ class Run:
 
     def scalars(self, name: str | None = None, split: str | None = None) -> pa.Table:
         """One row per scalar: step, split, name, value, time_s."""
-        where = [] if name is None else [f"name = {quote(name)}"]
-        where += [] if split is None else [f"split = {quote(split)}"]
-        return self._select("scalars", None, where, order="segment")
+        return self._select("scalars", None, conditions(name=name, split=split), order="segment")
 
     def steps(self, split: str | None = None) -> pa.Table:
         """One row per step and split: counts, fractions and means over its groups.

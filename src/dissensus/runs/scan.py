@@ -16,6 +16,7 @@ from dissensus.runs.store import Segment
 __all__ = [
     "COLUMN_NAMES",
     "check_columns",
+    "conditions",
     "holds_any",
     "is_sound",
     "live",
@@ -117,6 +118,28 @@ def check_columns(table: str, columns: Sequence[str] | None) -> str:
             hint=f"columns are {', '.join(COLUMN_NAMES[table])}",
         )
     return ", ".join(f'"{name}"' for name in names)
+
+
+def conditions(
+    *,
+    step: int | None = None,
+    generation: int | None = None,
+    group_id: int | str | None = None,
+    name: str | None = None,
+    split: str | None = None,
+) -> list[str]:
+    """SQL conditions on the columns that are asked for; None asks nothing."""
+    found = [
+        f"{column} = {int(number)}"
+        for column, number in (("step", step), ("generation", generation))
+        if number is not None
+    ]
+    found += [
+        f"{column} = {quote(str(text))}"
+        for column, text in (("group_id", group_id), ("name", name), ("split", split))
+        if text is not None
+    ]
+    return found
 
 
 def quote(text: str) -> str:
