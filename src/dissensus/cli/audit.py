@@ -32,7 +32,6 @@ _LOG_COLUMNS = (
     "step", "generation", "split", "group_id", "prompt_id", "row", "reward", "advantage_used",
     "length",
 )  # fmt: skip
-_FINDINGS, _UNREADABLE = 1, 2  # exit codes
 _IN_FULL = 4  # targets; more of them are shown as an overview
 
 
@@ -72,7 +71,7 @@ def audit(  # noqa: PLR0917 — typer makes options of parameters
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document and nothing else.")
     ] = False,
-) -> int | None:
+) -> int:
     """Say which operation on the group std a pipeline applies, with evidence and a fix.
 
     Configurations are read and never run. A function is imported and called: name only code that
@@ -82,39 +81,35 @@ def audit(  # noqa: PLR0917 — typer makes options of parameters
     from dissensus.audit.blackbox.target import parse_target
 
     limit = _severity(fail_on)
-    answers: list[Answer] = []
-    unreadable: list[str] = []
-    problems: list[str] = []  # those that no log tells by itself
-    logs: list[Log] = []
-    lost = False  # a target of which nothing could be read must not look clean
+    found: list[_Found] = []
     for target in targets:
         path = Path(target)
         if not path.exists() and parse_target(target):
-            found = _look_at_function(target, adapter)
+            found.append(_look_at_function(target, adapter))
         else:
-            found = _look_at_configurations(path) or _look_at_log(
-                open_source(path, format=format, mapping=mapping, trust_pickle=trust_pickle)
+            found.append(
+                _look_at_configurations(path)
+                or _look_at_log(
+                    open_source(path, format=format, mapping=mapping, trust_pickle=trust_pickle)
+                )
             )
-        answers += found.answers
-        unreadable += found.unreadable
-        if found.log is None:
-            problems += found.unreadable
-        else:
-            logs.append(found.log)
-        lost |= bool(found.unreadable) and not found.answers
+    answers = [answer for each in found for answer in each.answers]
     if as_json:
-        listed = [answer.to_json() for answer in answers]
-        print_json({"targets": listed, "unreadable": unreadable})
+        unreadable = [text for each in found for text in each.unreadable]
+        print_json({"targets": [a.to_json() for a in answers], "unreadable": unreadable})
     else:
-        _print(answers, problems, in_full=every or len(answers) <= _IN_FULL)
-        for log in logs:
-            print_log_facts(log)
-    if lost:
-        return _UNREADABLE
+        _print(found, answers, in_full=every or len(answers) <= _IN_FULL)
+    return _exit_code(found, answers, limit)
+
+
+def _exit_code(found: list[_Found], answers: list[Answer], limit: Severity | None) -> int:
+    from dissensus.cli.app import DONE, FINDINGS, USAGE
+
+    if any(each.unreadable and not each.answers for each in found):
+        return USAGE  # a target of which nothing could be read must not look clean
     worst = [answer.worst for answer in answers if answer.worst is not None]
-    if limit is not None and any(each.is_at_least(limit) for each in worst):
-        return _FINDINGS
-    return None
+    is_over = limit is not None and any(each.is_at_least(limit) for each in worst)
+    return FINDINGS if is_over else DONE
 
 
 def _severity(name: str | None) -> Severity | None:
@@ -184,7 +179,7 @@ def _look_at_log(source: Run | Log) -> _Found:
     return _Found([answer], [str(row) for row in source.damage.bad], source)
 
 
-def _print(answers: list[Answer], unreadable: list[str], *, in_full: bool) -> None:
+def _print(found: list[_Found], answers: list[Answer], *, in_full: bool) -> None:
     from dissensus.views.audit import answer_view, overview, totals_line
     from dissensus.views.format import clean_text
 
@@ -196,6 +191,9 @@ def _print(answers: list[Answer], unreadable: list[str], *, in_full: bool) -> No
     elif answers:
         console.print(overview(answers))
         console.print()
-    for text in unreadable:
+    logs = [each.log for each in found if each.log is not None]
+    for text in (text for each in found if each.log is None for text in each.unreadable):
         console.print(clean_text(f"could not be read: {text}", 400))
     console.print(totals_line(answers))
+    for log in logs:  # what could not be read of a log is told here
+        print_log_facts(log)
