@@ -273,7 +273,7 @@ class _Resolution:
         if version_key(self.version.version)[:2] > version_key(self.facts.version)[:2]:
             yield Finding.of(
                 "CFG905",
-                where=f"{self.settings.target}:{self.settings.line}",
+                where=self.settings.place,
                 evidence=f"{self.facts.title} {self.version.version} ({self.version.source}); "
                 f"the facts are from {self.facts.version}",
             )
@@ -302,7 +302,7 @@ class _Resolution:
         for key in (*keys, *row.when):
             if where := self.look_up(key).where:
                 return where
-        return f"{self.settings.target}:{self.settings.line}"
+        return self.settings.place
 
     def _fill(self, template: str) -> str:
         group_size = self.fields["group_size"].value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,6 +63,7 @@ def settings_from_commands(followed: Followed, target: Path) -> Launches:
         reader = _Reader(entry, command.fields[entry.after :], place, followed)
         read = reader.read()
         found.settings.extend(read)
+        found.problems.extend(reader.problems)
         if not read and reader.absent and reader.is_found:
             what = f"`{entry.name}` names the configuration {reader.absent}, which is not there"
             found.problems.append(_problem(place, command.line, what))
@@ -161,6 +162,7 @@ class _Reader:
         self.folder = place.target.parent
         self.absent = ""
         self.is_found = False
+        self.problems: list[ConfigProblem] = []
 
     def _as_flags(self, fields: Sequence[Field]) -> Arguments:
         """Read again as plain flags when nothing but the flags tells the framework."""
@@ -199,7 +201,9 @@ class _Reader:
             settings = self._settings(framework, self.found.overrides, missing)
             return [settings]
         if script is not None:
-            return read_python_launch(script, self.found, self.place.target, self.place.where)
+            place = self.place
+            found = read_python_launch(script, self.found, place.target, place.where, self.problems)
+            return [replace(item, line=place.line % FILE_STEP) for item in found]
         return []
 
     def _settings(

@@ -52,6 +52,22 @@ class Classes:
         """Follow a function of the script."""
         raise RuntimeError(function, positional, keywords, name)
 
+    def assign(self, target: ast.expr, value: Value) -> None:
+        """Bind a name, a field or an item."""
+        raise RuntimeError(target, value)
+
+    def forget(self, owner: ast.expr) -> None:
+        """Make what an expression holds unknown."""
+        raise RuntimeError(owner)
+
+    def set_attribute(self, node: ast.Call) -> None:
+        """Follow `setattr`."""
+        raise RuntimeError(node)
+
+    def change_by_method(self, owner_node: ast.expr, held: Known, node: ast.Call) -> Value:
+        """Follow a method that changes a dict or a list."""
+        raise RuntimeError(owner_node, held, node)
+
     def on_call(
         self, cls: str, positional: list[Value], keywords: dict[str, Value], made: Object
     ) -> None:
