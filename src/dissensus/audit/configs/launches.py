@@ -62,7 +62,8 @@ def settings_from_commands(followed: Followed, target: Path) -> Launches:
         place = _Place(followed.files, target, command.line)
         reader = _Reader(entry, command.fields[entry.after :], place, followed)
         read = reader.read()
-        found.settings.extend(read)
+        # the rounds of a loop that differ in no setting are one configuration
+        found.settings.extend(item for item in read if item not in found.settings)
         found.problems.extend(reader.problems)
         if not read and reader.absent and reader.is_found:
             what = f"`{entry.name}` names the configuration {reader.absent}, which is not there"
