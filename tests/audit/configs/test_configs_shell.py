@@ -442,6 +442,28 @@ def test_parts_and_changes_of_arrays(tmp_path, word, expected):
     assert settings.missing == ()
 
 
+def test_a_sourced_file_that_is_not_there_is_told(tmp_path):
+    script = f"A=({N}=8)\nsource ./settings.sh\n{VERL} {KEY}=1 ${{A[@]}} ${{B[@]}}\n"
+    (tmp_path / "run.sh").write_text(script)
+    scan = scan_configs(tmp_path)
+    (settings,) = scan.settings
+    assert settings.find(N).missing == settings.missing == ("./settings.sh",)
+    assert [problem.line for problem in scan.problems] == [2]
+
+
+def test_a_sourced_file_sources_its_neighbour(tmp_path):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "models" / "a.sh").write_text('source "$(dirname -- "${BASH_SOURCE[0]}")/b.sh"\n')
+    (tmp_path / "models" / "b.sh").write_text("N=8\n")
+    script = (
+        'DIR="$(cd -- "$(dirname -- "$0")/.." &>/dev/null && pwd)"\n'
+        f'source "$(cd "$DIR/models" && pwd)/a.sh"\n{VERL} {N}=$N\n'
+    )
+    (settings,) = read(tmp_path / "runs", script)
+    assert value(settings, N) == 8
+
+
 def test_a_sourced_file_that_is_not_there_may_set_anything(tmp_path):
     (settings,) = read(tmp_path, f"N=8\nsource ./settings.sh\nM=4\n{VERL} {N}=$N a.b=$M\n")
     assert settings.find(N).missing == ("./settings.sh",)

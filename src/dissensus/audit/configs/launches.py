@@ -71,6 +71,9 @@ def settings_from_commands(followed: Followed, target: Path) -> Launches:
     for line, name in followed.lost[:20] if has_program else []:
         what = f"`{name}` stands alone: the command before it has already ended"
         found.problems.append(_problem(_Place(followed.files, target, line), line, what))
+    for line, name in followed.absent[:20] if found.settings else []:
+        what = f"`source {name}`: there is no such file, and what it sets is unknown"
+        found.problems.append(_problem(_Place(followed.files, target, line), line, what))
     if found.settings and not followed.is_complete:
         found.problems.append(ConfigProblem(str(target), 0, "too long to follow to its end"))
     return found

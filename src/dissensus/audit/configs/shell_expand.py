@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import os
 import re
 from pathlib import Path
 
@@ -19,6 +20,9 @@ SCRIPT_ARGUMENTS = '"$@"'
 
 _PARAMETER = re.compile(r"(!|#)?([A-Za-z_]\w*|[0-9]+|[@*?$!#-])(\[[^\]]*\])?(.*)\Z", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_]\w*")
+_CD_PWD = re.compile(
+    r"\s*cd\s+(?:--\s+)?(.+?)\s*(?:(?:&>|\d?>)\s*\S+\s*)*&&\s*pwd(?:\s+-P)?\s*", re.DOTALL
+)
 _MAX_DEPTH = 12
 
 
@@ -215,7 +219,7 @@ def _special(name: str, scope: Scope) -> Scalar | None:
             return Scalar("0")  # the script as it stands, launched without arguments
         return Scalar(str(len(scope.arguments)))
     if name in {"0", "BASH_SOURCE"}:
-        return Scalar(str(scope.script))
+        return Scalar(str(scope.script if name == "0" else scope.source or scope.script))
     if name.isdigit() and scope.arguments is not None:
         index = int(name) - 1
         if index < len(scope.arguments):
@@ -260,7 +264,7 @@ def _parameter(expression: str, scope: Scope, depth: int) -> Scalar:
 def _indexed(name: str, index: str, scope: Scope) -> Scalar | None:
     value = scope.variables.get(name)
     if name == "BASH_SOURCE":
-        return Scalar(str(scope.script)) if index == "[0]" else None
+        return Scalar(str(scope.source or scope.script)) if index == "[0]" else None
     if index in {"[@]", "[*]"}:
         return None if value is None else _joined(_as_fields(value))
     key = _nested(index[1:-1], scope, 1)
@@ -406,10 +410,14 @@ def _command_output(text: str, scope: Scope, depth: int) -> Scalar:
     unknown = Scalar(HOLE, (f"$({' '.join(text.split())[:60]})",))
     if len(text) > 2_000 or depth > _MAX_DEPTH:
         return unknown
+    if entered := _CD_PWD.fullmatch(text):
+        folder = _nested(entered[1], scope, depth + 1)
+        if not folder.missing and folder.text.startswith("/"):
+            return Scalar(os.path.normpath(folder.text))
     if re.search(r"BASH_SOURCE|\$0|\$\{0\}", text) and "dirname" in text and "pwd" in text:
         up = re.search(r"dirname[^)]*\)(?:\"?)((?:/\.\.)+)", text)
-        folder = scope.script.parent
-        return Scalar(str(_climb(folder, up.group(1) if up else "")))
+        script = scope.script if "BASH_SOURCE" not in text else scope.source or scope.script
+        return Scalar(str(_climb(script.parent, up.group(1) if up else "")))
     tokens = [token for token in tokenize(text) if token.kind != "newline"]
     piped = [index for index, token in enumerate(tokens) if token.text == "|"]
     if len(piped) == 1:
@@ -448,7 +456,7 @@ def _climb(folder: Path, ups: str) -> Path:
 
 
 def _known_command(words: list[str]) -> Scalar | None:
-    match words:
+    match [word for word in words if word != "--"]:
         case ["dirname", path]:
             return Scalar(str(Path(path).parent))
         case ["basename", path]:

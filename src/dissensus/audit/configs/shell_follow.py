@@ -60,6 +60,7 @@ class Followed(NamedTuple):
         files: Files that were followed; `FILE_STEP` tells which of them a line belongs to.
         written: Texts that it writes, with their line, by the path as written.
         lost: Line and first word of commands that look like options of the command before.
+        absent: Line and name of sourced files that are not there.
         is_complete: It was followed to its end.
     """
 
@@ -67,6 +68,7 @@ class Followed(NamedTuple):
     files: list[Path]
     written: dict[str, tuple[str, int]]
     lost: list[tuple[int, str]]
+    absent: list[tuple[int, str]]
     is_complete: bool
 
 
@@ -82,8 +84,14 @@ def follow_script(path: Path, text: str, first_line: int = 1) -> Followed:
         follower.run(parse_shell(text, first_line), follower.scope)
     except (BudgetError, RecursionError):
         is_complete = False
-    scope = follower.scope
-    return Followed(follower.commands, follower.files, scope.written, follower.lost, is_complete)
+    return Followed(
+        follower.commands,
+        follower.files,
+        follower.scope.written,
+        follower.lost,
+        follower.absent,
+        is_complete,
+    )
 
 
 class _Follower:
@@ -92,6 +100,7 @@ class _Follower:
         self.scope = Scope(path)
         self.commands: list[Command] = []
         self.lost: list[tuple[int, str]] = []
+        self.absent: list[tuple[int, str]] = []
 
     def run(self, nodes: tuple[Node, ...], scope: Scope) -> None:
         for node in nodes:
@@ -372,7 +381,7 @@ class _Follower:
         if name in scope.functions:
             self.call(scope.functions[name], tuple(rest), scope)
         elif name in {"source", "."} and rest:
-            self.source(rest[0], scope)
+            self.source(rest[0], node.line, scope)
         elif name in {"bash", "sh"} and any(item.text.endswith(".sh") for item in rest):
             self.launch(rest, node, scope)
         elif _OPTIONS.match(name):
@@ -458,24 +467,27 @@ class _Follower:
         join_ways(scope, scope.returns)
         scope.arguments, scope.returns, scope.skips = kept
 
-    def source(self, field: Field, scope: Scope) -> None:
+    def source(self, field: Field, line: int, scope: Scope) -> None:
         if scope.depth >= _MAX_DEPTH or len(self.files) > 20:
             return
         path = None if field.missing else _beside(scope.script.parent, field.text)
         text = read_text(path) if path is not None else None
         if path is None or text is None:
             if not _ENVIRONMENT.search(field.text.replace(HOLE, " ".join(field.missing))):
-                scope.forget((field.text.replace(HOLE, f"${{{', '.join(field.missing)}}}")[:80],))
+                name = field.text.replace(HOLE, f"${{{', '.join(field.missing)}}}")[:80]
+                scope.forget((name,))
+                self.absent.append((line, name))
             return
         self.files.append(path)
         first = (len(self.files) - 1) * FILE_STEP + 1
-        kept, scope.returns = scope.returns, []
+        kept = scope.returns, scope.source
+        scope.returns, scope.source = [], path
         scope.depth += 1
         self.run(parse_shell(text, first), scope)
         scope.depth -= 1
         scope.leaves = ""
         join_ways(scope, scope.returns)
-        scope.returns = kept
+        scope.returns, scope.source = kept
 
 
 def _beside(folder: Path, name: str) -> Path | None:
@@ -483,7 +495,7 @@ def _beside(folder: Path, name: str) -> Path | None:
     path = Path(name)
     if not path.is_absolute():
         return folder / path
-    if path.is_file():
+    if path.is_file() or folder in path.parents:
         return path
     ends = ("/".join(path.parts[at:]) for at in range(2, len(path.parts) - 1))
     return next(filter(None, (find_upwards(folder, end) for end in ends)), None)

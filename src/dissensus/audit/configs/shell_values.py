@@ -84,6 +84,7 @@ class Scope:
         returns: Ways out of the function under conditions that nothing decides.
         skips: Ways out of the loop under such conditions.
         absent: Sourced files that are not there; they may set any variable.
+        source: The sourced file that is followed; None in the script itself.
     """
 
     script: Path
@@ -98,6 +99,7 @@ class Scope:
     returns: list[Way] = field(default_factory=list)
     skips: list[Way] = field(default_factory=list)
     absent: tuple[str, ...] = ()
+    source: Path | None = None
 
     def spend(self, steps: int = 1) -> None:
         """Count work; raise BudgetError when the script is not worth more."""
@@ -120,6 +122,7 @@ class Scope:
             returns=self.returns,
             skips=self.skips,
             absent=self.absent,
+            source=self.source,
         )
 
     def child(self, script: Path, arguments: tuple[Field, ...]) -> Scope:
@@ -145,9 +148,16 @@ class Scope:
 
     def forget(self, names: tuple[str, ...]) -> None:
         """Make every variable unknown: something that is not there may set it."""
-        self.spend(len(self.variables))
-        self.variables = dict.fromkeys(self.variables, Scalar(HOLE, names))
+        self.spend(1 + len(self.variables))
+        self.variables = {name: _doubted(old, names) for name, old in self.variables.items()}
         self.absent = unique(self.absent, names)
+
+
+def _doubted(value: Variable, names: tuple[str, ...]) -> Variable:
+    if isinstance(value, Scalar):
+        options = value.options if value.missing else (value.text,)
+        return Scalar(HOLE, unique(value.missing, names), options=options)
+    return tuple(item._replace(maybe=unique(item.maybe, names)) for item in value)
 
 
 class Way(NamedTuple):
