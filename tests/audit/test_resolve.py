@@ -454,3 +454,25 @@ def test_no_text_can_be_broken_by_what_a_configuration_holds():
     assert len(finding.evidence) < 400
     assert _resolved("trl", {"num_generations": 10**9}).extra["group_size"] == 10**9
     assert _resolved("trl", {"num_generations": "many", "beta": [1, 2]}).silent == "keep"
+
+
+@pytest.mark.parametrize(
+    "text", ["{= x}", "{G}", "{nothing}", "{", "{= positive 1 grpo}", "{@eps}"]
+)
+def test_text_of_a_configuration_is_never_a_template(text):
+    assert any(
+        text in each for each in _resolved("verl", {"algorithm.adv_estimator": text}).unknown
+    )
+    answer = _resolved("ms_swift", {"loss_type": text, "advantage_estimator": text})
+    assert answer.estimator.name == answer.loss_aggregation == text
+
+
+def test_an_eps_that_is_no_number_is_unknown():
+    values = {
+        "actor.reward_norm.mean_level": "group",
+        "actor.reward_norm.std_level": "group",
+        "actor.reward_norm.eps": "tiny",
+    }
+    answer = _resolved("areal", values)
+    assert answer.estimator.eps is None
+    assert any(text.startswith("estimator.eps") and "tiny" in text for text in answer.unknown)

@@ -75,9 +75,10 @@ def _installed(distribution: str) -> str | None:
 
 @dataclass
 class _Field:
-    """A field of the answer while rows are applied to it."""
+    """A field of the answer while rows are applied to it; only texts of the facts hold `{…}`."""
 
     value: Any = None
+    is_template: bool = True
     where: str = ""
     missing: dict[str, None] = field(default_factory=dict)
 
@@ -184,12 +185,16 @@ class _Resolution:
             decided = next(filter(None, (self.look_up(key).where for key in row.when)), "")
             for name, value in row.body["set"].items():
                 found = self._value(value)
-                self._set(self.fields[name], found._replace(where=found.where or decided), truth)
+                if name in ("ddof", "eps") and isinstance(found.value, str):
+                    found = Value(None, missing=(f"{value} = {_printable(found.value)!r}",))
+                is_template = not _refers(value)
+                found = found._replace(where=found.where or decided)
+                self._set(self.fields[name], found, truth, is_template=is_template)
 
-    def _set(self, state: _Field, value: Value, truth: Truth) -> None:
+    def _set(self, state: _Field, value: Value, truth: Truth, *, is_template: bool) -> None:
         if truth.holds:
             state.value, state.missing = value.value, dict.fromkeys(value.missing)
-            state.where = value.where
+            state.where, state.is_template = value.where, is_template
         elif truth.is_open and (state.value != value.value or state.missing or value.missing):
             state.value = None
             state.missing.update(dict.fromkeys((*truth.missing, *value.missing)))
@@ -241,8 +246,10 @@ class _Resolution:
         )
 
     def _text(self, name: str) -> str | None:
-        value = self.fields[name].value
-        return None if value is None else self._fill(str(value))
+        state = self.fields[name]
+        if state.value is None:
+            return None
+        return self._fill(str(state.value)) if state.is_template else _printable(str(state.value))
 
     def _metrics(self) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -324,10 +331,9 @@ class _Texts(Mapping[str, Any]):
             return "null"
         if isinstance(found.value, bool):
             return str(found.value).lower()
-        text = str(found.value)
         if key.startswith("@") and key[1:] in self.resolution.fields:
-            text = self.resolution._fill(text)  # noqa: SLF001 — one object, in two parts
-        return _printable(text)
+            return self.resolution._text(key[1:])  # noqa: SLF001 — one object, in two parts
+        return _printable(str(found.value))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.resolution.settings.values)
@@ -337,6 +343,11 @@ class _Texts(Mapping[str, Any]):
 
     def __contains__(self, key: object) -> bool:
         return isinstance(key, str)
+
+
+def _refers(value: Any) -> bool:
+    """Return whether a value of the facts stands for one of the configuration."""
+    return isinstance(value, str) and value.startswith(("$", "?"))
 
 
 def _is_at(key: str, section: str) -> bool:
