@@ -12,6 +12,7 @@ from dissensus.audit.configs.arguments import Argument, Arguments, read_argument
 from dissensus.audit.configs.compose import find_upwards, set_path
 from dissensus.audit.configs.detect import Detected, detect_keys, detect_tree
 from dissensus.audit.configs.entry_module import entry_config
+from dissensus.audit.configs.interpolation import Root, resolve_value
 from dissensus.audit.configs.mapping_config import load_tree, settings_from_tree
 from dissensus.audit.configs.python_script import read_python_launch
 from dissensus.audit.configs.scalars import unique
@@ -213,10 +214,13 @@ class _Reader:
     def _settings(
         self, framework: str, values: dict[str, Argument], missing: tuple[str, ...] = ()
     ) -> Settings:
-        made = {
-            key: Setting(key, item.value, self.place.where(item.line), item.missing)
-            for key, item in values.items()
-        }
+        root = self._root(values)
+        made = {}
+        for key, item in values.items():
+            value, names = item.value, item.missing
+            if root is not None and isinstance(value, str) and "${" in value:
+                value, names = resolve_value(Tree(value, ""), key, root)
+            made[key] = Setting(key, value, self.place.where(item.line), names)
         return Settings(
             framework,
             "shell",
@@ -228,18 +232,42 @@ class _Reader:
             line=self.place.line % FILE_STEP,
         )
 
+    @staticmethod
+    def _root(values: dict[str, Argument]) -> Root | None:
+        """Return what the `${…}` of overrides refer to; None where there are none."""
+        if not any(isinstance(item.value, str) and "${" in item.value for item in values.values()):
+            return None
+        tree = Tree({}, "")
+        for key, item in values.items():
+            set_path(tree, key, _node(item, ""))
+        return Root(tree)
+
     def _ms_swift(self) -> list[Settings]:
-        given = self.found.flags.get("rlhf_type")
         config = self.found.flag("config")
         tree = self._load(config) if config else None
         if tree is not None:
+            self._tell_ignored(config or "")
             composed = self._on_tree(tree[0], tree[1])
             return [composed] if composed is not None else []
-        if given is not None and given.value != "grpo" and not given.missing:
-            return []
-        if given is None:
+        named = next((w for w in self.found.words[:1] if w.endswith((".yaml", ".yml"))), None)
+        tree = self._load(named) if named else None
+        if tree is not None and isinstance(tree[0].value, dict):
+            for key, item in self.found.flags.items():  # they come behind the file's keys
+                set_path(tree[0], key, _node(item, self.place.where(item.line)))
+            composed = self._on_tree(tree[0], tree[1])
+            return [composed] if composed is not None else []
+        given = self.found.flags.get("rlhf_type")
+        if given is None or (given.value != "grpo" and not given.missing):
             return []  # swift's default is another method
-        return [self._settings("ms_swift", self.found.flags, (config,) if config else ())]
+        absent = tuple(name for name in (config, named) if name)
+        return [self._settings("ms_swift", self.found.flags, absent)]
+
+    def _tell_ignored(self, config: str) -> None:
+        """Report flags that ms-swift's launch by Ray does not read."""
+        ignored = [f"--{name}" for name in self.found.flags if name not in {"config", "use_ray"}]
+        if ignored:
+            what = f"beside --config {config} ms-swift does not read {', '.join(ignored[:5])}"
+            self.problems.append(_problem(self.place, self.place.line, what))
 
     def _trl(self, trainer: str) -> Settings:
         config = self.found.flag("config")
@@ -347,10 +375,7 @@ class _Reader:
             name = key.partition("@")[0]
             if "/" in key:
                 continue
-            node = Tree(item.value, self.place.where(item.line), item.missing)
-            if isinstance(item.value, list):
-                node = Tree([Tree(v, node.where) for v in item.value], node.where, item.missing)
-            set_path(tree, name, node)
+            set_path(tree, name, _node(item, self.place.where(item.line)))
         found = detect_tree(tree)
         if found is None:
             return None
@@ -365,3 +390,10 @@ class _Reader:
         )
         entry = self.entry.name
         return Settings(**{**vars(settings), "entry": entry, "launch": self.found.launch})
+
+
+def _node(item: Argument, where: str) -> Tree:
+    value = item.value
+    if isinstance(value, list):
+        value = [Tree(each, where) for each in value]
+    return Tree(value, where, item.missing)
