@@ -476,3 +476,22 @@ def test_an_eps_that_is_no_number_is_unknown():
     answer = _resolved("areal", values)
     assert answer.estimator.eps is None
     assert any(text.startswith("estimator.eps") and "tiny" in text for text in answer.unknown)
+
+
+def test_what_depends_on_an_unknown_group_size_is_said_with_it():
+    n = Setting("num_generations", None, "run.sh:3", missing=("N",))
+    given = Settings("trl", "shell", "run.sh", "GRPOTrainer", {"num_generations": n})
+    findings = {f.code: f for f in resolve(given, installed={}).findings}
+    assert "for groups of 7 and more (decided by N)" in findings["MET404"].evidence
+    assert "8 equal rewards" in findings["MET404"].consequence
+    assert not {"EST105", "EST113"} & set(findings)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected", "is_error"), [((16,), 16, False), ((1,), 1, True), ((16, 4), None, False)]
+)
+def test_the_group_size_of_every_source_of_prime_rl(sizes, expected, is_error):
+    prefix = "orchestrator.train.source"
+    answer = _resolved("prime_rl", {f"{prefix}.{i}.group_size": n for i, n in enumerate(sizes)})
+    assert answer.extra["group_size"] == (expected or "16, 4")
+    assert ("EST105" in [f.code for f in answer.findings]) == is_error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import metadata
 from typing import Any, NamedTuple
@@ -168,7 +168,7 @@ class _Resolution:
         values = dict.fromkeys(str(setting.value) for setting in found)
         missing = tuple(name for setting in found for name in setting.missing)
         where = found[0].where if found else ""
-        return Value(", ".join(values) or None, where, bool(found), missing)
+        return Value(normalise(", ".join(values)) or None, where, bool(found), missing)
 
     def _apply_defaults(self) -> None:
         for row in self.facts.rows_of("default", self.version.version):
@@ -268,13 +268,29 @@ class _Resolution:
         for row in self.facts.rows_of("trap", self.version.version):
             code = row.body["code"]
             # A framework's own row says more than the cross-check that is common to all.
-            if (row.is_common and code in seen) or not evaluate(row.when, self.look_up).holds:
+            if row.is_common and code in seen:
                 continue
-            finding = self._finding(row)
+            truth = evaluate(row.when, self.look_up)
+            finding = self._finding(row) if truth.holds else self._if_large(row, truth)
+            if finding is None:
+                continue
             if finding.evidence not in seen.setdefault(code, []):
                 seen[code].append(finding.evidence)
                 yield finding
         yield from self._about_version()
+
+    def _if_large(self, row: Row, truth: Truth) -> Finding | None:
+        """Say what holds for groups of some size and more, where only their size is unknown."""
+        size = row.when.get("@group_size")
+        if not truth.is_open or not isinstance(size, dict) or set(size) != {"ge"}:
+            return None
+        rest = {key: test for key, test in row.when.items() if key != "@group_size"}
+        if not evaluate(rest, self.look_up).holds:
+            return None
+        finding = self._finding(row)
+        names = ", ".join(self.fields["group_size"].missing)
+        shown = f"{finding.evidence}; for groups of {size['ge']} and more (decided by {names})"
+        return replace(finding, evidence=shown)
 
     def _about_version(self) -> Iterator[Finding]:
         if version_key(self.version.version)[:2] > version_key(self.facts.version)[:2]:
