@@ -165,6 +165,21 @@ def test_one_configuration_that_cannot_be_resolved_is_told(script, tmp_path, cap
     assert "b.sh" in document["unreadable"][0]
 
 
+def test_a_path_stays_whole_when_the_output_is_piped(script, tmp_path, capsys):
+    folder = tmp_path / ("a_quite_long_name_" * 6)
+    folder.mkdir()
+    path = folder / "run.sh"
+    script().rename(path)
+    _, output = audit(capsys, path)
+    assert f"{path}:" in output.out
+    for n in range(6):
+        (folder / f"run_{n}.sh").write_text(path.read_text())
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "run.sh").write_text(path.read_text())
+    _, output = audit(capsys, tmp_path)
+    assert f"{folder.name}/run_5.sh " in output.out
+
+
 def test_a_log_says_how_it_was_read_and_what_was_not(tmp_path, capsys):
     path = tmp_path / "log.jsonl"
     row = {"step": 0, "group_id": "a", "reward": 1.0, "advantage": 0.5}

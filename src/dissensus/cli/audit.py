@@ -35,6 +35,7 @@ _LOG_COLUMNS = (
     "step", "generation", "split", "group_id", "prompt_id", "row", "reward", "advantage_used",
     "length",
 )  # fmt: skip
+_LONGEST_PATH = 300
 _IN_FULL = 4  # targets; more of them are shown as an overview
 
 
@@ -209,6 +210,10 @@ def _print(found: list[_Found], answers: list[Answer], *, in_full: bool) -> None
     from dissensus.views.format import clean_text
 
     console = make_console()
+    if not console.is_terminal:  # a path that is cut in two cannot be copied or searched for
+        places = [f.where for answer in answers for f in answer.findings]
+        longest = max(map(len, [*places, *(answer.target for answer in answers)]), default=0)
+        console.width = max(console.width, min(longest, _LONGEST_PATH) + console.width)
     if in_full:
         for answer in answers:
             console.print(answer_view(answer))

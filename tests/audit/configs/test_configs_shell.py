@@ -473,3 +473,19 @@ def test_a_sourced_file_that_is_not_there_may_set_anything(tmp_path):
         tmp_path, f"N=8\nsource ~/.bashrc\nsource /opt/venv/bin/activate\n{VERL} {N}=$N\n"
     )
     assert value(settings, N) == 8
+
+
+def test_no_file_from_outside_of_the_repository_is_taken(tmp_path):
+    repository = tmp_path / "repository"
+    (repository / "runs").mkdir(parents=True)
+    (repository / ".git").mkdir()
+    other = "actor_rollout_ref: {rollout: {n: 4}}\n"
+    (tmp_path / "own.yaml").write_text(other)
+    (settings,) = read(
+        repository / "runs",
+        f"{VERL} --config own.yaml {KEY}=1\n".replace("verl.trainer.main_ppo", "x.y"),
+    )
+    assert settings.missing == ("own.yaml",)
+    (repository / "own.yaml").write_text(other)
+    (settings,) = read_settings(repository / "runs" / "run.sh")
+    assert value(settings, N) == 4

@@ -47,7 +47,7 @@ def compose(path: Path, tree: Tree) -> Composed:
 
 
 def find_upwards(start: Path, name: str, levels: int = 8) -> Path | None:
-    """Return the file `name` relative to `start` or to one of the folders above it."""
+    """Return the file `name` relative to `start` or to a folder above it in its repository."""
     if not name or len(name) > 500:
         return None
     for folder in [start, *start.parents][:levels]:
@@ -55,6 +55,8 @@ def find_upwards(start: Path, name: str, levels: int = 8) -> Path | None:
         try:
             if candidate.is_file():
                 return candidate
+            if (folder / ".git").is_dir():
+                return None
         except (OSError, ValueError):
             return None
     return None
