@@ -495,3 +495,13 @@ def test_the_group_size_of_every_source_of_prime_rl(sizes, expected, is_error):
     answer = _resolved("prime_rl", {f"{prefix}.{i}.group_size": n for i, n in enumerate(sizes)})
     assert answer.extra["group_size"] == (expected or "16, 4")
     assert ("EST105" in [f.code for f in answer.findings]) == is_error
+
+
+def test_sections_that_differ_leave_what_they_decide_unknown():
+    filters = {
+        "rewards.math.query_filter_config.type": "std_filter",
+        "rewards.code.query_filter_config.type": "no_filter",
+    }
+    answer = _resolved("roll", {"adv_estimator": "grpo", **filters})
+    assert answer.silent is None
+    assert any("rewards.code.query_filter_config.type=no_filter" in each for each in answer.unknown)

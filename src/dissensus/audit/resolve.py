@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from dissensus.audit.answer import Answer, EstimatorFacts
 from dissensus.audit.facts import FIELDS, FrameworkFacts, Row, load_facts, version_key
-from dissensus.audit.facts.conditions import Truth, Value, evaluate, normalise
+from dissensus.audit.facts.conditions import Truth, Value, evaluate, normalise, same
 from dissensus.audit.findings import Finding, entry
 from dissensus.audit.numbers import fill
 from dissensus.audit.settings import Settings
@@ -143,11 +143,15 @@ class _Resolution:
         return Value(None if missing else is_there, missing=missing)
 
     def _any(self, ending: str) -> Value:
-        """First setting whose key ends so, whatever section it is in."""
-        for key, setting in self.settings.values.items():
-            if key.endswith("." + ending):
-                return Value(normalise(setting.value), setting.where, True, setting.missing)
-        return Value(None, missing=self.settings.missing)
+        """The setting whose key ends so, whatever section it is in; unknown where they differ."""
+        found = [s for key, s in self.settings.values.items() if key.endswith("." + ending)]
+        if not found:
+            return Value(None, missing=self.settings.missing)
+        first, *others = found
+        missing = first.missing
+        if any(not same(first.value, other.value) for other in others):
+            missing = tuple(f"{s.key}={_printable(str(s.value))}" for s in found)
+        return Value(normalise(first.value), first.where, True, missing)
 
     def _share(self, prefix: str, ending: str) -> Value:
         """How many sections of a list set a key: all of them, some, or none."""

@@ -123,7 +123,7 @@ def equation(estimator: EstimatorFacts, *, inside: bool = False) -> str:
         return top
     if estimator.denominator is None:
         return f"({top}) / unknown"
-    bottom = [_DENOMINATORS[estimator.denominator]]
+    bottom = [_DENOMINATORS.get(estimator.denominator, "unknown")]
     if estimator.ddof is not None:
         bottom.append(f"ddof {estimator.ddof}")
     eps = ""

@@ -413,3 +413,35 @@ def test_a_launch_in_a_loop_is_read_for_every_item(tmp_path):
         "    GRPOTrainer(model='m', reward_funcs=[], args=GRPOConfig(beta=beta))\n",
     )
     assert [settings.find("beta").value for settings in found] == [0.0, 0.1]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "@dataclass\nclass A(GRPOConfig):\n    beta: float = 0.1\n    def __post_init__(self):\n"
+        "        self.beta = self.beta * 2\nconfig = A()",
+        "import tyro\nconfig = tyro.cli(GRPOConfig)",
+        "import argparse, sys\np = argparse.ArgumentParser()\n"
+        "p.add_argument('--beta', default=0.1)\na = p.parse_args(sys.argv[2:])\n"
+        "config = GRPOConfig(beta=a.beta)",
+    ],
+)
+def test_what_other_code_fills_in_is_unknown(tmp_path, body):
+    assert missing(trl(tmp_path, body), "beta")
+
+
+def test_the_first_argument_of_a_derived_configuration_is_its_parents(tmp_path):
+    settings = trl(
+        tmp_path, "class A(GRPOConfig):\n    beta: float = 0.1\nconfig = A('out', loss_type='x')"
+    )
+    assert settings.find("beta").value == 0.1
+
+
+def test_a_switch_turned_off_on_a_command_line(tmp_path):
+    (tmp_path / "train.py").write_text(
+        TRL + "import argparse\np = argparse.ArgumentParser()\n"
+        "p.add_argument('--x', action=argparse.BooleanOptionalAction, default=True)\n"
+        "a = p.parse_args()\nconfig = GRPOConfig(scale_rewards=a.x)" + TRAIN
+    )
+    (settings,) = read(tmp_path, "python train.py --no-x\n", "run.sh")
+    assert settings.find("scale_rewards").value is False

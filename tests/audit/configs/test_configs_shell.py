@@ -489,3 +489,52 @@ def test_no_file_from_outside_of_the_repository_is_taken(tmp_path):
     (repository / "own.yaml").write_text(other)
     (settings,) = read_settings(repository / "runs" / "run.sh")
     assert value(settings, N) == 4
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        ("N=8; f() { local N=4; }\nf", 8),
+        ("N=8; f() { local N; N=4; }\nf", 8),
+        ("N=8; f() { declare N=4; N=5; }\nf", 8),
+        ("f() { local M=8; N=$M; }\nf", 8),
+        ("N=8; f() { N=4; }\nf", 4),
+    ],
+)
+def test_local_variables_end_with_their_function(tmp_path, before, expected):
+    (settings,) = read(tmp_path, f"{before}\n{VERL}{N}=$N\n")
+    assert value(settings, N) == expected
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["N=8; ((N = 4))", "N=8; ((N++))", "N=8; let N=4", "N=8; read -r N M < x", "printf -v N 4"],
+)
+def test_arithmetic_and_reading_change_variables(tmp_path, before):
+    (settings,) = read(tmp_path, f"{before}\n{VERL}{N}=$N\n")
+    assert not settings.find(N).is_known
+
+
+RECIPE = "model_name_or_path: m\nbeta: 0.1\nloss_type: dapo\n"
+SCRIPT = (
+    "from trl import GRPOConfig, GRPOTrainer, TrlParser\n"
+    "(config,) = TrlParser((GRPOConfig,)).parse_args_and_config()\n"
+    "GRPOTrainer('m', [], args=config)\n"
+)
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, RECIPE + "num_generations: 8\n"])
+def test_flags_beside_the_recipe_of_a_trl_script_win(tmp_path, recipe):
+    (tmp_path / "train.py").write_text(SCRIPT)
+    (tmp_path / "recipe.yaml").write_text(recipe)
+    (settings,) = read(tmp_path, "python train.py --config recipe.yaml --beta 0.0\n")
+    assert value(settings, "beta") == 0.0
+    assert value(settings, "loss_type") == "dapo"
+    assert settings.find("loss_type").where == f"{tmp_path}/recipe.yaml:3"
+
+
+def test_a_recipe_that_is_not_there_may_set_anything(tmp_path):
+    (tmp_path / "train.py").write_text(SCRIPT)
+    (settings,) = read(tmp_path, "python train.py --config recipe.yaml --beta 0.0\n")
+    assert value(settings, "beta") == 0.0
+    assert settings.find("loss_type").missing == ("recipe.yaml",)

@@ -18,7 +18,7 @@ from dissensus.audit.configs.python_script import read_python_launch
 from dissensus.audit.configs.scalars import unique
 from dissensus.audit.configs.shell_follow import FILE_STEP, Followed
 from dissensus.audit.configs.shell_values import HOLE, Field
-from dissensus.audit.configs.yaml_tree import Tree, YamlError, parse_yaml
+from dissensus.audit.configs.yaml_tree import Tree, YamlError, flatten, parse_yaml
 from dissensus.audit.settings import ConfigProblem, Setting, Settings
 
 __all__ = ["settings_from_commands"]
@@ -206,10 +206,34 @@ class _Reader:
             settings = self._settings(framework, self.found.overrides, missing)
             return [settings]
         if script is not None:
-            place = self.place
-            found = read_python_launch(script, self.found, place.target, place.where, self.problems)
-            return [replace(item, line=place.line % FILE_STEP) for item in found]
+            return self._script(script, tree, missing)
         return []
+
+    def _script(self, script: Path, tree: Tree | None, missing: tuple[str, ...]) -> list[Settings]:
+        """Read the script that a command runs; its flags win over the file it names."""
+        place, arguments = self.place, self.found
+        if tree is not None:
+            arguments = replace(arguments, flags={**self._recipe(tree), **arguments.flags})
+        read = read_python_launch(script, arguments, place.target, place.where, self.problems)
+        return [
+            replace(item, line=place.line % FILE_STEP, missing=unique(item.missing, missing))
+            for item in read
+        ]
+
+    def _recipe(self, tree: Tree) -> dict[str, Argument]:
+        """Return the settings of a file as flags whose lines are counted as its own."""
+        files = self.followed.files
+        found: dict[str, Argument] = {}
+        for key, node in flatten(tree):
+            name, _, line = node.where.rpartition(":")
+            path = Path(name)
+            if path not in files:
+                files.append(path)
+            value = node.value
+            if isinstance(value, list):
+                value = [item.value for item in value]
+            found[key] = Argument(value, files.index(path) * FILE_STEP + int(line), node.missing)
+        return found
 
     def _settings(
         self, framework: str, values: dict[str, Argument], missing: tuple[str, ...] = ()
@@ -379,6 +403,10 @@ class _Reader:
         found = detect_tree(tree)
         if found is None:
             return None
+        if found.framework == "trl":  # whose parser reads the file first, and then the flags
+            for key, item in self.found.flags.items():
+                if key not in _CONFIG_FLAGS:
+                    set_path(tree, key, _node(item, self.place.where(item.line)))
         everything = unique(self.found.missing, missing)
         settings = settings_from_tree(
             self.place.target,

@@ -33,6 +33,10 @@ FILE_STEP = 10_000_000
 _MAX_DEPTH = 8
 _OUTER = "__outer"  # stands for what is unknown in a text that another shell is given
 _RUNS_TEXT = re.compile(r"\b(python\d?|swift|trl|uv|accelerate|torchrun|megatron|deepspeed)\b")
+_CHANGED = re.compile(
+    r"([A-Za-z_]\w*)(?=\s*(?:(?:[-+*/%&|^]|<<|>>)?=(?!=)|\+\s*\+|-\s*-))|(?<=[-+]{2})\s*([A-Za-z_]\w*)"
+)
+"""Variables that an arithmetic command changes."""
 _MAX_ROUNDS = 16
 _ENVIRONMENT = re.compile(
     r"^/(?:etc|opt|usr)/|^(?:\$HOME|HOME)\b|activate$|conda|mamba|\.(?:bash|zsh)rc|ssh-agent|set_env\.sh"
@@ -300,11 +304,7 @@ class _Follower:
             "typeset",
         }
         if is_lasting:
-            for assign in node.assigns:
-                self.assign(assign, scope)
-            if name == "export":
-                scope.exported.update(assign.name for assign in node.assigns)
-                scope.exported.update(literal(word) or "" for word in node.words[1:])
+            self.declare(name, node, scope)
         for heredoc in node.heredocs:
             self.heredoc(heredoc, node, scope)
         if is_lasting:
@@ -316,6 +316,17 @@ class _Follower:
             if not isinstance(assign.value, syntax.Array):
                 value = expand_text(assign.value, scope)
                 self.inner_script(Field(value.text, assign.line, value.missing), node, scope)
+
+    def declare(self, name: str | None, node: Simple, scope: Scope) -> None:
+        bare = [literal(word) or "" for word in node.words[1:]]
+        names = [*(assign.name for assign in node.assigns), *bare]
+        if scope.locals is not None and name in {"local", "declare", "typeset"}:
+            for each in names:
+                scope.locals.setdefault(each, scope.variables.get(each))
+        for assign in node.assigns:
+            self.assign(assign, scope)
+        if name == "export":
+            scope.exported.update(names)
 
     def assign(self, assign: syntax.Assign, scope: Scope) -> None:
         old = scope.variables.get(assign.name)
@@ -391,7 +402,9 @@ class _Follower:
             for field in fields[1:]:
                 self.inner_script(field, node, scope)
 
-    def builtin(self, name: str, rest: list[Field], node: Simple, scope: Scope) -> bool:
+    def builtin(  # noqa: C901 - one case per command
+        self, name: str, rest: list[Field], node: Simple, scope: Scope
+    ) -> bool:
         """Do what a command of the shell itself does to the scope; False for other commands."""
         if name in {"exit", "return", "break", "continue"}:
             scope.leaves = name
@@ -409,11 +422,20 @@ class _Follower:
         elif name == "unset":
             for field in rest:
                 scope.variables.pop(field.text, None)
-        elif name in {"read", "mapfile", "readarray"} and not node.heredocs and rest:
-            scope.put(rest[-1].text, Scalar(HOLE, (rest[-1].text,)))
+        elif name in {"read", "mapfile", "readarray"} and not node.heredocs:
+            self.put_unknown([field.text for field in rest], scope)
+        elif name in {"((", "let"}:
+            self.put_unknown(_changed(" ".join(field.text for field in rest)), scope)
+        elif name == "printf" and rest[1:] and rest[0].text == "-v":
+            self.put_unknown([rest[1].text], scope)
         else:
             return False
         return True
+
+    def put_unknown(self, names: list[str], scope: Scope) -> None:
+        for name in names:
+            if name.isidentifier():
+                scope.put(name, Scalar(HOLE, (name,)))
 
     def inner_script(self, field: Field, node: Simple, scope: Scope) -> None:
         """Follow `bash -c "…"` and the like: an argument that is itself a command line."""
@@ -458,14 +480,15 @@ class _Follower:
     def call(self, body: tuple[Node, ...], arguments: tuple[Field, ...], scope: Scope) -> None:
         if scope.depth >= _MAX_DEPTH:
             return
-        kept = scope.arguments, scope.returns, scope.skips
-        scope.arguments, scope.returns, scope.skips = arguments, [], []
+        kept = scope.arguments, scope.returns, scope.skips, scope.locals
+        scope.arguments, scope.returns, scope.skips, scope.locals = arguments, [], [], {}
         scope.depth += 1
         self.run(body, scope)
         scope.depth -= 1
         scope.leaves = ""
         join_ways(scope, scope.returns)
-        scope.arguments, scope.returns, scope.skips = kept
+        scope.restore(scope.locals)
+        scope.arguments, scope.returns, scope.skips, scope.locals = kept
 
     def source(self, field: Field, line: int, scope: Scope) -> None:
         if scope.depth >= _MAX_DEPTH or len(self.files) > 20:
@@ -533,6 +556,10 @@ def _success(node: Node, scope: Scope) -> Verdict:
             return Verdict(True)
         return decide(node, scope)
     return Verdict(None, ("a condition",))
+
+
+def _changed(arithmetic: str) -> list[str]:
+    return [name for found in _CHANGED.finditer(arithmetic) for name in found.groups() if name]
 
 
 def _appends(assign: syntax.Assign) -> bool:

@@ -171,13 +171,15 @@ class _Parser:
 
     def arithmetic(self) -> Node:
         line, depth = self.peek().line, 0
+        inside: list[str] = []
         while not self.is_done:
             text = self.peek().text
             depth += (text == "(") - (text in {")", "array)"})
+            inside.append(text)
             self.at += 1
             if depth == 0:
                 break
-        return Simple((_text("((", line),), (), line)
+        return Simple((_text("((", line), _text(" ".join(inside), line)), (), line)
 
     def test(self) -> Node:
         line, words = self.peek().line, []

@@ -85,6 +85,7 @@ class Scope:
         skips: Ways out of the loop under such conditions.
         absent: Sourced files that are not there; they may set any variable.
         source: The sourced file that is followed; None in the script itself.
+        locals: What variables of the function's own stood for before; None outside of functions.
     """
 
     script: Path
@@ -100,6 +101,7 @@ class Scope:
     skips: list[Way] = field(default_factory=list)
     absent: tuple[str, ...] = ()
     source: Path | None = None
+    locals: dict[str, Variable | None] | None = None
 
     def spend(self, steps: int = 1) -> None:
         """Count work; raise BudgetError when the script is not worth more."""
@@ -123,6 +125,7 @@ class Scope:
             skips=self.skips,
             absent=self.absent,
             source=self.source,
+            locals=self.locals,
         )
 
     def child(self, script: Path, arguments: tuple[Field, ...]) -> Scope:
@@ -145,6 +148,14 @@ class Scope:
             len(value.text) > _MAX_TEXT if isinstance(value, Scalar) else len(value) > _MAX_ITEMS
         )
         self.variables[name] = Scalar(HOLE, (name,)) if is_huge else value
+
+    def restore(self, variables: dict[str, Variable | None]) -> None:
+        """Give variables the values back that they had before a function."""
+        for name, value in variables.items():
+            if value is None:
+                self.variables.pop(name, None)
+            else:
+                self.variables[name] = value
 
     def forget(self, names: tuple[str, ...]) -> None:
         """Make every variable unknown: something that is not there may set it."""
