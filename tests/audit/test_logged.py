@@ -111,6 +111,48 @@ def test_rounded_numbers_widen_the_interval():
     assert answer.estimator.name == "grpo(ddof=1)"  # more than the numbers allow is not said
 
 
+def bfloat16(values):
+    bits = values.astype(np.float32).view(np.uint32)
+    nearest = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000
+    return nearest.astype(np.uint32).view(np.float32).astype(np.float64)
+
+
+ROUNDED = {
+    "bfloat16": bfloat16,
+    "3 decimals": lambda values: np.round(values, 3),
+    "3 digits": lambda values: np.array([float(f"{v:.3g}") for v in values.flat]).reshape(
+        values.shape
+    ),
+}
+
+
+@pytest.mark.parametrize("rounding", ROUNDED.values(), ids=ROUNDED)
+@pytest.mark.parametrize("ddof", [0, 1])
+def test_a_ddof_that_rounding_hides_is_unknown(rounding, ddof):
+    # sqrt(N / (N − 1)) of a batch of 8,000 is 1.00006: less than the last digit.
+    columns = log(
+        lambda r: rounding(centred(r) / (r.std(ddof=ddof) + 1e-6)), prompts=1000, steps=2, small=0
+    )
+    answer = audit_log([columns])
+    facts = answer.estimator
+    assert (facts.numerator, facts.denominator, facts.ddof) == ("mean", "batch_std", None)
+    assert facts.name is None
+    assert "ddof: 1 and 0 explain the advantages alike" in answer.unknown
+    assert any("ddof 0" in formula for formula in answer.extra["indistinguishable"])
+    assert answer.extra["rule"] is None
+    assert "EST104" not in codes(answer)
+    assert facts.eps[0] <= 1e-6 <= facts.eps[1]
+
+
+@pytest.mark.parametrize("rounding", ROUNDED.values(), ids=ROUNDED)
+def test_rounding_does_not_hide_a_ddof_of_small_groups(rounding):
+    # sqrt(8 / 7) is 1.07, and bfloat16 keeps one part in 256.
+    for ddof in (0, 1):
+        facts = audit_log([log(lambda r, d=ddof: rounding(grpo(d)(r)), small=0)]).estimator
+        assert (facts.numerator, facts.denominator, facts.ddof) == ("mean", "group_std", ddof)
+        assert facts.eps[0] <= 1e-4 <= facts.eps[1]
+
+
 @pytest.mark.parametrize(
     "rule",
     [
@@ -326,3 +368,23 @@ def test_a_log_without_advantages_says_what_that_costs():
     (finding,) = (f for f in audit_log([table]).findings if f.code == "LOG620")
     assert "rule" in finding.consequence
     assert "group id" not in finding.fix
+
+
+def test_one_rule_for_all_chunks_is_no_change_although_another_ties_for_some(monkeypatch):
+    from dissensus.audit import logged_rows
+
+    monkeypatch.setattr(logged_rows, "_CHUNK_ROWS", 500)
+
+    def rule(r):
+        return centred(r) / (r.std() + 1e-4)
+
+    # Where every group has 4 of 8 right, the std of each group is that of the batch.
+    half = np.tile([1.0, 0.0], 48)
+    first = log(rule, small=0)
+    for start in range(0, len(first["reward"]), 96):
+        first["reward"][start : start + 96] = half.tolist()
+        first["advantage"][start : start + 96] = rule(half.reshape(-1, 8)).ravel().tolist()
+    answer = audit_log([joined(first, log(rule, first=24, seed=1))])
+    assert "LOG614" not in codes(answer)
+    assert answer.estimator.denominator == "batch_std"
+    assert answer.extra["regimes"] == []

@@ -11,7 +11,7 @@ from dissensus.audit.blackbox import probes
 from dissensus.audit.blackbox.adapters import NUMPY_ADAPTERS, choose_adapter
 from dissensus.audit.blackbox.batch import Batch
 from dissensus.audit.blackbox.behaviour import Behaviour, Chance, chance, observe
-from dissensus.audit.blackbox.fit import Fit
+from dissensus.audit.blackbox.fit import Fit, alike
 from dissensus.audit.blackbox.known import SPECIALS, known_names, limit_name, own_name
 from dissensus.audit.blackbox.moments import Floats, Rows
 from dissensus.audit.blackbox.scaling import (
@@ -240,10 +240,7 @@ def _other_family(fits: Sequence[Fit]) -> Fit | None:
 
 
 def _equivalent(fits: Sequence[Fit]) -> tuple[str, ...]:
-    best = fits[0]
-    return tuple(
-        fit.candidate.formula for fit in fits[1:] if fit.rank == best.rank and fit.rows >= best.rows
-    )
+    return tuple(fit.candidate.formula for fit in alike(fits)[1:])
 
 
 def _is_running(replies: Sequence[tuple[Batch, Reply]]) -> bool:

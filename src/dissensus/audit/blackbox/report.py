@@ -17,7 +17,7 @@ from dissensus.audit.blackbox.subject import Adapter
 from dissensus.audit.blackbox.target import load_function
 from dissensus.core.advantages import Signature
 
-__all__ = ["answer_of", "audit_function", "estimator_facts"]
+__all__ = ["answer_of", "audit_function", "common_facts"]
 
 _PACKAGES = {
     "trl": ("trl", "trl"),
@@ -83,6 +83,36 @@ def estimator_facts(fit: Fit, name: str | None) -> EstimatorFacts:
     denominator = same.get(candidate.denominator, candidate.denominator)
     eps = None if candidate.denominator == "constant" or candidate.limit else fit.eps
     return EstimatorFacts(name, numerator, denominator, candidate.ddof, eps)
+
+
+def common_facts(fits: Sequence[Fit], name: str | None) -> tuple[EstimatorFacts, tuple[str, ...]]:
+    """What fits that explain the same rows alike have in common, and where they disagree.
+
+    Args:
+        fits: The simplest first.
+        name: What the first of them is called; left out where they disagree.
+
+    Returns:
+        Facts with None where the rules disagree, eps as wide as all of them allow; and one line
+        for each such field.
+    """
+    # Rules of one family give the same advantages up to eps: they do not contradict the first.
+    family = fits[0].candidate.family
+    others = [fit for fit in fits[1:] if fit.candidate.family != family]
+    each = [estimator_facts(fit, None) for fit in (fits[0], *others)]
+    shared: dict[str, Any] = {}
+    unknown = []
+    for field in ("numerator", "denominator", "ddof"):
+        values = list(dict.fromkeys(getattr(facts, field) for facts in each))
+        shared[field] = values[0] if len(values) == 1 else None
+        if len(values) > 1:
+            words = " and ".join("none" if value is None else str(value) for value in values)
+            unknown.append(f"{field}: {words} explain the advantages alike")
+    eps = [estimator_facts(fit, None).eps for fit in fits]
+    bounds = [each for each in eps if isinstance(each, tuple)]
+    if len(bounds) == len(fits):
+        shared["eps"] = (min(low for low, _ in bounds), max(high for _, high in bounds))
+    return EstimatorFacts(None if unknown else name, **shared), tuple(unknown)
 
 
 def _estimator(found: Identified) -> EstimatorFacts:
