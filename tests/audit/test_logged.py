@@ -169,11 +169,15 @@ def test_an_unknown_rule_stays_unknown(rule):
     assert any(text.startswith("estimator") for text in answer.unknown)
 
 
-def test_cutting_into_batches_changes_nothing():
+@pytest.mark.parametrize("chunk", [500, 65_536])
+def test_cutting_into_batches_changes_nothing(monkeypatch, chunk):
+    from dissensus.audit import logged_rows
+
     table = pa.table(log(grpo()))
     whole = audit_log([table]).to_json()
-    parts = audit_log(table.to_batches(max_chunksize=37)).to_json()
-    assert whole == parts
+    monkeypatch.setattr(logged_rows, "_CHUNK_ROWS", chunk)
+    assert audit_log([table]).to_json() == whole
+    assert audit_log(table.to_batches(max_chunksize=37)).to_json() == whole
 
 
 def test_long_logs_are_read_in_chunks(monkeypatch):
@@ -319,23 +323,31 @@ def test_a_log_without_advantages_or_columns():
     assert audit_log([]).estimator.numerator is None
 
 
-def test_memory_does_not_grow_with_the_log():
+def test_memory_does_not_grow_with_the_log(monkeypatch):
     import tracemalloc
 
-    table = pa.table(log(grpo(), steps=60, prompts=24))
+    from dissensus.audit import logged_rows
 
-    def endless():
-        for start in range(12):
-            shifted = table.set_column(0, "step", pa.array([start] * table.num_rows))
-            names = pa.array([f"{start}-{g}" for g in table["group_id"].to_pylist()])
+    monkeypatch.setattr(logged_rows, "_CHUNK_ROWS", 2000)
+    table = pa.table(log(grpo(), steps=20, prompts=24))
+
+    def copies(count):
+        for number in range(count):
+            steps = pa.array(np.array(table["step"]) + 20 * number)
+            shifted = table.set_column(0, "step", steps).set_column(1, "generation", steps)
+            names = pa.array([f"{number}-{g}" for g in table["group_id"].to_pylist()])
             yield shifted.set_column(2, "group_id", names)
 
-    tracemalloc.start()
-    facts = read_log(endless())
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert facts.counts.rows == 12 * 11_520
-    assert peak < 100e6
+    def peak(count):
+        tracemalloc.start()
+        facts = read_log(copies(count))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert facts.counts.rows == count * 3840
+        assert facts.counts.generations == count * 20
+        return peak
+
+    assert peak(12) < 1.2 * peak(3)
 
 
 def test_a_log_of_rewards_says_nothing_about_what_silent_groups_got():
@@ -388,3 +400,63 @@ def test_one_rule_for_all_chunks_is_no_change_although_another_ties_for_some(mon
     assert "LOG614" not in codes(answer)
     assert answer.estimator.denominator == "batch_std"
     assert answer.extra["regimes"] == []
+
+
+def test_group_ids_that_every_step_uses_again_are_no_repeats():
+    columns = log(grpo(), small=0)
+    columns["group_id"] = [i // 8 % 12 for i in range(len(columns["step"]))]
+    assert not {"LOG605", "LOG615"} & codes(audit_log([columns]))
+    # The same where each step is whitened with its own std, so that equal rewards differ in A.
+    columns["advantage"] = [
+        a * (1 + s) for a, s in zip(columns["advantage"], columns["step"], strict=True)
+    ]
+    assert not {"LOG605", "LOG615"} & codes(audit_log([columns]))
+
+
+def test_one_repeated_row_hides_no_group_that_was_computed_twice():
+    once = log(grpo())
+    once["row"] = [i % 96 for i in range(len(once["step"]))]
+    twice = dict(once, advantage=[2 * a for a in once["advantage"]])
+    twice["row"] = [5 if i == 4 else row for i, row in enumerate(once["row"])]
+    assert {"LOG605", "LOG615"} <= codes(audit_log([joined(once, twice)]))
+
+
+def test_rows_without_a_step_are_read():
+    columns = log(grpo(), steps=4)
+    columns["step"][0:8] = [None] * 8
+    columns["generation"][0:8] = [None] * 8
+    facts = read_log([columns])
+    assert facts.counts.rows == 4 * 96
+    assert facts.counts.groups == 4 * 12
+    assert facts.best.candidate.denominator == "group_std"
+
+
+def test_one_long_id_does_not_make_all_of_them_long():
+    import tracemalloc
+
+    columns = log(grpo(), steps=40)
+    columns["group_id"][:8] = ["x" * 100_000] * 8
+    table = pa.table(columns)
+    tracemalloc.start()
+    facts = read_log([table])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert facts.counts.groups == 480
+    assert peak < 20e6
+
+
+def test_small_batches_of_a_long_generation_are_not_joined_again_and_again(monkeypatch):
+    from dissensus.audit import logged_rows
+
+    monkeypatch.setattr(logged_rows, "_CHUNK_ROWS", 64)
+    joins = []
+    concat = pa.concat_tables
+
+    def counted(tables, **options):
+        joins.append(sum(table.num_rows for table in tables))
+        return concat(tables, **options)
+
+    table = pa.table(log(grpo(), steps=1, prompts=512))
+    monkeypatch.setattr(logged_rows.pa, "concat_tables", counted)
+    assert read_log(table.to_batches(max_chunksize=16)).counts.rows == 4096
+    assert sum(joins) < 4 * 4096

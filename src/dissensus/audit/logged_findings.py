@@ -36,11 +36,11 @@ def _rows(facts: LogFacts, target: str) -> list[Finding]:
     if c.repeated_rows:
         said = f"{c.repeated_rows:,} rows have a generation and row number that came before"
         out.append(Finding.of("LOG605", where=_place(facts, target, "rows"), evidence=said))
-    elif c.repeated_groups > c.recomputed_groups:
+    if c.repeated_groups > c.recomputed_groups:
         count = c.repeated_groups - c.recomputed_groups
         said = f"{count:,} of {c.groups:,} groups came before, with all rewards and advantages"
         out.append(Finding.of("LOG605", where=_place(facts, target, "repeated"), evidence=said))
-    if c.recomputed_groups and not c.repeated_rows:
+    if c.recomputed_groups:
         said = f"{c.recomputed_groups:,} groups came before with the same rewards"
         out.append(Finding.of("LOG615", where=_place(facts, target, "recomputed"), evidence=said))
     if c.rows and not c.with_advantage:

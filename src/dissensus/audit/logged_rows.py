@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from hashlib import blake2b
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -64,18 +65,20 @@ def chunks(batches: Iterable[LogBatch]) -> Iterator[Chunk]:
         InputError: A batch lacks step (or generation), group_id, reward, or any advantage.
     """
     held: list[pa.Table] = []
-    rows = 0
+    rows, enough = 0, _CHUNK_ROWS
     for batch in batches:
         table = _table(batch)
         for start in range(0, table.num_rows, _CHUNK_ROWS):
             held.append(table.slice(start, _CHUNK_ROWS))
             rows += held[-1].num_rows
-            if rows >= _CHUNK_ROWS:
+            if rows >= enough:
                 whole = pa.concat_tables(held, promote_options="default").combine_chunks()
                 cut = _last_boundary(whole)
                 if cut:
                     yield _chunk(whole.slice(0, cut))
-                    held, rows = [whole.slice(cut)], whole.num_rows - cut
+                held, rows = [whole.slice(cut)], whole.num_rows - cut
+                # One long generation is put together again only when it has doubled.
+                enough = _CHUNK_ROWS if cut else min(2 * rows, max(rows + 1, _LONGEST_GENERATION))
     if rows:
         yield _chunk(pa.concat_tables(held, promote_options="default").combine_chunks())
 
@@ -113,8 +116,8 @@ def _canonical(table: pa.Table, advantage: str) -> pa.Table:
     names = set(table.column_names)
     step = "step" if "step" in names else "generation"
     columns = {
-        "step": table[step].cast(pa.int64()),
-        "generation": table["generation" if "generation" in names else step].cast(pa.int64()),
+        "step": _whole(table[step]),
+        "generation": _whole(table["generation" if "generation" in names else step]),
         "group_id": table["group_id"].cast(pa.string()),
         "reward": table["reward"].cast(pa.float64()),
         "advantage": table[advantage].cast(pa.float64()),
@@ -125,6 +128,11 @@ def _canonical(table: pa.Table, advantage: str) -> pa.Table:
         if name in names:
             columns[name] = table[name].cast(pa.float64())
     return pa.table(columns)
+
+
+def _whole(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Integers, with -1 for null: such rows belong to no generation that the log names."""
+    return pc.fill_null(column.cast(pa.int64()), -1)
 
 
 def _last_boundary(table: pa.Table) -> int:
@@ -181,19 +189,15 @@ def _encode(column: pa.ChunkedArray) -> tuple[NDArray[Any], Ints]:
     encoded = pc.fill_null(column, "").combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
-    names = np.asarray(encoded.dictionary.to_numpy(zero_copy_only=False), dtype=str)
-    return names, encoded.indices.to_numpy().astype(np.int64)
+    return encoded.dictionary.to_numpy(zero_copy_only=False), encoded.indices.to_numpy().astype(
+        np.int64
+    )
 
 
 def _hash_text(names: NDArray[Any]) -> NDArray[np.uint64]:
-    """(P,) 64-bit hashes of texts, computed column by column."""
-    raw = np.char.encode(names, "utf-8")
-    width = -(-max(raw.dtype.itemsize, 1) // 8) * 8
-    words = raw.astype(f"S{width}").view(np.uint64).reshape(len(raw), -1)
-    out = np.full(len(raw), 0x9E3779B97F4A7C15, dtype=np.uint64)
-    for column in words.T:
-        out = mix(out ^ column)
-    return out
+    """(P,) 64-bit hashes of texts, one by one: in a table all are as wide as the longest."""
+    raw = b"".join(blake2b(name.encode(), digest_size=8).digest() for name in names)
+    return np.frombuffer(raw, dtype=np.uint64)
 
 
 def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
