@@ -460,3 +460,60 @@ def test_small_batches_of_a_long_generation_are_not_joined_again_and_again(monke
     monkeypatch.setattr(logged_rows.pa, "concat_tables", counted)
     assert read_log(table.to_batches(max_chunksize=16)).counts.rows == 4096
     assert sum(joins) < 4 * 4096
+
+
+def rows_of(columns, order):
+    return {name: [values[i] for i in order] for name, values in columns.items()}
+
+
+def test_rows_in_any_order_are_put_together():
+    columns = log(grpo())
+    order = np.random.default_rng(0).permutation(len(columns["step"]))
+    answer = audit_log([rows_of(columns, order)])
+    assert not codes(answer)
+    assert (answer.estimator.denominator, answer.estimator.ddof) == ("group_std", 1)
+    assert answer.extra["counts"]["sizes"] == [8, 8]
+
+
+def test_a_long_log_with_its_groups_in_pieces_is_refused(monkeypatch):
+    from dissensus.audit import logged_rows
+
+    monkeypatch.setattr(logged_rows, "_CHUNK_ROWS", 500)
+    columns = log(grpo())
+    order = np.random.default_rng(0).permutation(len(columns["step"]))
+    with pytest.raises(InputError, match=r"lie far apart.*sort the log by step"):
+        audit_log([rows_of(columns, order)])
+
+
+def test_step_numbers_that_begin_anew_in_every_epoch_are_no_disorder():
+    parts = [log(grpo(), steps=3, seed=seed, small=0) for seed in range(5)]
+    for number, part in enumerate(parts):
+        part["group_id"] = [f"{number}-{name}" for name in part["group_id"]]
+    facts = read_log([joined(*parts)])
+    assert facts.counts.generations == 15
+    assert facts.best.candidate.denominator == "group_std"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("step", 0.5), ("reward", "good"), ("group_id", [1]), ("length", "long")]
+)
+def test_a_column_of_another_type_is_one_line(name, value):
+    columns = log(grpo(), steps=1)
+    columns[name] = [value] * len(columns["step"])
+    with pytest.raises(InputError, match=f"the column {name} does not hold") as raised:
+        audit_log([columns])
+    assert "\n" not in str(raised.value)
+
+
+def test_few_float32_numbers_do_not_make_eps_certain():
+    # Groups of 2 have one advantage only, and float32 keeps 7 digits of it.
+    columns = log(grpo(1, 1e-6), size=2, small=0, dtype=np.float32)
+    facts = audit_log([columns]).estimator
+    assert (facts.numerator, facts.denominator, facts.ddof) == ("mean", "group_std", 1)
+    assert facts.eps[0] <= 1e-6 <= facts.eps[1]
+
+
+def test_another_grouping_is_not_found_in_advantages_that_contradict_it():
+    answer = audit_log([log(lambda r: np.sign(centred(r)), size=4, small=0)])
+    assert not {"EST112", "LOG603"} & codes(answer)
+    assert "LOG611" in codes(answer)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from dissensus.audit.blackbox.candidates import CANDIDATES, Candidate
-from dissensus.audit.blackbox.fit import PRECISIONS, Fit, Precision, alike, fit_rows
+from dissensus.audit.blackbox.fit import PRECISIONS, TOLERANCE, Fit, Precision, alike, fit_rows
 from dissensus.audit.blackbox.moments import Floats, Moments, Rows
 
 __all__ = [
@@ -244,7 +244,13 @@ def precisions_of(rows: Rows, known: Sequence[Precision] = ()) -> tuple[Precisio
     if digits is not None and not (out and digits > _DECIMALS):
         said = f"written with {digits} digits"
         out.append(Precision(said, single.unit, advantage_unit=0.5 * 10.0 ** (1 - digits)))
-    return _merged(known, out or [double, single])
+    if not out:
+        out = (
+            [single]
+            if np.array_equal(narrow.astype(np.float64), rows.advantages)
+            else [double, single]
+        )
+    return _merged(known, out)
 
 
 def _written(computed: Precision, unit: float, many: bool) -> list[Precision]:
@@ -315,16 +321,24 @@ def regrouped(rows: Rows, fit: Fit | None) -> tuple[str, Fit] | None:
         if np.array_equal(codes, np.unique(rows.group, return_inverse=True)[1]):
             continue
         grouped = rows._replace(group=codes)
-        fits = fit_rows(grouped, _GROUP_RULES, precisions)
+        fits = _without_silent(fit_rows(grouped, _GROUP_RULES, precisions), grouped)
         if fits and fits[0].share > max(before + 0.05, 0.95 if best is None else best[1].share):
             best = (f"blocks of {size} consecutive rows" if size else "the whole batch", fits[0])
     return best
 
 
+def _without_silent(fits: list[Fit], rows: Rows) -> list[Fit]:
+    """The fits, with every advantage of a unanimous group as a row that these rules miss."""
+    size = np.abs(rows.advantages)
+    against = int(((Moments(rows).reach <= TOLERANCE) & (size > 1e-3 * size.max())).sum())
+    return [replace(fit, rows=fit.rows + against) for fit in fits]
+
+
 def by_prompt(rows: Rows, prompts: np.ndarray, fit: Fit | None) -> Fit | None:
     """The fit with all rollouts of a prompt in one group, where that explains more."""
     codes = np.unique(rows.batch * (int(prompts.max()) + 1) + prompts, return_inverse=True)[1]
-    fits = fit_rows(rows._replace(group=codes), _GROUP_RULES, precisions_of(rows))
+    grouped = rows._replace(group=codes)
+    fits = _without_silent(fit_rows(grouped, _GROUP_RULES, precisions_of(rows)), grouped)
     if fits and fits[0].share > (0.0 if fit is None else fit.share) + 0.05:
         return fits[0]
     return None

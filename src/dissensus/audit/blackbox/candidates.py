@@ -90,9 +90,9 @@ class Candidate:
             bottom += f", ddof {self.ddof}"
         if self.by == "token":
             bottom += ", over tokens"
+        top = top if top.startswith("(") or top == "r" else f"({top})"
         if self.denominator == "constant":
             return f"{top} / constant"
-        top = top if top.startswith("(") or top == "r" else f"({top})"
         if self.limit is not None:
             return f"{top} / {_LIMIT_TEXT[self.limit].format(bottom)}"
         return (
