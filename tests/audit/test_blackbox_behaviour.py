@@ -99,6 +99,59 @@ def test_randomness_and_memory_are_told_apart():
     assert "LOG632" in {f.code for f in answer.findings}
 
 
+def generator_of_its_own():
+    rng = np.random.default_rng(3)
+    return lambda rewards: centred(rewards) + 0.1 * rng.normal(size=rewards.shape)
+
+
+def fresh_entropy(rewards):
+    return centred(rewards) + 0.1 * np.random.default_rng().normal(size=rewards.shape)
+
+
+def toggling():
+    state = [1.0]
+
+    def rule(rewards):
+        state[0] = -state[0]
+        return centred(rewards) + 0.1 * state[0]
+
+    return rule
+
+
+def counting():
+    calls = [0]
+
+    def rule(rewards):
+        calls[0] += 1
+        return centred(rewards) / calls[0]
+
+    return rule
+
+
+@pytest.mark.parametrize("function", [generator_of_its_own(), fresh_entropy])
+def test_random_numbers_that_nothing_seeds_are_no_memory(function):
+    luck = identify(function).chance
+    assert (luck.is_random, luck.is_stateful) == (True, False)
+
+
+@pytest.mark.parametrize("function", [toggling(), counting()])
+def test_memory_is_no_randomness(function):
+    luck = identify(function).chance
+    assert (luck.is_random, luck.is_stateful) == (False, True)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_leak_into_any_group_is_seen(place):
+    def leaks(rewards):
+        out = centred(rewards)
+        if len(rewards) > place:
+            out[place] += rewards.mean()
+        return out
+
+    assert identify(leaks).behaviour.leaks > 0.1
+    assert "LOG607" in codes(leaks)
+
+
 def test_silent_groups_that_are_left_out_of_the_result():
     def drops(rewards):
         return centred(rewards)[np.ptp(rewards, axis=1) > 0]

@@ -15,14 +15,16 @@ from dissensus.errors import UnsupportedError
 __all__ = ["Behaviour", "Chance", "chance", "observe"]
 
 _TOL = 1e-6
+_TREND_CALLS = 8
 
 
 class Chance(NamedTuple):
     """What equal calls return.
 
     Attributes:
-        is_random: They differ, and no longer do once the random generators are seeded.
-        is_stateful: They differ even then: something is remembered between calls.
+        is_random: They differ, and no longer do once the random generators are seeded, or else
+            with no trend, as numbers of a generator of its own do.
+        is_stateful: They differ even then, in a direction: something is remembered between calls.
         spread: Largest difference between two equal calls.
     """
 
@@ -62,7 +64,7 @@ class Behaviour(NamedTuple):
 
 
 def chance(subject: Subject, batch: Batch) -> Chance:
-    """Call twice with the same input, then twice with the same seed."""
+    """Call twice with the same input, then twice with the same seed, then look for a trend."""
     first, second = subject.try_ask(batch), subject.try_ask(batch)
     spread = _difference(first, second)
     if not spread > _TOL:
@@ -71,8 +73,24 @@ def chance(subject: Subject, batch: Batch) -> Chance:
     third = subject.try_ask(batch)
     subject.adapter.reseed(0)
     fourth = subject.try_ask(batch)
-    again = _difference(third, fourth) > _TOL
+    again = _difference(third, fourth) > _TOL and not _is_fresh(subject, batch)
     return Chance(is_random=not again, is_stateful=again, spread=spread)
+
+
+def _is_fresh(subject: Subject, batch: Batch) -> bool:
+    """Whether what equal calls return is drawn anew each time.
+
+    Neighbouring differences of independent numbers have the correlation −1/2; those of something
+    that is remembered go on in one direction, or back and forth.
+    """
+    replies = [subject.try_ask(batch) for _ in range(_TREND_CALLS)]
+    if any(reply is None for reply in replies):
+        return False
+    change = np.diff([reply.advantages for reply in replies if reply is not None], axis=0)
+    square = (change**2).sum()
+    size = len(change) / (len(change) - 1)
+    correlation = size * (change[1:] * change[:-1]).sum() / square if square > 0 else 0.0
+    return bool(-0.75 < correlation < -0.25)
 
 
 def observe(subject: Subject, base: Batch) -> Behaviour:
@@ -142,17 +160,20 @@ def _single(subject: Subject) -> str:
 
 
 def _leaks(subject: Subject) -> float | None:
-    """How much the first group changes when the rewards of the others do."""
+    """How much a group changes when the rewards of the others do: the first, middle and last."""
     size = 8
-    first = (np.arange(size) < 3).astype(float)
+    same = (np.arange(size) < 3).astype(float)
     others = [np.arange(size) < k for k in (1, 5)]
     spread = [np.linspace(0.0, 5.0, size), np.linspace(0.0, 0.1, size)]
     lengths = 1 + np.arange(3 * size) % 5
-    one = subject.try_ask(Batch.of([first, *others], lengths))
-    two = subject.try_ask(Batch.of([first, *spread], lengths))
-    if one is None or two is None:
-        return None
-    return float(np.abs(one.advantages[:size] - two.advantages[:size]).max())
+    found = []
+    for place in range(3):
+        asked = [[*beside[:place], same, *beside[place:]] for beside in (others, spread)]
+        replies = [subject.try_ask(Batch.of(groups, lengths)) for groups in asked]
+        own = [r.advantages[place * size : (place + 1) * size] for r in replies if r is not None]
+        if len(own) == 2:
+            found.append(float(np.abs(own[0] - own[1]).max()))
+    return max(found, default=None)
 
 
 def _reads_lengths(subject: Subject, base: Batch, reply: Reply | None) -> bool:
