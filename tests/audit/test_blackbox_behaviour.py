@@ -176,6 +176,24 @@ def test_rounding_noise_of_constant_rewards():
     assert "LOG610" not in codes(tested)
 
 
+def test_rounding_noise_is_looked_for_at_several_group_sizes():
+    def single(rewards):
+        table = rewards.astype(np.float32)
+        return centred(table) / (table.std(axis=1, keepdims=True) + np.float32(1e-9))
+
+    assert single(np.full((2, 8), 0.7)).max() == 0
+    assert np.abs(single(np.full((2, 7), 0.7))).min() > 0.9
+    (finding,) = (f for f in answer_of(identify(single), target="f").findings if f.code == "LOG610")
+    assert finding.evidence.startswith(("7 rewards", "12 rewards"))
+
+
+def test_numpy_functions_get_constant_rewards_in_float32():
+    # numpy adds up to 8 float32 numbers one after the other: 7 times 0.7 is not 7 · 0.7.
+    assert np.full(7, 0.7, dtype=np.float32).std() > 0
+    assert np.full(7, np.float32(0.7), dtype=np.float64).std() == 0
+    assert "LOG610" in codes(lambda r: centred(r) / (r.std(axis=1, keepdims=True) + 1e-9))
+
+
 def test_a_group_of_one_that_gets_its_reward():
     def grouped(rewards, groups, single):
         out = np.zeros(len(rewards))

@@ -145,7 +145,7 @@ def test_objects_that_normalise():
     assert found.adapter == "areal"
     assert found.eps[0] <= 1e-5 <= found.eps[1]
     assert norm.group_size == 1
-    assert found.behaviour.noise[0.7] == 0.0
+    assert found.behaviour.noise[0.7][1] == 0.0
 
 
 def test_prompt_ids():

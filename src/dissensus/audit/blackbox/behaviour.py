@@ -40,7 +40,8 @@ class Behaviour(NamedTuple):
         silent_alone: Largest |A| in a batch of unanimous groups only.
         silent_beside: Largest |A| of a unanimous group next to split ones.
         silent_failure: How a call with a unanimous group failed, where the others did not.
-        noise: Constant reward → largest |A| of eight equal float32 rewards.
+        noise: Constant reward → (size, largest |A|) of the group of equal float32 rewards, among
+            sizes 3 … 12, that gets most.
         single: What a group of one rollout gets, in words.
         leaks: Largest change of a group's advantages when the other groups change.
         reads_lengths: Advantages change with completion lengths.
@@ -53,7 +54,7 @@ class Behaviour(NamedTuple):
     silent_alone: float | None
     silent_beside: float | None
     silent_failure: str | None
-    noise: dict[float, float]
+    noise: dict[float, tuple[int, float]]
     single: str
     leaks: float | None
     reads_lengths: bool
@@ -63,8 +64,8 @@ class Behaviour(NamedTuple):
     modifies: tuple[str, ...]
 
 
-def chance(subject: Subject, batch: Batch) -> Chance:
-    """Call twice with the same input, then twice with the same seed, then look for a trend."""
+def chance(subject: Subject, batch: Batch, large: Batch) -> Chance:
+    """Call twice with the same input, twice with the same seed; look for a trend in `large`."""
     first, second = subject.try_ask(batch), subject.try_ask(batch)
     spread = _difference(first, second)
     if not spread > _TOL:
@@ -73,7 +74,7 @@ def chance(subject: Subject, batch: Batch) -> Chance:
     third = subject.try_ask(batch)
     subject.adapter.reseed(0)
     fourth = subject.try_ask(batch)
-    again = _difference(third, fourth) > _TOL and not _is_fresh(subject, batch)
+    again = _difference(third, fourth) > _TOL and not _is_fresh(subject, large)
     return Chance(is_random=not again, is_stateful=again, spread=spread)
 
 
@@ -127,12 +128,16 @@ def _silent(subject: Subject, batch: Batch) -> tuple[float | None, str | None]:
     return float(np.abs(first).max()), None  # NaN stays NaN
 
 
-def _noise(subject: Subject) -> dict[float, float]:
-    found = {}
+def _noise(subject: Subject) -> dict[float, tuple[int, float]]:
+    found: dict[float, tuple[int, float]] = {}
     for value in probes.NOISE_CONSTANTS:
-        reply = subject.try_ask(probes.constant_batch(value))
-        if reply is not None:
-            found[value] = float(np.abs(reply.advantages).max())
+        for size in probes.NOISE_SIZES:
+            reply = subject.try_ask(probes.constant_batch(value, size))
+            if reply is None:
+                continue
+            largest = float(np.abs(reply.advantages).max())
+            if not largest <= found.get(value, (0, -1.0))[1]:  # NaN is the worst
+                found[value] = (size, largest)
     return found
 
 

@@ -60,16 +60,17 @@ def answer_of(
 ) -> Answer:
     """The answer about an identified function."""
     framework, version = _framework(function)
+    estimator, ambiguous = _estimator(found)
     return Answer(
         target=target,
         kind="function",
         framework=framework,
         version=version,
         version_source=None if version is None else "installed",
-        estimator=_estimator(found),
+        estimator=estimator,
         silent=_silent(found),
         silent_cost=_silent_cost(found.behaviour),
-        unknown=_unknown(found),
+        unknown=(*_unknown(found), *ambiguous),
         findings=findings_of(found, target),
         extra=_extra(found),
     )
@@ -97,9 +98,13 @@ def common_facts(fits: Sequence[Fit], name: str | None) -> tuple[EstimatorFacts,
         for each such field.
     """
     # Rules of one family give the same advantages up to eps: they do not contradict the first.
-    family = fits[0].candidate.family
-    others = [fit for fit in fits[1:] if fit.candidate.family != family]
-    each = [estimator_facts(fit, None) for fit in (fits[0], *others)]
+    first = fits[0].candidate
+    other = [
+        fit
+        for fit in fits
+        if fit.candidate.family != first.family or fit.candidate.numerator == first.numerator
+    ]
+    each = [estimator_facts(fit, None) for fit in other]
     shared: dict[str, Any] = {}
     unknown = []
     for field in ("numerator", "denominator", "ddof"):
@@ -108,21 +113,20 @@ def common_facts(fits: Sequence[Fit], name: str | None) -> tuple[EstimatorFacts,
         if len(values) > 1:
             words = " and ".join("none" if value is None else str(value) for value in values)
             unknown.append(f"{field}: {words} explain the advantages alike")
-    eps = [estimator_facts(fit, None).eps for fit in fits]
-    bounds = [each for each in eps if isinstance(each, tuple)]
-    if len(bounds) == len(fits):
+    bounds = [facts.eps for facts in each if isinstance(facts.eps, tuple)]
+    if len(bounds) == len(each):
         shared["eps"] = (min(low for low, _ in bounds), max(high for _, high in bounds))
     return EstimatorFacts(None if unknown else name, **shared), tuple(unknown)
 
 
-def _estimator(found: Identified) -> EstimatorFacts:
+def _estimator(found: Identified) -> tuple[EstimatorFacts, tuple[str, ...]]:
     name = found.own or next(iter(found.names), None)
     if found.fit is not None:
-        return estimator_facts(found.fit, name)
+        return common_facts([found.fit, *found.equivalent], name)
     if found.special is not None:
         rule = found.special.special
-        return EstimatorFacts(name, rule.numerator, rule.denominator, rule.ddof, found.eps)
-    return EstimatorFacts(numerator="running" if found.running else None)
+        return EstimatorFacts(name, rule.numerator, rule.denominator, rule.ddof, found.eps), ()
+    return EstimatorFacts(numerator="running" if found.running else None), ()
 
 
 def _silent(found: Identified) -> str | None:
@@ -164,7 +168,7 @@ def _extra(found: Identified) -> dict[str, Any]:
         "rule": found.formula,
         "equals": [*([found.own] if found.own else []), *found.names],
         "error": found.error,
-        "indistinguishable": list(found.equivalent),
+        "indistinguishable": [fit.candidate.formula for fit in found.equivalent],
         "closest": None if found.fit else _fit_json(found.closest),
         "runner_up": _fit_json(found.runner_up),
         "per_token": found.per_token,
@@ -176,7 +180,9 @@ def _extra(found: Identified) -> dict[str, Any]:
     if behaviour is not None:
         extra |= {
             "one_rollout_group": behaviour.single,
-            "constant_float32": {str(k): _finite(v) for k, v in behaviour.noise.items()},
+            "constant_float32": {
+                str(value): _finite(largest) for value, (_, largest) in behaviour.noise.items()
+            },
             "leak": behaviour.leaks,
             "modifies": list(behaviour.modifies),
             "reads": [*(["lengths"] if behaviour.reads_lengths else []), *behaviour.reads],
