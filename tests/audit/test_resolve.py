@@ -505,3 +505,12 @@ def test_sections_that_differ_leave_what_they_decide_unknown():
     answer = _resolved("roll", {"adv_estimator": "grpo", **filters})
     assert answer.silent is None
     assert any("rewards.code.query_filter_config.type=no_filter" in each for each in answer.unknown)
+
+
+def test_the_geometric_mean_loss_of_verl_reads_no_loss_agg_mode():
+    # verl/trainer/ppo/core_algos.py compute_policy_loss_geo_mean ends in torch.mean over sequences
+    values = {
+        "algorithm.adv_estimator": "grpo",
+        "actor_rollout_ref.actor.policy_loss.loss_mode": "geo_mean",
+    }
+    assert "mean over sequences" in str(_resolved("verl", values).loss_aggregation)
