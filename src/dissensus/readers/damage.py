@@ -36,6 +36,7 @@ _BOM = b"\xef\xbb\xbf"
 _INT64 = 1 << 63
 _BROKEN_TEXT = "\ufffd"
 _POINT = re.compile("[.eEnN]")
+_ESCAPE = re.compile(r"\\(?:u[0-9a-f]{4}|.)")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -213,8 +214,14 @@ def _convert(  # noqa: C901 — one line per type
         return str(value).lower() if isinstance(value, bool) else str(value)
     if kind.startswith("MAP") and not isinstance(value, dict):
         raise ValueError
-    text = json.dumps(value, default=str)
-    return _SURROGATE.sub(_BROKEN_TEXT, text)
+    is_json = kind != "VARCHAR" or isinstance(value, dict | list)
+    return _SURROGATE.sub(_BROKEN_TEXT, _document(value) if is_json else str(value))
+
+
+def _document(value: Any) -> str:
+    """JSON as DuckDB writes it: ids are made from it."""
+    text = json.dumps(value, default=str, ensure_ascii=False, separators=(",", ":"))
+    return _ESCAPE.sub(lambda found: found[0][:2] + found[0][2:].upper(), text)
 
 
 def _number(value: Any) -> float | None:

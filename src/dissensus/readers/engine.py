@@ -136,7 +136,11 @@ class Engine:
             copy,
             container=reading.container,
             layout=layout,
-            nullable=frozenset(raw for raw in layout.required if f'"{raw}"' in nullable),
+            nullable=frozenset(
+                raw
+                for raw in layout.required
+                if f'"{raw}"' in nullable and raw not in layout.unnest
+            ),
             name=self._name(file),
             damage=self.damage,
         )

@@ -72,7 +72,9 @@ class Log:
         self._engine = Engine(source, main, others, Damage(strict=strict))
         self._grouping = source.layout.grouping
         self._stepless = _about_steps(source)
-        self._notes = [*source.notes, *source.layout.notes, *self._stepless]
+        self._notes: list[str] = []
+        self._regrouped: list[str] = []
+        self._lists = (0, 0)
         self._correctness = Correctness()
         self._made_after: int | None = None
         self._is_numbered = False
@@ -282,7 +284,7 @@ class Log:
             if self._engine.repairs > before:
                 self._engine.run(self._make_sums)
         self._correctness = self._find_correctness()
-        self._note_reuse()
+        self._notes = self._find_notes()
         groups = groups_from_sums("sums", self._correctness)
         self._engine.execute(
             f"""CREATE OR REPLACE TEMP VIEW groups AS
@@ -291,6 +293,8 @@ class Log:
         self._made_after = self._engine.repairs
 
     def _make_sums(self) -> None:
+        lists = self._engine.reading.broken_lists()
+        self._lists = (0, 0) if lists is None else self._engine.row(lists)
         kind = self._grouping.kind
         if kind == "counts":
             sums = count_sums(self._count_rows())
@@ -316,13 +320,28 @@ class Log:
         columns = ", ".join(["*", *sums.fixed])
         self._engine.execute(f"CREATE OR REPLACE TEMP VIEW sums AS SELECT {columns} FROM measured")  # noqa: S608
 
-    def _note_reuse(self) -> None:
-        if self._grouping.kind != "key" or not self._stepless:
-            return
-        rows = self._engine.reading.rows(["file_index", "group_id"])
-        note = note_on_reuse(self._engine.connection, rows, "sums")
-        self._notes = [*self._source.notes, *self._source.layout.notes, *self._stepless]
-        self._notes += [note] if note else []
+    def _find_notes(self) -> list[str]:
+        """What a reader of a report should know, of the log as it has been read."""
+        source = self._source
+        notes = [*source.notes, *source.layout.notes, *self._stepless, *self._regrouped]
+        if self._grouping.kind == "key" and self._stepless:
+            rows = self._engine.reading.rows(["file_index", "group_id"])
+            notes.append(note_on_reuse(self._engine.connection, rows, "sums"))
+        unjudged, unnamed = self._engine.row(
+            "SELECT sum(unjudged), sum(rollouts) FILTER (prompt_id IS NULL) FROM sums"
+        )
+        if empty := self._lists[1]:
+            hold = "row holds" if empty == 1 else "rows hold"
+            notes.append(f"{empty} {hold} no rollouts: the lists are empty")
+        if unjudged:
+            rollouts = "scored rollout is" if unjudged == 1 else "scored rollouts are"
+            notes.append(
+                f"{unjudged} {rollouts} neither right nor wrong by the log: how many of those "
+                "groups are correct is unknown"
+            )
+        if unnamed and self._grouping.kind in ("prompt", "consecutive"):
+            notes.append(f"{unnamed} rows without a prompt were taken for rows of one prompt")
+        return [note for note in notes if note]
 
     def _same_generation(self) -> bool:
         columns = self._layout.columns
@@ -339,8 +358,7 @@ class Log:
         )
         found = regroup(self._engine.connection, self._source.layout.grouping)
         self._grouping = found.grouping
-        self._notes = [*self._source.notes, *self._source.layout.notes, *self._stepless]
-        self._notes += found.notes
+        self._regrouped = found.notes
         self._is_numbered = True
 
     def _count_rows(self) -> str:
@@ -365,7 +383,11 @@ class Log:
     def _has_holes(self) -> bool:
         """Whether any row lacks a key or a reward."""
         kind = self._grouping.kind
-        keys = [name for name in (*KEYS, "prompt_id") if name in self._given]
+        if self._lists[0]:
+            return True
+        by_prompt = kind in ("prompt", "consecutive") and "prompt_id" in self._layout.columns
+        named = self._given | ({"prompt_id"} if by_prompt else set())
+        keys = [name for name in (*KEYS, "prompt_id") if name in named]
         holes = [f"count(*) FILTER ({name} IS NULL)" for name in keys]
         if kind == "counts":
             possible = "coalesce(size > 0 AND right_count BETWEEN 0 AND size, false)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,6 +92,29 @@ class Reading:
         rows = self._plain_rows(names)
         return f"SELECT * FROM ({rows}) WHERE {where}" if where else rows  # noqa: S608
 
+    def broken_lists(self) -> str | None:
+        """SQL of two numbers of rows: of missing or unequal lists, and of empty ones.
+
+        None where no layout has lists. Taking lists apart gives no row for either.
+        """
+        counts = []
+        for part in self._parts:
+            if lists := part.layout.unnest:
+                # What is in the lists is of no interest here.
+                layout = replace(part.layout, raw=dict.fromkeys(lists, "JSON[]"))
+                rows = self._raw_rows(lists, _Part(replace(layout, unnest=()), part.files))
+                lengths = ", ".join(f"len({quote_name(raw)})" for raw in lists)
+                least, most = (f"{name}({lengths})" for name in ("least", "greatest"))
+                gone = [f"{quote_name(raw)} IS NULL" for raw in layout.required if raw in lists]
+                broken = " OR ".join([f"{least} < {most}", *gone])
+                counts.append(
+                    f"""SELECT count(*) FILTER ({broken}) AS broken,
+                    count(*) FILTER ({most} = 0) AS empty FROM ({rows})"""  # noqa: S608
+                )
+        if not counts:
+            return None
+        return f"SELECT sum(broken), sum(empty) FROM ({' UNION ALL '.join(counts)})"  # noqa: S608
+
     def _rows_of_group_steps(self, names: Sequence[str]) -> str:
         """As `rows`, with the smallest step of each group as the step of its rows."""
         # A join of a small table; a window over the rows would hold their text in memory.
@@ -124,7 +148,7 @@ class Reading:
         raw = self._raw_rows(needed, part, with_file=has_file)
         return f"SELECT {', '.join(picked)} FROM ({raw})"  # noqa: S608
 
-    def _raw_rows(self, names: Sequence[str], part: _Part, *, with_file: bool) -> str:
+    def _raw_rows(self, names: Sequence[str], part: _Part, *, with_file: bool = False) -> str:
         """SQL of raw columns; lists that lie parallel are taken apart."""
         clean: dict[_Shape, list[Path]] = {}
         for file in part.files:

@@ -22,6 +22,7 @@ __all__ = ["Source", "find_source"]
 
 _NUMBER = re.compile(r"(\d+)")
 _MAX_FILES = 200_000
+_KEYS = ("step", "generation", "group_id", "prompt_id", "reward")
 
 
 class Source(NamedTuple):
@@ -293,7 +294,13 @@ def _mapped_layout(format_: Format, sample: Sample, mapping: Mapping[str, str]) 
     layout = format_.layout(sample)
     raw = {column: raw_type(name, column, sample) for name, column in mapping.items()}
     columns = {name: cast(name, column, sample) for name, column in mapping.items()}
-    return replace(layout, raw={**raw, **layout.raw}, columns={**layout.columns, **columns})
+    keys = [raw for name, raw in mapping.items() if name in _KEYS]
+    return replace(
+        layout,
+        raw={**raw, **layout.raw},
+        columns={**layout.columns, **columns},
+        required=tuple(dict.fromkeys([*layout.required, *keys])),
+    )
 
 
 def _check_fields(mapping: Mapping[str, str], sample: Sample) -> None:

@@ -61,8 +61,8 @@ def _layout(sample: Sample) -> Layout:
         )
     raw = {
         "step": "BIGINT",
-        "prompt": "VARCHAR",
-        "completion": "VARCHAR",
+        "prompt": _kind("prompt", sample),
+        "completion": _kind("completion", sample),
         "advantage": "DOUBLE",
         **dict.fromkeys(rewards.names, "DOUBLE"),
     }
@@ -87,8 +87,12 @@ def _layout(sample: Sample) -> Layout:
     )
 
 
+def _kind(name: str, sample: Sample) -> str:
+    return "VARCHAR" if sample.columns[name] in ("string", "large_string") else "JSON"
+
+
 def _prompt(sample: Sample) -> str:
-    if sample.columns["prompt"] in ("string", "large_string"):
+    if _kind("prompt", sample) == "VARCHAR":
         return '"prompt"'
     return 'CAST(to_json("prompt") AS VARCHAR)'
 
@@ -96,7 +100,7 @@ def _prompt(sample: Sample) -> str:
 def _text(name: str, sample: Sample) -> str:
     """A text as it is; a list of messages as their contents, one per line."""
     quoted = quote_name(name)
-    if sample.columns[name] in ("string", "large_string"):
+    if _kind(name, sample) == "VARCHAR":
         return quoted
     json = f"to_json({quoted})"
     contents = f"json_extract_string({json}, '$[*].content')"

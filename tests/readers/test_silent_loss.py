@@ -1,0 +1,220 @@
+"""Rows that could vanish, merge or change without a word: each is counted, listed or noted."""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from dissensus.readers import open_log
+from tests.readers.logs import write
+
+SYSTEM = {"role": "system", "content": "be brief"}
+
+
+def lines(path, *rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def listed(log):
+    return [(bad.row, bad.expected, bad.kept) for bad in log.damage.bad]
+
+
+# ---- lists -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("container", ["jsonl", "json", "parquet"])
+def test_a_prompt_of_several_messages_is_one_rollout(tmp_path, container):
+    rows = [
+        {
+            "step": 0,
+            "group_id": "a",
+            "prompt": [SYSTEM, {"role": "user", "content": "q"}],
+            "completion": [{"role": "assistant", "content": "x"}],
+            "reward": float(reward),
+        }
+        for reward in (1, 0, 0)
+    ]
+    with open_log(write(tmp_path / "log", rows, container)) as log:
+        assert log.groups(["rollouts", "mean"]).to_pylist() == [
+            {"rollouts": 3, "mean": pytest.approx(1 / 3)}
+        ]
+        prompts = log.prompts()["prompt"].to_pylist()
+        assert [json.loads(prompt) for prompt in prompts] == [rows[0]["prompt"]]
+
+
+@pytest.mark.parametrize("container", ["jsonl", "parquet"])
+def test_a_prompt_of_messages_beside_lists_of_rollouts(tmp_path, container):
+    prompt = [SYSTEM, {"role": "user", "content": "q"}]
+    rows = [{"prompt": prompt, "reward": [1.0, 0.0, 0.0], "completion": ["a", "b", "c"]}]
+    with open_log(write(tmp_path / "log", rows, container)) as log:
+        assert log.groups(["rollouts"]).to_pylist() == [{"rollouts": 3}]
+        assert log.damage.bad_count == 0
+
+
+def test_a_row_without_its_lists_is_listed(tmp_path):
+    good = {"prompt": "q", "reward": [1, 0], "completion": ["x", "y"]}
+    path = lines(
+        tmp_path / "log",
+        good,
+        {**good, "reward": None},
+        {"prompt": "t", "completion": ["x"]},
+        {**good, "reward": []},
+        {**good, "completion": ["x", "y", "z"]},
+        {**good, "completion": ["x"]},
+        {**good, "prompt": "r", "completion": None},
+    )
+    with open_log(path) as log:
+        assert log.groups(["rollouts", "size"]).to_pylist() == [{"rollouts": 2, "size": 2}] * 2
+        assert listed(log) == [
+            (2, "a value in reward", "nothing"),
+            (3, "a value in reward", "nothing"),
+            *((n, "lists of one length in reward, completion", "nothing") for n in (4, 5, 6)),
+        ]
+        assert len(log.rollouts(columns=["completion"])) == 4
+
+
+def test_rows_of_empty_lists_are_noted(tmp_path):
+    good = {"prompt": "q", "reward": [1, 0]}
+    with open_log(lines(tmp_path / "log", good, {**good, "reward": []})) as log:
+        assert log.groups(["rollouts"]).to_pylist() == [{"rollouts": 2}]
+        assert log.damage.bad_count == 0
+        assert any("1 row holds no rollouts" in note for note in log.notes)
+
+
+@pytest.mark.parametrize("name", ["scores", "global_step"])
+def test_a_table_of_roll_without_a_list_is_listed(tmp_path, name):
+    good = {"global_step": [1, 1], "id": ["p", "p"], "scores": [1, 0], "responses": ["x", "y"]}
+    with open_log(lines(tmp_path / "log", good, {**good, name: None}, good)) as log:
+        assert log.format == "roll"
+        assert sum(log.groups(["rollouts"])["rollouts"].to_pylist()) == 4
+        assert listed(log) == [(2, f"a value in {name}", "nothing")]
+
+
+def test_an_episode_of_prime_rl_without_traces_is_listed(tmp_path):
+    trace = {"ok": True, "rewards": {"r": {"score": 1.0, "weight": 1.0}}, "task": {"key": "k"}}
+    run = {"work": {"step": 1, "type": "train"}}
+    good = {"id": "e", "ok": True, "task": {}, "group": {"id": "g"}, "run": run, "traces": [trace]}
+    broken = {**good, "traces": None}
+    failed = {**good, "ok": False, "traces": []}
+    with open_log(lines(tmp_path / "log", good, broken, failed)) as log:
+        assert log.format == "prime-rl"
+        assert log.groups(["rollouts"]).to_pylist() == [{"rollouts": 1}]
+        assert listed(log) == [(2, "a value in traces", "nothing")]
+
+
+# ---- prompts ---------------------------------------------------------------------------------
+
+
+def test_rows_without_a_prompt_are_no_group(tmp_path):
+    row = {"step": 0, "prompt": "q", "reward": 1}
+    rows = [row, {**row, "prompt": None}, {"step": 0, "reward": 0}, {**row, "reward": 0}]
+    with open_log(lines(tmp_path / "log", *rows)) as log:
+        assert log.groups(["rollouts"]).to_pylist() == [{"rollouts": 2}]
+        assert [bad.row for bad in log.damage.bad] == [2, 3]
+        assert {bad.expected for bad in log.damage.bad} == {"a value in prompt"}
+
+
+def test_rows_without_a_prompt_keep_their_group_where_there_is_an_id(tmp_path):
+    rows = [{"group_id": g, "prompt": p, "reward": 1} for g, p in (("a", None), ("b", "q"))]
+    clean = lines(tmp_path / "clean", *rows)
+    cut = tmp_path / "cut"
+    cut.write_text(clean.read_text() + "{")
+    for path, bad in ((clean, 0), (cut, 1)):
+        with open_log(path) as log:
+            found = log.groups(["group_id", "prompt_id"]).to_pylist()
+            assert [row["group_id"] for row in found] == ["a", "b"]
+            assert [row["prompt_id"] is None for row in found] == [True, False]
+            assert log.damage.bad_count == bad
+
+
+def test_samples_of_nemo_rl_without_tokens_are_no_group(tmp_path):
+    row = {
+        "token_ids": [[1, 2, 3]],
+        "token_loss_mask": [[0.0, 0.0, 1.0]],
+        "sample_loss_mask": [1.0],
+        "rewards": [1.0],
+        "advantages": [[0.5, 0.5, 0.5]],
+        "input_lengths": [3],
+    }
+    with open_log(lines(tmp_path / "log", row, {**row, "token_ids": None}, row)) as log:
+        assert log.format == "nemo-rl"
+        assert log.groups(["rollouts"]).to_pylist() == [{"rollouts": 2}]
+        assert listed(log) == [(2, "a value in token_ids", "nothing")]
+
+
+# ---- repaired and clean reading agree --------------------------------------------------------
+
+CHAT = [SYSTEM, {"role": "user", "content": 'hé \x1f "/" \\u001f \u2028 \x7f\n'}]
+NESTED = {
+    "messages": CHAT,
+    "numbers": {"a": [1, 1.5, 1e5], "b": None, "c": True},
+    "text": "plain",
+    "integer": 7,
+    "fraction": 100000.0,
+    "true": True,
+}
+
+
+@pytest.mark.parametrize("value", NESTED.values(), ids=NESTED)
+def test_repaired_json_has_the_same_ids(tmp_path, value):
+    rows = [{"step": 0, "prompt": value, "completion": value, "reward": r} for r in (1, 0)]
+    clean = lines(tmp_path / "clean", *rows)
+    cut = tmp_path / "cut"
+    cut.write_text(clean.read_text() + "{")
+    with open_log(clean) as one, open_log(cut) as other:
+        names = ["prompt_id", "completion"]
+        assert one.rollouts(columns=names).equals(other.rollouts(columns=names))
+        assert one.prompts()["prompt"].equals(other.prompts()["prompt"])
+        assert (one.damage.bad_count, other.damage.bad_count) == (0, 1)
+
+
+@pytest.mark.parametrize("is_chat", [True, False])
+def test_repaired_trl_completions_have_the_same_ids(tmp_path, is_chat):
+    prompt = CHAT if is_chat else "q"
+    rows = [
+        {"step": 0, "prompt": prompt, "completion": prompt, "f": reward, "advantage": 0.0}
+        for reward in (1.0, 0.0)
+    ]
+    clean = tmp_path / "clean"
+    pq.write_table(pa.Table.from_pylist(rows), clean)
+    broken = tmp_path / "broken"
+    schema = pq.read_schema(clean)
+    lost = {**rows[0], "step": None}
+    pq.write_table(pa.Table.from_pylist([*rows, lost], schema=schema), broken)
+    with open_log(clean) as one, open_log(broken) as other:
+        assert one.format == other.format == "trl"
+        names = ["prompt_id", "completion"]
+        assert one.rollouts(columns=names).equals(other.rollouts(columns=names))
+        assert one.prompts()["prompt"].equals(other.prompts()["prompt"])
+        assert (one.damage.bad_count, other.damage.bad_count) == (0, 1)
+
+
+# ---- truth values ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("container", ["jsonl", "csv", "parquet"])
+def test_only_yes_and_no_are_truth_values(tmp_path, container):
+    values = {"a": 1.0, "b": 0.0, "c": float("nan"), "d": 0.6, "e": -1.0}
+    rows = [{"group_id": key, "reward": 0.3, "correct": value} for key, value in values.items()]
+    with open_log(write(tmp_path / "log", rows, container)) as log:
+        found = log.groups(["group_id", "correct"]).to_pylist()
+        assert [row["correct"] for row in found] == [1, 0, None, None, 0]
+        assert any(note.startswith("2 scored rollouts") for note in log.notes)
+
+
+def test_accuracies_without_rewards_are_the_rewards(tmp_path):
+    rows = [{"group_id": "a", "accuracy": value} for value in (0.6, 0.2)]
+    with open_log(lines(tmp_path / "log", *rows)) as log:
+        assert log.groups(["mean", "correct"]).to_pylist() == [{"mean": 0.4, "correct": None}]
+
+
+def test_an_accuracy_of_verl_that_is_no_truth_value(tmp_path):
+    row = {"input": "q", "output": "x", "score": 0.5, "step": 1, "acc": True}
+    with open_log(lines(tmp_path / "log", *[row] * 9, {**row, "acc": 0.6})) as log:
+        assert log.format == "verl-legacy"
+        assert log.groups(["correct"])["correct"].to_pylist() == [None]
+        assert any(note.startswith("1 scored rollout ") for note in log.notes)
