@@ -367,14 +367,17 @@ class Log:
         rows = self._engine.reading.rows([*names, *(["visits"] if "visits" in has else [])])
         rows = f"SELECT row_number() OVER () - 1 AS line, * FROM ({rows})"  # noqa: S608
         if "visits" in has:
-            total = self._engine.row(f"SELECT sum(visits) FROM ({rows})")[0]  # noqa: S608
+            total = self._engine.row(f"SELECT sum(greatest(visits, 0)) FROM ({rows})")[0]  # noqa: S608
             if total is not None and total > _MAX_VISITS:
                 raise InputError(
                     f"the counts stand for more than {_MAX_VISITS} groups",
                     where=str(self.path),
                     got=int(total),
                 )
-            rows = f"SELECT *, unnest(range(greatest(visits, 0))) AS copy FROM ({rows})"  # noqa: S608
+            # A row of no possible number of visits must be seen, to be listed.
+            rows = f"""SELECT * REPLACE (CASE WHEN visits >= 0 THEN size END AS size),
+                unnest(CASE WHEN visits >= 0 THEN range(visits) ELSE [0] END) AS copy
+                FROM ({rows})"""  # noqa: S608
         copy = "'/' || copy" if "visits" in has else "''"
         prompt = f"coalesce(prompt_id, 'row ' || line || {copy})"
         return f"""SELECT * REPLACE ({prompt} AS prompt_id),
