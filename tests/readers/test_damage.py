@@ -169,8 +169,9 @@ def test_csv_rows(tmp_path, name):
 def test_csv_flags_that_are_none(tmp_path):
     (tmp_path / "log").write_text("group_id,reward,acc\na,1,yes\na,0,perhaps\n")
     log = open_log(tmp_path / "log")
-    assert log.groups(["size"])["size"].to_pylist() == [1]
-    assert log.damage.bad[0].expected == "true or false in acc"
+    assert log.groups(["size", "correct"]).to_pylist() == [{"size": 2, "correct": None}]
+    bad = log.damage.bad[0]
+    assert (bad.expected, bad.kept) == ("true or false in acc", "the row without it")
 
 
 def test_csv_text_over_lines_and_broken_utf8(tmp_path):

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import bz2
 import json
+import lzma
+import math
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from dissensus.errors import InputError
 from dissensus.readers import open_log
-from tests.readers.logs import write
+from dissensus.readers.importing import import_log
+from dissensus.runs import Run
+from tests.readers.logs import CONTAINERS, write
 
 SYSTEM = {"role": "system", "content": "be brief"}
 
@@ -218,3 +224,102 @@ def test_an_accuracy_of_verl_that_is_no_truth_value(tmp_path):
         assert log.format == "verl-legacy"
         assert log.groups(["correct"])["correct"].to_pylist() == [None]
         assert any(note.startswith("1 scored rollout ") for note in log.notes)
+
+
+# ---- files and folders -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_names_of_folders_are_no_columns(tmp_path, container):
+    folder = tmp_path / "step=7" / "group_id=z" / "reward=5"
+    folder.mkdir(parents=True)
+    rows = [{"step": 1, "group_id": "a", "reward": 1.0, "length": 3}]
+    path = write(folder / "log", rows, container)
+    cut = folder / "cut"
+    cut.write_bytes(path.read_bytes())
+    for source in (path, tmp_path):
+        found = open_log(source).groups(["step", "group_id", "mean"]).to_pylist()
+        assert found == [{"step": 1, "group_id": "a", "mean": 1.0}]
+
+
+def test_equal_ids_in_two_files_are_noted(tmp_path):
+    for run in ("one", "two"):
+        (tmp_path / run).mkdir()
+        rows = [
+            {"step": step, "group_id": group, "reward": 1}
+            for step in (0, 1)
+            for group in ("a", run)
+        ]
+        lines(tmp_path / run / "log", *rows)
+    with open_log(tmp_path) as log:
+        assert len(log.groups()) == 6
+        assert any(
+            note.startswith("2 of 6 groups have rows in several files") for note in log.notes
+        )
+    assert not any("several files" in note for note in open_log(tmp_path / "one").notes)
+
+
+def test_a_log_without_a_readable_row_is_an_error(tmp_path):
+    (tmp_path / "log").write_text("group_id;reward\na;0,5\nb;1,0\n")
+    with pytest.raises(InputError, match="no row of it can be read") as caught:
+        open_log(tmp_path / "log").groups()
+    said = str(caught.value)
+    assert "row 2: expected a number in reward" in said
+    assert "decimal point" in said
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("group_id,reward\na,1\n".encode("utf-16"), "UTF-16"),
+        ('{"group_id": "a", "reward": 1}\n'.encode("utf-16"), "UTF-16"),
+        (pa.compress(b'{"group_id": "a", "reward": 1}\n', codec="zstd", asbytes=True), "zstd"),
+        (bz2.compress(b'{"group_id": "a", "reward": 1}\n'), "bzip2"),
+        (lzma.compress(b'{"group_id": "a", "reward": 1}\n'), "xz"),
+    ],
+)
+def test_other_encodings_are_named(tmp_path, content, said):
+    (tmp_path / "log").write_bytes(content)
+    with pytest.raises(InputError, match=said) as caught:
+        open_log(tmp_path / "log")
+    assert "Hint" in str(caught.value)
+    assert "--map" not in str(caught.value)
+
+
+# ---- numbers ---------------------------------------------------------------------------------
+
+
+def test_rewards_within_the_tolerance_have_no_spread(tmp_path):
+    rewards = {"a": (0.5, 0.5 + 5e-7), "b": (0.1, 0.9)}
+    rows = [{"group_id": key, "reward": r} for key, pair in rewards.items() for r in pair]
+    with open_log(lines(tmp_path / "log", *rows)) as log:
+        found = log.groups(["std", "unanimous"]).to_pylist()
+    assert found == [
+        {"std": 0.0, "unanimous": True},
+        {"std": pytest.approx(0.4), "unanimous": False},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rewards", "mean", "std"),
+    [
+        ((1.5e308, 1.5e308), 1.5e308, 0.0),
+        ((1.5e308, -1.5e308), 0.0, 1.5e308),
+        ((1.5e308, 0.0), 0.75e308, 0.75e308),
+        ((1e200, 0.0, 0.0, 1e200), 0.5e200, 0.5e200),
+    ],
+)
+def test_rewards_at_the_end_of_the_range_are_averaged(tmp_path, rewards, mean, std):
+    rows = [{"group_id": "a", "reward": r, "advantage": r} for r in rewards]
+    with open_log(lines(tmp_path / "log", *rows)) as log:
+        found = log.groups(["mean", "std", "contrast"]).to_pylist()[0]
+    assert (found["mean"], found["std"]) == (pytest.approx(mean), pytest.approx(std))
+    assert found["contrast"] is None or math.isfinite(found["contrast"])
+
+
+def test_groups_come_in_the_order_of_the_log(tmp_path):
+    ids = ["g2", "g10", "g1"]
+    rows = [{"step": 0, "group_id": each, "reward": r} for r in (0, 1) for each in ids]
+    with open_log(lines(tmp_path / "log", *rows)) as log:
+        import_log(log, tmp_path / "run")
+    assert Run(tmp_path / "run").groups(["group_id"])["group_id"].to_pylist() == ids

@@ -26,12 +26,14 @@ from dissensus.readers.statistics import (
     groups_from_sums,
     rollout_sums,
 )
-from dissensus.runs.scan import check_columns, conditions, quote
+from dissensus.runs.scan import check_columns, conditions, quote, quoted
 
 __all__ = ["Log", "LogAttempt"]
 
 _MAX_VISITS = 100_000_000
 _SORT_MIB = 512
+_NOTHING_READ = "--map COLUMN=FIELD says which column is what; numbers need a decimal point (0.5)"
+_LARGE = 2.0**600
 _LARGEST_ROOT = 1e150  # squares of larger rewards are infinite
 _MEASURED = ("reward", "correct", "advantage", "length", "truncated", "trained", "policy_version")
 
@@ -75,6 +77,7 @@ class Log:
         self._notes: list[str] = []
         self._regrouped: list[str] = []
         self._lists = (0, 0)
+        self._scale = 1.0
         self._correctness = Correctness()
         self._made_after: int | None = None
         self._is_numbered = False
@@ -158,11 +161,11 @@ class Log:
             split: Only this split.
         """
         where = "" if split is None else f" WHERE split = {quote(split)}"
-        names = check_columns("groups", columns)
+        names = quoted(check_columns("groups", columns))
 
         def query() -> str:
             self._make_groups()
-            order = "step, generation, first, group_id"
+            order = "step, generation, first, length(group_id), group_id"
             return f"SELECT {names} FROM groups{where} ORDER BY {order}"  # noqa: S608
 
         return self._engine.query(query)
@@ -185,13 +188,12 @@ class Log:
             split: Only this split.
         """
         names = check_columns("rollouts", columns)
-        wanted = [name.strip('"') for name in names.split(", ")]
         where = conditions(step=step, generation=generation, group_id=group_id, split=split)
-        wanted = list(dict.fromkeys([*wanted, "generation", "row"]))
+        wanted = list(dict.fromkeys([*names, "generation", "row"]))
 
         def query() -> str:
             rows = self._rollout_rows(wanted, " AND ".join(where))
-            return f"SELECT {names} FROM ({rows}) ORDER BY generation, row"  # noqa: S608
+            return f"SELECT {quoted(names)} FROM ({rows}) ORDER BY generation, row"  # noqa: S608
 
         return self._engine.query(query)
 
@@ -211,8 +213,7 @@ class Log:
         self._make_groups()
         self._probe_text(columns)
         rows = self._rollout_rows(list(columns), "", ordered=False)
-        names = ", ".join(f'"{name}"' for name in columns)
-        relation = self._engine.connection.sql(f"SELECT {names} FROM ({rows})")  # noqa: S608
+        relation = self._engine.connection.sql(f"SELECT {quoted(columns)} FROM ({rows})")  # noqa: S608
         yield from relation.to_arrow_reader(rows_per_batch)
 
     def _probe_text(self, columns: Sequence[str]) -> None:
@@ -242,7 +243,7 @@ class Log:
         file = folder / "sorted.parquet"
 
         def copy() -> None:
-            rows = self._rollout_rows([*columns, "row"], "", ordered=False)
+            rows = self._rollout_rows(list(dict.fromkeys([*columns, "row"])), "", ordered=False)
             self._engine.execute(
                 f"""COPY (SELECT * FROM ({rows})
                     ORDER BY step, generation, split, round, group_id, row
@@ -283,6 +284,7 @@ class Log:
                 pass
             if self._engine.repairs > before:
                 self._engine.run(self._make_sums)
+        self._check_sums()
         self._correctness = self._find_correctness()
         self._notes = self._find_notes()
         groups = groups_from_sums("sums", self._correctness)
@@ -300,9 +302,12 @@ class Log:
             sums = count_sums(self._count_rows())
         elif kind == "key":
             has = frozenset(self._layout.columns) & {*_MEASURED, "prompt_id"}
+            has |= {"file_index"} if self._may_mix_runs() else frozenset()
             keys = [name for name in KEYS if not _is_constant(self._layout, name)]
             keys = [name for name in keys if not (name == "generation" and self._same_generation())]
-            sums = rollout_sums(self._engine.reading.rows([*keys, *sorted(has)]), has, keys)
+            sums = rollout_sums(
+                self._engine.reading.rows([*keys, *sorted(has)]), has, keys, scale=self._scale
+            )
             missing = [name for name in KEYS if name not in keys]
             # A step that is a key is at hand as a column, and generation may be the same.
             source = {**self._layout.columns, **{name: name for name in keys}}
@@ -315,10 +320,27 @@ class Log:
             self._make_numbers()
             has = frozenset(self._layout.columns) & {*_MEASURED, "prompt_id"} | {"line"}
             rows = "SELECT * FROM numbers JOIN assigned USING (line)"
-            sums = rollout_sums(rows, has)
+            sums = rollout_sums(rows, has, scale=self._scale)
         self._engine.execute(f"CREATE OR REPLACE TEMP TABLE measured AS {sums.measured}")
         columns = ", ".join(["*", *sums.fixed])
         self._engine.execute(f"CREATE OR REPLACE TEMP VIEW sums AS SELECT {columns} FROM measured")  # noqa: S608
+
+    def _check_sums(self) -> None:
+        """Add up again where squares of rewards were infinite.
+
+        Raises:
+            InputError: No row can be read.
+        """
+        damage, where = self._engine.damage, str(self.path)
+        count, is_finite = self._engine.row(
+            "SELECT count(*), coalesce(bool_and(isfinite(mean) AND isfinite(std)), true) FROM sums"
+        )
+        if not count and damage.bad:
+            what = f"no row of it can be read ({damage.bad[0]})"
+            raise InputError(what, where=where, hint=_NOTHING_READ)
+        if not is_finite:
+            self._scale = _LARGE
+            self._engine.run(self._make_sums)
 
     def _find_notes(self) -> list[str]:
         """What a reader of a report should know, of the log as it has been read."""
@@ -327,12 +349,18 @@ class Log:
         if self._grouping.kind == "key" and self._stepless:
             rows = self._engine.reading.rows(["file_index", "group_id"])
             notes.append(note_on_reuse(self._engine.connection, rows, "sums"))
-        unjudged, unnamed = self._engine.row(
-            "SELECT sum(unjudged), sum(rollouts) FILTER (prompt_id IS NULL) FROM sums"
+        groups, spread, unjudged, unnamed = self._engine.row(
+            """SELECT count(*), count(*) FILTER (is_spread), sum(unjudged),
+            sum(rollouts) FILTER (prompt_id IS NULL) FROM sums"""
         )
         if empty := self._lists[1]:
             hold = "row holds" if empty == 1 else "rows hold"
             notes.append(f"{empty} {hold} no rollouts: the lists are empty")
+        if spread:
+            notes.append(
+                f"{spread} of {groups} groups have rows in several files: an equal step and group "
+                "id are one group, so give several runs one by one"
+            )
         if unjudged:
             rollouts = "scored rollout is" if unjudged == 1 else "scored rollouts are"
             notes.append(
@@ -342,6 +370,11 @@ class Log:
         if unnamed and self._grouping.kind in ("prompt", "consecutive"):
             notes.append(f"{unnamed} rows without a prompt were taken for rows of one prompt")
         return [note for note in notes if note]
+
+    def _may_mix_runs(self) -> bool:
+        """Whether groups of several runs could have the same step and id."""
+        is_one = len(self._engine.reading.files) == 1 or self._source.layout.has_group_steps
+        return not (is_one or self._stepless)
 
     def _same_generation(self) -> bool:
         columns = self._layout.columns

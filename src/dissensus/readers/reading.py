@@ -22,6 +22,7 @@ FILE_INDEX = "enum_code(filename::log_files)::BIGINT"
 """SQL of the place of a row's file among the files of the log."""
 
 _MAX_EXACT = 1 << 53
+_PLAIN_PATHS = ", hive_partitioning=false"  # a folder named step=7 is no column
 _PLAIN = ("BIGINT", "DOUBLE", "BOOLEAN", "VARCHAR")
 _MAY_BE_FRACTION = re.compile("double|float|decimal|string")
 _GLOB = re.compile(r"[*?\[]")
@@ -162,7 +163,7 @@ class Reading:
         copies = [self.repaired[file] for file in part.files if file in self.repaired]
         if copies:
             picked = self._picked(names, part.layout, None, with_file=with_file)
-            pieces.append(f"SELECT {picked} FROM read_parquet({file_list(copies)})")  # noqa: S608
+            pieces.append(f"SELECT {picked} FROM read_parquet({file_list(copies)}{_PLAIN_PATHS})")  # noqa: S608
         return " UNION ALL ".join(pieces)
 
     def _picked(
@@ -225,8 +226,8 @@ class Reading:
         doubles = {name: layout.raw[name].replace("BIGINT", "DOUBLE") for name in doubtful}
         raw = {**layout.raw, **doubles}
         if self.container == "parquet":
-            return f"read_parquet({paths}{filename})"
-        rest = f"compression={quote('gzip' if shape.is_gzip else 'none')}{filename})"
+            return f"read_parquet({paths}{filename}{_PLAIN_PATHS})"
+        rest = f"compression={quote('gzip' if shape.is_gzip else 'none')}{filename}{_PLAIN_PATHS})"
         if self.container == "csv":
             types = {name: raw.get(name, "VARCHAR") for name in shape.names or ()}
             return (

@@ -98,8 +98,9 @@ def table_layout(sample: Sample, mapping: Mapping[str, str]) -> Layout:
         columns["reward"] = truth(mapping["correct"], is_text=is_text, values=_AS_REWARD)
     guessed = ", ".join(f"{name} from {raw}" for name, raw in mapping.items() if name != raw)
     has_id = {"group_id", "prompt_id"} & mapping.keys()
-    keys = ["step", "generation", "group_id", "prompt_id", "reward", "correct"]
+    keys = ["step", "generation", "group_id", "prompt_id"]
     keys += [] if has_id else ["prompt"]
+    keys += ["reward" if "reward" in mapping else "correct"]
     return Layout(
         raw={
             raw: raw_type(name, raw, sample, raw in lists) + ("[]" if raw in lists else "")
