@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dissensus.errors import InputError
-from dissensus.readers import open_log
+from dissensus.readers import damage, open_log
 from dissensus.readers.importing import import_log
 from dissensus.runs import Run
 from tests.readers.logs import CONTAINERS, write
@@ -323,3 +323,81 @@ def test_groups_come_in_the_order_of_the_log(tmp_path):
     with open_log(lines(tmp_path / "log", *rows)) as log:
         import_log(log, tmp_path / "run")
     assert Run(tmp_path / "run").groups(["group_id"])["group_id"].to_pylist() == ids
+
+
+# ---- bounded memory --------------------------------------------------------------------------
+
+
+def test_nested_values_are_written_in_small_batches(tmp_path, monkeypatch):
+    written = []
+    write_table = pq.ParquetWriter.write_table
+
+    def spy(self, table, *args, **more):
+        written.append(table.num_rows)
+        return write_table(self, table, *args, **more)
+
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", spy)
+    monkeypatch.setattr("dissensus.readers.damage._BATCH_BYTES", 1 << 16)
+    row = {
+        "token_ids": [list(range(1000))],
+        "token_loss_mask": [[1.0] * 1000],
+        "sample_loss_mask": [1.0],
+        "rewards": [1.0],
+        "advantages": [[0.5] * 1000],
+        "input_lengths": [1000],
+    }
+    path = lines(tmp_path / "log", *[row] * 50)
+    path.write_text(path.read_text() + "{")
+    with open_log(path) as log:
+        assert log.groups(["rollouts"]).to_pylist() == [{"rollouts": 50}]
+    assert max(written) <= 4
+
+
+def test_large_row_groups_are_repaired_in_small_batches(tmp_path, monkeypatch):
+    seen = []
+    values = damage._values
+
+    def spy(array):
+        seen.append(len(array))
+        return values(array)
+
+    monkeypatch.setattr(damage, "_values", spy)
+    monkeypatch.setattr(damage, "_BATCH_BYTES", 1 << 16)
+    table = pa.table(
+        {"group_id": ["a"] * 99 + [None], "reward": [1.0] * 100, "completion": ["x" * 8192] * 100}
+    )
+    for use_dictionary in (False, True):
+        seen.clear()
+        pq.write_table(table, tmp_path / "log", use_dictionary=use_dictionary)
+        with open_log(tmp_path / "log") as log:
+            assert log.groups(["rollouts"]).to_pylist() == [{"rollouts": 99}]
+            assert listed(log) == [(100, "a value in group_id", "nothing")]
+        assert max(seen) <= 8
+
+
+@pytest.mark.parametrize("is_chat", [True, False])
+def test_repeated_texts_are_in_memory_once(tmp_path, monkeypatch, is_chat):
+    monkeypatch.setattr("dissensus.readers.damage._BATCH_BYTES", 1 << 20)
+    n, text = 1500, "".join(chr(97 + i * 7919 % 26) for i in range(10_000))
+    table = pa.table(
+        {
+            "step": [0] * (n - 1) + [None],
+            "prompt": [[{"role": "user", "content": text}]] * n if is_chat else [text] * n,
+            "completion": ["x"] * n,
+            "first": [1.0, 0.0] * (n // 2),
+            "second": [0.0] * n,
+            "advantage": [0.5, -0.5] * (n // 2),
+        }
+    )
+    pq.write_table(table, tmp_path / "log")
+    del table
+    before = pa.default_memory_pool()
+    pool = pa.proxy_memory_pool(before)
+    pa.set_memory_pool(pool)
+    try:
+        with open_log(tmp_path / "log") as log:
+            assert log.groups(["rollouts"]).to_pylist() == [{"rollouts": n - 1}]
+            assert listed(log) == [(n, "a value in step", "nothing")]
+    finally:
+        pa.set_memory_pool(before)
+    assert pool.max_memory() < n * len(text) / 2

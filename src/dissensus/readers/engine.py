@@ -22,6 +22,7 @@ __all__ = ["Engine"]
 
 _MAX_THREADS = 8
 _BASE_MIB = 224
+_ALONE_MIB = 640
 _MIB_PER_THREAD = 32  # the buffer of DuckDB's JSON reader
 
 
@@ -47,6 +48,7 @@ class Engine:
 
         self.damage = damage
         self.repairs = 0
+        self._is_frugal = False
         self._source, self._layout, self._others = source, layout, others
         folder = tempfile.TemporaryDirectory(prefix="dissensus-")
         self._folder = Path(folder.name)
@@ -97,6 +99,10 @@ class Engine:
             except of_the_query as error:
                 raise self._refused("DuckDB refuses the query", error) from error
             except duckdb.OutOfMemoryException as error:
+                if not self._is_frugal:  # what one thread holds of long texts may still fit
+                    self._is_frugal = True
+                    self.connection.execute(f"SET threads=1; SET memory_limit='{_ALONE_MIB}MiB'")
+                    continue
                 raise self._refused("DuckDB has not enough memory for it", error) from error
             except duckdb.Error as error:
                 if not self.repair(str(error)):
