@@ -401,3 +401,67 @@ def test_repeated_texts_are_in_memory_once(tmp_path, monkeypatch, is_chat):
     finally:
         pa.set_memory_pool(before)
     assert pool.max_memory() < n * len(text) / 2
+
+
+# ---- what follows the end of a document --------------------------------------------------------
+
+
+@pytest.mark.parametrize("more", ['\n[{"group_id": "b", "reward": 1}]\n', " garbage", "]"])
+def test_what_follows_an_array_is_listed(tmp_path, more):
+    (tmp_path / "log").write_text('[{"group_id": "a", "reward": 1}]' + more)
+    with open_log(tmp_path / "log") as log:
+        assert log.groups(["group_id"])["group_id"].to_pylist() == ["a"]
+        assert listed(log) == [(0, "nothing after the JSON array", "the array")]
+
+
+def test_an_end_after_a_long_array_is_looked_at(tmp_path):
+    rows = [{"group_id": "a", "reward": 1, "completion": "x" * 900}] * 100
+    (tmp_path / "log").write_text(json.dumps(rows) + "\n\n")
+    assert open_log(tmp_path / "log").damage.bad_count == 0
+    (tmp_path / "log").write_text(json.dumps(rows) + "\n garbage")
+    with open_log(tmp_path / "log") as log:
+        assert listed(log) == [(0, "nothing after the JSON array", "the array")]
+
+
+def test_what_follows_an_object_of_accuracies_is_listed(tmp_path):
+    (tmp_path / "log").write_text('{"a": [0.5, 1]} {"b": [0.25]}')
+    with open_log(tmp_path / "log", format="accuracies") as log:
+        assert len(log.groups()) == 2
+        assert listed(log) == [(2, "nothing after the JSON object", "the 1 prompts before")]
+
+
+def test_objects_over_several_lines_are_no_damage(tmp_path):
+    text = "".join(json.dumps({"group_id": "a", "reward": r}, indent=1) + "\n" for r in (0, 1))
+    (tmp_path / "log").write_text(text)
+    with open_log(tmp_path / "log") as log:
+        assert log.groups(["rollouts", "mean"]).to_pylist() == [{"rollouts": 2, "mean": 0.5}]
+        assert log.damage.bad_count == 0
+
+
+# ---- columns ---------------------------------------------------------------------------------
+
+
+def test_rows_without_a_split_are_training(tmp_path):
+    row = {"step": 0, "group_id": "a", "reward": 1}
+    rows = [{**row, "split": None}, {**row, "split": "eval"}, row, {**row, "split": "train"}]
+    with open_log(lines(tmp_path / "log", *rows)) as log:
+        found = log.groups(["split", "rollouts"]).to_pylist()
+    assert sorted((each["split"], each["rollouts"]) for each in found) == [
+        ("eval", 1),
+        ("train", 3),
+    ]
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path):
+    (tmp_path / "log").write_text("group_id,reward,note,note,reward\na,1,x,y,0\n")
+    with pytest.raises(InputError, match="more than one column reward"):
+        open_log(tmp_path / "log").groups()
+    (tmp_path / "log").write_text("group_id,reward,note,note\na,1,x,y\n")
+    assert open_log(tmp_path / "log").groups(["rollouts"]).to_pylist() == [{"rollouts": 1}]
+
+
+@pytest.mark.parametrize("content", ["group_id,reward\n", '{"prompt": "q", "reward": []}\n'])
+def test_a_log_without_rollouts_is_an_error(tmp_path, content):
+    (tmp_path / "log").write_text(content)
+    with pytest.raises(InputError, match="holds no rollouts"):
+        open_log(tmp_path / "log").groups()

@@ -161,6 +161,8 @@ def _pairs(file: Path, report: ReportBadRow) -> Iterator[tuple[str, Any]]:
                 return
             count += 1
             yield pair
+        if stream.next_char("}"):
+            report(count + 1, "nothing after the JSON object", f"the {count} prompts before")
 
 
 def _pair(stream: JsonStream) -> tuple[str, Any] | None:

@@ -332,12 +332,13 @@ def _json_row(number: int, line: bytes) -> _Row:
 
 
 def _json_array(file: Path, _: Layout) -> Iterator[_Row]:
-    """Elements of one JSON array, read piece by piece."""
+    """Elements of one JSON array, or objects over several lines, read piece by piece."""
     number = 0
     with open_bytes(file) as opened:
         stream = JsonStream(opened, max_chars=MAX_ROW_BYTES)
+        end = "]" if stream.next_char() == "[" else ""
         stream.next_char("[")
-        while stream.next_char(",") != "]":
+        while stream.next_char(",") != end:
             number += 1
             try:
                 value = stream.value()

@@ -16,6 +16,7 @@ from dissensus.readers.base import BadRow, Layout
 from dissensus.readers.damage import Damage, repair
 from dissensus.readers.footers import check_footer
 from dissensus.readers.reading import Reading
+from dissensus.readers.sniff import ends_with_array
 from dissensus.readers.sources import Source
 
 __all__ = ["Engine"]
@@ -174,6 +175,9 @@ class Engine:
         if is_parquet:
             return check_footer(file, self._name(file), self.damage)
         if file.stat().st_size:
+            if self._source.sample.container == "json" and not ends_with_array(file):
+                kept = BadRow(self._name(file), 0, "nothing after the JSON array", "the array")
+                self.damage.report(kept)
             return True
         self.damage.report(BadRow(self._name(file), 0, "at least one row (the file is empty)"))
         return False

@@ -329,7 +329,7 @@ class Log:
         """Add up again where squares of rewards were infinite.
 
         Raises:
-            InputError: No row can be read.
+            InputError: There is no row, or none that can be read.
         """
         damage, where = self._engine.damage, str(self.path)
         count, is_finite = self._engine.row(
@@ -338,6 +338,8 @@ class Log:
         if not count and damage.bad:
             what = f"no row of it can be read ({damage.bad[0]})"
             raise InputError(what, where=where, hint=_NOTHING_READ)
+        if not count:
+            raise InputError("the log holds no rollouts", where=where)
         if not is_finite:
             self._scale = _LARGE
             self._engine.run(self._make_sums)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from dissensus.errors import InputError
 from dissensus.readers.base import CANONICAL, Container, Layout, quote_name
 from dissensus.readers.sniff import csv_header, is_gzip, parquet_columns
 from dissensus.runs.scan import quote
@@ -65,7 +66,9 @@ class Reading:
         self.container = container
         self.layout = layout
         self.repaired: dict[Path, Path] = {}
-        self._shapes = {file: _shape(file, container) for file in self.files}
+        self._shapes = {
+            file: _shape(file, container, others.get(file, layout)) for file in self.files
+        }
         parts: dict[int, _Part] = {}
         for file in self.files:
             each = others.get(file, layout)
@@ -246,13 +249,16 @@ def file_list(files: Iterable[Path]) -> str:
     return "[" + ", ".join(quote(_GLOB.sub(r"[\g<0>]", str(file))) for file in files) + "]"
 
 
-def _shape(file: Path, container: Container) -> _Shape:
+def _shape(file: Path, container: Container, layout: Layout) -> _Shape:
     if container == "parquet":
         columns = parquet_columns(file)
         return _Shape(names=tuple(columns), types=tuple(columns.values())) if columns else _Shape()
     if container != "csv":
         return _Shape(is_gzip(file))
     delimiter, names = csv_header(file)
+    twice = [name for name in layout.raw if names.count(name) > 1]
+    if twice:
+        raise InputError(f"it has more than one column {twice[0]}", where=str(file))
     return _Shape(is_gzip(file), delimiter, names)
 
 
