@@ -78,6 +78,11 @@ class Engine:
         """Run a statement; called from what `run` runs, so that its errors lead to a repair."""
         self.connection.execute(query)
 
+    def allow(self, mib: int) -> None:
+        """Let DuckDB use this much memory, where it has not been given more."""
+        if not self._is_frugal:
+            self.execute(f"SET memory_limit='{mib}MiB'")
+
     def row(self, query: str) -> tuple[Any, ...]:
         """The only row of a query."""
         found: tuple[Any, ...] = self.connection.execute(query).fetchone()

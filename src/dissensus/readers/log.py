@@ -251,7 +251,7 @@ class Log:
             )
 
         # Sorting text takes more than grouping numbers, and nothing else is held meanwhile.
-        self._engine.execute(f"SET memory_limit='{_SORT_MIB}MiB'")
+        self._engine.allow(_SORT_MIB)
         self._engine.run(copy)
         yield from pq.ParquetFile(file).iter_batches(4096)
 
