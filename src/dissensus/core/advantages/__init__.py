@@ -19,7 +19,7 @@ from dissensus.core.advantages import (  # noqa: F401  (importing a rule's file 
 from dissensus.core.advantages.base import AdvantageEstimator, Context, EstimatorState, Transform
 from dissensus.core.advantages.neutral import neutral_context
 from dissensus.core.advantages.profile import Limit, Profile
-from dissensus.core.advantages.registry import chain, get, names, profile, rule
+from dissensus.core.advantages.registry import chain, get, limit, names, profile, rule
 from dissensus.core.advantages.signature import Signature, signature
 from dissensus.core.advantages.transforms import Clip, Whiten
 from dissensus.core.advantages.weights import Weight
@@ -38,6 +38,7 @@ __all__ = [
     "Whiten",
     "chain",
     "get",
+    "limit",
     "names",
     "neutral_context",
     "profile",

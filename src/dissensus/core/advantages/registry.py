@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from dissensus.core.advantages.base import AdvantageEstimator, Context, Scope, Transform
-from dissensus.core.advantages.profile import Profile
+from dissensus.core.advantages.profile import Limit, Profile
 from dissensus.core.groups import FloatArray
 from dissensus.errors import InputError
 
-__all__ = ["chain", "get", "names", "profile", "rule"]
+__all__ = ["chain", "get", "limit", "names", "profile", "rule", "with_parameters"]
 
 _RULES: dict[str, AdvantageEstimator] = {}
 _PROFILES: dict[str, Profile] = {}
@@ -81,6 +83,31 @@ def profile(name: str) -> Profile:
         'proportional'
     """
     return _PROFILES[_require_known(name)]
+
+
+def limit(estimator: AdvantageEstimator) -> Limit | None:
+    """The large-group objective of an estimator, where it is known in closed form.
+
+    That of its rule at default parameters; under weights, with the slope multiplied by each, up to
+    the one factor that brings the weights to mean one. None for other parameters or other steps.
+
+    Example:
+        >>> limit(get("weighted(dr_grpo, focal(2))")).slope(0.5)
+        array(0.25)
+    """
+    if estimator.name not in _RULES:
+        return None
+    plain, found = _RULES[estimator.name], _PROFILES[estimator.name].limit
+    own = len(plain.transforms)
+    is_plain = estimator.parameters == plain.parameters
+    if found is None or not is_plain or estimator.transforms[:own] != plain.transforms:
+        return None
+    for step in estimator.transforms[own:]:
+        at = getattr(step, "at", None)
+        if at is None or at(np.array([0.5])) is None:
+            return None
+        found = found.times(step.name, at)
+    return found
 
 
 def get(name: str, **parameters: Any) -> AdvantageEstimator:
