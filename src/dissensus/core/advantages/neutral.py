@@ -30,7 +30,7 @@ def neutral_context(estimator: AdvantageEstimator) -> Callable[[RewardGroups], C
         [0.0, 0.456, 0.0]
     """
     wanted = set(estimator.needs)
-    if estimator.scope == "batch" or estimator.transforms:
+    if estimator.scope != "group":
         wanted |= {"reference", "lengths"}
     if estimator.scope == "history":
         wanted.add("state")

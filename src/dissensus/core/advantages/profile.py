@@ -47,10 +47,10 @@ class Limit:
     slope: Callable[[FloatArray], FloatArray]
     objective: Callable[[FloatArray], FloatArray] | None = None
 
-    def times(self, name: str, weight: Callable[[FloatArray], FloatArray]) -> Limit:
+    def times(self, formula: str, weight: Callable[[FloatArray], FloatArray]) -> Limit:
         """The limit of the rule under a weight u(p), up to one factor: f̃′ = f′ · u."""
         return Limit(
-            f"∫ u·df, f = {self.formula}, u of {name}",
+            f"∫ {formula} d[{self.formula}]",
             lambda p: np.asarray(self.slope(np.asarray(p)) * weight(np.asarray(p))),
         )
 

@@ -103,10 +103,10 @@ def limit(estimator: AdvantageEstimator) -> Limit | None:
     if found is None or not is_plain or estimator.transforms[:own] != plain.transforms:
         return None
     for step in estimator.transforms[own:]:
-        at = getattr(step, "at", None)
+        at, formula = getattr(step, "at", None), getattr(step, "formula", "")
         if at is None or at(np.array([0.5])) is None:
             return None
-        found = found.times(step.name, at)
+        found = found.times(formula, at)
     return found
 
 
