@@ -147,6 +147,14 @@ def test_large_groups_climb_what_the_rule_climbs_times_the_weight(name, weight):
     np.testing.assert_allclose(found / found[2], 1.0, rtol=0.02)
 
 
+@pytest.mark.parametrize(
+    "weight", [weights.focal(2.0), weights.entropy(), weights.target()], ids=repr
+)
+def test_so_do_rules_with_a_push(weight):
+    found = slope(advantages.weighted(SIGN, weight)) / (2 * weight.at(P))
+    np.testing.assert_allclose(found / found[2], 1.0, rtol=0.02)
+
+
 def test_the_scale_is_that_of_the_mean_weight_of_the_population():
     # Solve rates spread evenly: the mean of (1−p)² is 1/3, that of 1/sqrt(p(1−p)) is π.
     found = slope(advantages.weighted("dr_grpo", weights.focal(2.0)))
