@@ -90,7 +90,7 @@ def test_one_estimator_in_80_columns():
     assert "2·arcsin√p" in text
     # √7 and −1/√7, and their contrast.
     assert re.search(r"1 +2\.65 +−0\.378 +0\.331 +0 +█", text)
-    assert "none: B = 0" in text
+    assert "none (B = 0" in text
 
 
 def test_numbers_of_one_estimator():

@@ -72,7 +72,7 @@ class Detail:
         if self.implied is None:
             return self.entry.push
         if not self.implied.has_push:
-            return "none: B = 0 in every group"
+            return "none (B = 0 in every group)"
         ratio = self.implied.push_ratio
         size = (
             "all of it: there is no contrast"

@@ -139,7 +139,8 @@ def _objective(shown: Sequence[_Shown], theme: Theme) -> Panel:
         reading="In expectation the rule climbs this function of the solve rate, prompt by prompt.",
         note=(
             "F(p) = ∫₀ᵖ F′, exact for these groups. Its unit is that of the advantage: between "
-            f"rules only shapes compare. {_limit_note(shown)}"
+            f"rules only shapes compare. {_limit_note(shown)} That of large groups is drawn at the "
+            "height of the other at p = ½."
         ),
         figure=figure,
         absent="",
@@ -165,7 +166,7 @@ def _push(shown: Sequence[_Shown], theme: Theme) -> Panel:
             "The solid line moves a prompt's answers apart, right from wrong; the dotted one moves "
             "everything that was sampled up or down, and is zero for a centred rule."
         ),
-        note=" ".join(f"{each.name}: {each.detail.push}." for each in shown),
+        note=" ".join(f"Push of {each.name}: {each.detail.push}." for each in shown),
         figure=figure,
         absent="",
         label=f"Expected contrast and push by solve rate for {_names(shown)}",

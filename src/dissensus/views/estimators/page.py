@@ -86,6 +86,7 @@ def _articles(shown: Detail) -> list[Markup]:
 
 
 def _article(entry: Entry, title: str, *more: Markup) -> Markup:
+    evidence = "" if entry.is_weight else f" ({EVIDENCE[entry.evidence]})"
     return tag(
         "article",
         tag("h3", title),
@@ -93,5 +94,5 @@ def _article(entry: Entry, title: str, *more: Markup) -> Markup:
         tag("pre", "\n".join(entry.described.equation), class_="untrusted"),
         [tag("p", text) for text in entry.described.text],
         more,
-        tag("p", f"Source: {entry.source} ({EVIDENCE[entry.evidence]}).", class_="muted"),
+        tag("p", f"Source: {entry.source}{evidence}.", class_="muted"),
     )
