@@ -202,6 +202,24 @@ def test_docstrings_are_taken_apart():
     assert found.equation == ("A = (r − mean) / (mean + eps);   W = 1 − m;   B = 0",)
     assert found.short == "A = (r − mean) / (mean + eps)"
     assert len(found.text) == 1
+
+    def rule():
+        """Summary.
+
+            ρ = f(x; y);   σ = 1
+            A₊ = ρ(a; b),   A₋ = −1;   B = 0
+
+        First
+        paragraph, with    spaces.
+
+        Args:
+            x: Not shown.
+        """
+
+    taken = describe(rule)
+    assert taken.short == "A₊ = ρ(a; b), A₋ = −1"
+    assert taken.text == ("First paragraph, with    spaces.",)
+    assert len(taken.equation) == 2
     assert "  " not in found.text[0]
 
 

@@ -179,5 +179,5 @@ def _unreadable(text: str) -> InputError:
         "an estimator is a name, or a name with parameters",
         got=text,
         hint="for example grpo(ddof=1, eps=1e-4) or weighted(grpo, power(0.5)); "
-        f"names are {', '.join(names())}",
+        "advantages.names() lists the rules",
     )

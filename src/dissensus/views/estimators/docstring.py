@@ -27,9 +27,12 @@ class Described(NamedTuple):
 
     @property
     def short(self) -> str:
-        """The equation's first statement in one line."""
-        first = self.equation[0] if self.equation else ""
-        return re.sub(r"\s+", " ", re.split(r";\s", first)[0]).strip()
+        """What defines the advantage (or the weight u) in one line; else the first statement."""
+        # Two spaces set statements apart; within one there is a single space.
+        parts = [part for line in self.equation for part in re.split(r";\s{2,}", line)]
+        defining = [part for part in parts if re.match(r"(A|u|w)[₊ ]", part.strip())]
+        first = (defining or parts or [""])[0]
+        return re.sub(r"\s+", " ", first).strip(" ;,")
 
 
 def describe(documented: object) -> Described:

@@ -125,7 +125,7 @@ def rule_entry(estimator: AdvantageEstimator) -> Entry:
         kind=_kind(estimator),
         written=repr(estimator),
         described=describe(estimator.function),
-        silent=_symbolic(profile.is_silent(np.arange(_SIZE + 1), _SIZE)),
+        silent=_silent(profile),
         push="none (B = 0)" if profile.is_centred else "pushes groups as a whole (B ≠ 0)",
         objective=limit.formula if limit else "",
         evidence=profile.evidence,
@@ -182,14 +182,17 @@ def _kind(estimator: AdvantageEstimator) -> str:
     return _KINDS["plain" if estimator.scope == "group" else "batch"]
 
 
-def _symbolic(silent: Any) -> str:
-    """In words that hold for every G where these are the two ends; else for groups of 8."""
-    ends = np.isin(np.arange(len(silent)), [0, len(silent) - 1])
-    if (np.asarray(silent) == ends).all():
-        return "k = 0 and k = G"
-    words = laws.silent_set(silent)
-    is_general = "no k" in words or words == "k = 0"
-    return words.replace("no k", "none") if is_general else f"{words} of {len(silent) - 1}"
+def _silent(profile: Profile) -> str:
+    """In words that hold for every G, where those for groups of 8 and of 11 agree."""
+    small, large = (
+        laws.silent_set(profile.is_silent(np.arange(size + 1), size)).replace(
+            f"k = {size}", "k = G"
+        )
+        for size in (_SIZE, _SIZE + 3)
+    )
+    if small == "no k":
+        return "none"
+    return small if small == large else f"{small} of {_SIZE}"
 
 
 def _properties(profile: Profile) -> tuple[str, ...]:

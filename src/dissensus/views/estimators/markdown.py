@@ -65,7 +65,7 @@ def _index(found: list[Entry]) -> str:
             [
                 f"[{entry.name}]({entry.name}.md)",
                 "" if entry.is_weight else entry.title,
-                f"`{entry.described.short}`",
+                _code(entry.described.short),
                 entry.silent,
                 "yes" if "B ≠ 0" in entry.push else "",
                 entry.evidence,
@@ -191,6 +191,10 @@ def _table(header: list[str], rows: Iterable[list[str]]) -> list[str]:
 
 def _linked(text: str) -> str:
     return re.sub(r"arXiv:(\d{4}\.\d{4,5})", r"[arXiv:\1](https://arxiv.org/abs/\1)", text)
+
+
+def _code(text: str) -> str:
+    return f"`` {text} ``" if "`" in text else f"`{text}`"
 
 
 def _value(value: float) -> str:
