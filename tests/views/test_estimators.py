@@ -122,6 +122,11 @@ def test_the_limit_under_a_weight_is_extrapolated_and_says_so():
     assert shown.limit[middle] == pytest.approx(2 * (1 - p[middle]), rel=5e-3)
     assert "neutral reference batch" in shown.context_note
     assert shown.entry.objective == "∫ (1−p)^gamma d[p]"
+    damped = advantages.limit(advantages.weighted("dr_grpo", "unanimous_to(0.1)"))
+    assert damped.formula == "p"
+    assert advantages.limit(advantages.get("grpo(eps=0.1)")) is None
+    assert advantages.limit(advantages.weighted("grpo", "learned_bins")) is None
+    assert advantages.limit(advantages.get("grpo | clip(-1, 1)")) is None
 
 
 def test_push_is_shown_beside_the_contrast():
@@ -212,13 +217,16 @@ def test_docstrings_are_taken_apart():
         First
         paragraph, with    spaces.
 
+        | a | b |
+        |---|---|
+
         Args:
             x: Not shown.
         """
 
     taken = describe(rule)
     assert taken.short == "A₊ = ρ(a; b), A₋ = −1"
-    assert taken.text == ("First paragraph, with    spaces.",)
+    assert taken.text == ("First paragraph, with    spaces.", "| a | b |\n|---|---|")
     assert len(taken.equation) == 2
     assert "  " not in found.text[0]
 

@@ -50,7 +50,7 @@ class Limit:
     def times(self, formula: str, weight: Callable[[FloatArray], FloatArray]) -> Limit:
         """The limit of the rule under a weight u(p), up to one factor: f̃′ = f′ · u."""
         return Limit(
-            f"∫ {formula} d[{self.formula}]",
+            self.formula if formula == "1" else f"∫ {formula} d[{self.formula}]",
             lambda p: np.asarray(self.slope(np.asarray(p)) * weight(np.asarray(p))),
         )
 

@@ -18,7 +18,8 @@ class Described(NamedTuple):
     Attributes:
         summary: First line.
         equation: Lines of the first indented block, as they stand.
-        text: Paragraphs in order, each in one line; sections such as `Args:` are left out.
+        text: Paragraphs in order, each in one line, and tables and lists in their own lines;
+            sections such as `Args:` are left out.
     """
 
     summary: str
@@ -55,7 +56,8 @@ def describe(documented: object) -> Described:
         if _SECTION.match(block_lines[0]):
             break
         if not block_lines[0].startswith(" "):
-            text.append(" ".join(line.strip() for line in block_lines))
+            is_laid_out = block_lines[0].startswith(("|", "- "))
+            text.append(("\n" if is_laid_out else " ").join(line.strip() for line in block_lines))
         elif not equation:
             equation = inspect.cleandoc("\n".join(block_lines)).splitlines()
     return Described(summary, tuple(equation), tuple(text))

@@ -92,7 +92,10 @@ def _article(entry: Entry, title: str, *more: Markup) -> Markup:
         tag("h3", title),
         tag("p", entry.described.summary),
         tag("pre", "\n".join(entry.described.equation), class_="untrusted"),
-        [tag("p", text) for text in entry.described.text],
+        [
+            tag("pre", text, class_="untrusted") if "\n" in text else tag("p", text)
+            for text in entry.described.text
+        ],
         more,
         tag("p", f"Source: {entry.source}{evidence}.", class_="muted"),
     )

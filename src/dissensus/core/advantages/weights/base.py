@@ -97,7 +97,8 @@ class Weight(ABC):
         if rule.is_per_token:
             per_rollout = np.repeat(per_rollout, np.diff(_offsets(context)))
         self.learn(batch)
-        return np.asarray(advantages * per_rollout, dtype=np.float64)
+        weighted: FloatArray = np.multiply(advantages, per_rollout, out=per_rollout)
+        return weighted
 
     def multipliers(self, batch: Batch, population: Batch) -> FloatArray:
         """(P,) w of each group of the batch, of mean one over the population."""
@@ -155,9 +156,9 @@ def _batch(
         size = sum_over_tokens(np.abs(advantages), offsets) / tokens
     else:
         size = np.abs(advantages)
-    is_moved = groups.sum_by_group(size != 0) > 0
-    moved = np.where(is_moved, groups.size, 0).astype(np.int64)
-    return Batch(groups, context, groups.mean_by_group(size), moved)
+    pull = groups.mean_by_group(size)
+    moved = np.where(pull > 0, groups.size, 0).astype(np.int64)  # NaN: nothing scored, not moved
+    return Batch(groups, context, pull, moved)
 
 
 def _population(batch: Batch, rule: AdvantageEstimator) -> Batch:

@@ -30,7 +30,7 @@ class unanimous_to(Weight):
     """
 
     epsilon: float = 0.1
-    formula: ClassVar[str] = "1 for 0 < p < 1"
+    formula: ClassVar[str] = "1"
 
     def __post_init__(self) -> None:
         check_range(self, "epsilon", 0.0)
