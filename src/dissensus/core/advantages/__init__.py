@@ -14,13 +14,16 @@ from dissensus.core.advantages import (  # noqa: F401  (importing a rule's file 
     maxrl,
     reinforce_pp_baseline,
     rloo,
+    weights,
 )
 from dissensus.core.advantages.base import AdvantageEstimator, Context, EstimatorState, Transform
 from dissensus.core.advantages.neutral import neutral_context
 from dissensus.core.advantages.profile import Limit, Profile
-from dissensus.core.advantages.registry import chain, get, names, profile, rule
+from dissensus.core.advantages.registry import chain, get, limit, names, profile, rule
 from dissensus.core.advantages.signature import Signature, signature
 from dissensus.core.advantages.transforms import Clip, Whiten
+from dissensus.core.advantages.weights import Weight
+from dissensus.core.advantages.written import schedule, weighted
 
 __all__ = [
     "AdvantageEstimator",
@@ -31,12 +34,17 @@ __all__ = [
     "Profile",
     "Signature",
     "Transform",
+    "Weight",
     "Whiten",
     "chain",
     "get",
+    "limit",
     "names",
     "neutral_context",
     "profile",
     "rule",
+    "schedule",
     "signature",
+    "weighted",
+    "weights",
 ]

@@ -116,7 +116,7 @@ class Transform(Protocol):
         """Transform the advantages; `rule` made them, and can make those of a reference batch."""
 
 
-Rule: TypeAlias = Callable[[RewardGroups, Context], FloatArray]
+Rule: TypeAlias = "AdvantageEstimator"
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,11 @@ class AdvantageEstimator:
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{key}={value!r}" for key, value in self.parameters.items())
-        return " | ".join([f"{self.name}({arguments})", *(step.name for step in self.transforms)])
+        text = f"{self.name}({arguments})"
+        for step in self.transforms:
+            wrapper = getattr(step, "wrapper", None)
+            text = f"{wrapper}({text}, {step.name})" if wrapper else f"{text} | {step.name}"
+        return text
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A mapping proxy cannot be pickled; the plain dict it shows can.
@@ -211,7 +215,7 @@ class AdvantageEstimator:
         advantages = np.asarray(self.function(groups, context, **self.parameters), dtype=np.float64)
         for position, step in enumerate(self.transforms):
             before = replace(self, transforms=self.transforms[:position])
-            advantages = step(advantages, groups, context, before._raw)  # noqa: SLF001 (own class)
+            advantages = step(advantages, groups, context, before)
         if len(advantages) == groups.n_rollouts and not groups.is_scored.all():
             advantages = np.where(groups.is_scored, advantages, 0.0)
         return advantages

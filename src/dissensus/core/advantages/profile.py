@@ -47,6 +47,13 @@ class Limit:
     slope: Callable[[FloatArray], FloatArray]
     objective: Callable[[FloatArray], FloatArray] | None = None
 
+    def times(self, formula: str, weight: Callable[[FloatArray], FloatArray]) -> Limit:
+        """The limit of the rule under a weight u(p), up to one factor: f̃′ = f′ · u."""
+        return Limit(
+            self.formula if formula == "1" else f"∫ {formula} d[{self.formula}]",
+            lambda p: np.asarray(self.slope(np.asarray(p)) * weight(np.asarray(p))),
+        )
+
 
 ARCSINE = Limit(
     "2·arcsin√p", lambda p: 1.0 / np.sqrt(p * (1.0 - p)), lambda p: 2.0 * np.arcsin(np.sqrt(p))

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from dissensus.core.advantages.base import Context, Rule, Scope
+from dissensus.core.advantages.neutral import reference_context
 from dissensus.core.groups import FloatArray, RewardGroups
 from dissensus.errors import InputError, MissingContextError
 
@@ -84,7 +85,8 @@ class Whiten:
             values, weights = advantages[groups.is_scored], self._weights(groups, context)
         else:
             # The reference has no lengths of its own here, so each of its rollouts counts once.
-            values = rule(context.reference, Context())[context.reference.is_scored]
+            asked = reference_context(rule, context)
+            values = rule(context.reference, asked)[context.reference.is_scored]
             weights = np.ones(len(values))
         count = weights.sum() - self.ddof
         if not weights.any():  # nothing scored, or only empty completions
