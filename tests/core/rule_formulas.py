@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from rule_formulas_shaping import SHAPING_FORMULAS
+
 Formula = Callable[[int, int], tuple[float, float]]
 
 
@@ -54,4 +56,5 @@ FORMULAS: dict[str, Formula] = {
     "maxrl": lambda k, n: ((n - k) / k, -1.0) if 0 < k < n else (0.0, 0.0),
     "reinforce_pp_baseline": scaled(centred, whitened_centred),
     "rloo": lambda k, n: ((n - k) / (n - 1), -k / (n - 1)),
+    **SHAPING_FORMULAS,
 }

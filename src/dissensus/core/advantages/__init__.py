@@ -6,14 +6,30 @@ advantages.signature(estimator, group_size=8)         # A₊, A₋, contrast, pu
 """
 
 from dissensus.core.advantages import (  # noqa: F401  (importing a rule's file registers it)
+    avspo,
     dapo,
+    daro,
     disco,
     dr_grpo,
     grpo,
+    grpo_passk,
+    krpo,
+    lens,
     lite_ppo,
     maxrl,
+    pass_at_k,
+    pkpo,
+    pvpo,
+    quantile,
+    rank,
     reinforce_pp_baseline,
+    rl_zvp,
     rloo,
+    seed_grpo,
+    surrogate,
+    unlikeliness,
+    vcrl,
+    xrpo,
 )
 from dissensus.core.advantages.base import AdvantageEstimator, Context, EstimatorState, Transform
 from dissensus.core.advantages.neutral import neutral_context

@@ -227,6 +227,8 @@ class AdvantageEstimator:
         for name in ("lengths", "log_likelihoods", "clusters"):
             self._check_entries(context, name, "rollout", groups.n_rollouts)
         self._check_entries(context, "reference_means", "group", len(groups))
+        if context.token_offsets is not None:
+            self._check_tokens(context, np.asarray(context.token_offsets), groups.n_rollouts)
 
     def _check_entries(self, context: Context, name: str, unit: str, count: int) -> None:
         values = getattr(context, name)
@@ -235,6 +237,24 @@ class AdvantageEstimator:
                 f"context field '{name}' must have one entry per {unit}",
                 where=repr(self),
                 got=(np.shape(values), count),
+            )
+
+    def _check_tokens(self, context: Context, offsets: IntArray, count: int) -> None:
+        is_sound = (
+            offsets.shape == (count + 1,) and offsets[0] == 0 and (np.diff(offsets) >= 0).all()
+        )
+        if not is_sound:
+            raise InputError(
+                f"context field 'token_offsets' must rise from 0, with {count + 1} entries",
+                where=repr(self),
+                got=offsets.shape,
+            )
+        entropies = context.token_entropies
+        if entropies is not None and np.shape(entropies) != (offsets[-1],):
+            raise InputError(
+                "context field 'token_entropies' must have one entry per token",
+                where=repr(self),
+                got=(np.shape(entropies), int(offsets[-1])),
             )
 
 

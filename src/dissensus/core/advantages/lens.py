@@ -1,0 +1,69 @@
+"""LENS."""
+
+import numpy as np
+
+from dissensus.core.advantages.base import Context
+from dissensus.core.advantages.counts import counts
+from dissensus.core.advantages.profile import ARCSINE, Profile
+from dissensus.core.advantages.registry import rule
+from dissensus.core.advantages.scaling import divide_by_std
+from dissensus.core.advantages.tables import RolloutTable
+from dissensus.core.advantages.tokens import log_likelihood_per_token
+from dissensus.core.groups import FloatArray, RewardGroups
+
+
+@rule(
+    "lens",
+    source="Feng et al. 2025, arXiv:2510.08696, section 5.1",
+    needs=("log_likelihoods", "lengths"),
+    profile=Profile(
+        title="LENS",
+        evidence="paper",
+        rewards="binary",
+        scale="invariant",
+        limit=ARCSINE,
+    ),
+)
+def lens(
+    groups: RewardGroups,
+    context: Context,
+    *,
+    alpha: float = 0.25,
+    ddof: int = 0,
+    eps: float = 0.0,
+) -> FloatArray:
+    """GRPO with wrong answers penalised by the policy's confidence in them.
+
+        r̃ = 1 for correct,   −(1/G) · π̄/(D − π̄) for wrong rollouts;   π̄ = exp(log-likelihood/length)
+        D = 2·max π̄ over the group, in split groups at least G / Σ_correct 1/π̄
+        split groups: A = (r̃ − mean r̃)/(std(ddof) + eps);   all-wrong: A = α(r̃ − mean r̃)
+
+    All-wrong groups (k = 0) get a signal where confidences differ: confident errors go down, the
+    others up; at equal confidence they get 0. All-correct (k = G), hence all unanimous groups of
+    equal confidence, and one-rollout groups get 0. B = 0; where all confidences are equal it is
+    GRPO, W = σ. Right-or-wrong rewards only. π̄ stands for the likelihood in D too, which the paper
+    leaves open. Left out: nothing of the advantage (α is a factor on the loss there).
+
+    Args:
+        groups: P groups of N rollouts.
+        context: With `log_likelihoods` and `lengths`.
+        alpha: α, weight of the all-wrong groups.
+        ddof: Of the standard deviation, in split groups.
+        eps: Added to it; ≥ 0.
+
+    Raises:
+        InputError: Correctness is unknown, or a log-likelihood is not finite.
+    """
+    is_correct, right, _ = counts(groups, "lens")
+    score = log_likelihood_per_token(groups, context)
+    # Only ratios π̄/D matter, so the largest π̄ of the group is set to 1: nothing can underflow.
+    top = RolloutTable(groups).of(score, fill=-np.inf).max(axis=1)
+    score = score - groups.expand(np.where(groups.size > 0, top, 0.0))
+    inverse = groups.sum_by_group(np.where(is_correct, np.exp(np.minimum(-score, 700.0)), 0.0))
+    scale = np.maximum(2.0, groups.size / np.where(right > 0, inverse, np.inf))
+    confidence = np.exp(score)
+    penalty = confidence / (groups.expand(scale) - confidence)
+    share = groups.expand(1.0 / np.maximum(groups.size, 1))
+    adjusted = groups.with_rewards(np.where(is_correct, 1.0, -share * penalty))
+    split = divide_by_std(adjusted, adjusted.std(ddof), eps)
+    return np.where(groups.expand(right > 0), split, alpha * adjusted.centered)
