@@ -164,7 +164,9 @@ class RewardGroups:
 
     def with_rewards(self, rewards: ArrayLike) -> RewardGroups:
         """The same groups under other rewards, (N,); unscored rollouts stay unscored."""
-        values = np.where(self.is_scored, _as_rewards(rewards, ndim=1), np.nan)
+        values = _as_rewards(rewards, ndim=1)
+        if not self._all_scored:
+            values[~self.is_scored] = np.nan
         correct: BoolArray | Literal["unknown"]
         correct = "unknown" if self.is_correct is None else self.is_correct
         return RewardGroups(

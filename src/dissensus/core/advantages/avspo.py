@@ -60,7 +60,7 @@ def avspo(
     Raises:
         InputError: Correctness is unknown.
     """
-    is_correct, right, wrong = counts(groups, "avspo")
+    _, right, wrong = counts(groups, "avspo")
     advantages = divide_by_std(groups, groups.std(ddof), eps)
     population = groups if context.reference is None else context.reference
     rate = np.count_nonzero(population.is_unanimous()) / np.count_nonzero(population.size)
@@ -71,6 +71,6 @@ def avspo(
     virtual = np.clip(np.ceil(size * rate**alpha), 1, size)
     total = size + virtual
     spread = np.sqrt(size * virtual / total / np.maximum(total - ddof, 1))
-    injected = np.where(is_collapsed, virtual / total / (spread + eps), 0.0)
-    signed = np.where(is_correct, 1.0, -1.0) * groups.expand(injected)
-    return np.where(groups.expand(is_collapsed), signed, advantages)
+    direction = is_collapsed * np.where(right > 0, 1.0, -1.0)
+    advantages += groups.expand(direction * virtual / total / (spread + eps))
+    return advantages

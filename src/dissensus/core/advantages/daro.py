@@ -42,8 +42,8 @@ def daro(
         L_b = Σ |A_GRPO| over the rollouts of bin b / rollouts of split groups
 
     That is a gradient step on Σ_b [w_b L_b − log w_b], whose optimum is w_b = 1/L_b. Weights start
-    at 1, where this is GRPO. Unanimous groups (k = 0, k = G) get 0 and teach nothing. Right-or-wrong
-    rewards only. The weights lie in `context.state`, which each call updates: call once a batch.
+    at 1, where this is GRPO. Unanimous groups (k = 0, k = G) get 0 and teach nothing. Rewards are
+    right or wrong. The weights lie in `context.state`, which each call updates: call once a batch.
     Left out: the paper trains w with the policy's optimiser, and its L is the clipped loss, which
     on policy is zero in value; the size of the advantages stands for it here.
 

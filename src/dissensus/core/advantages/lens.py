@@ -10,6 +10,7 @@ from dissensus.core.advantages.scaling import divide_by_std
 from dissensus.core.advantages.tables import RolloutTable
 from dissensus.core.advantages.tokens import log_likelihood_per_token
 from dissensus.core.groups import FloatArray, RewardGroups
+from dissensus.errors import InputError
 
 
 @rule(
@@ -52,18 +53,27 @@ def lens(
         eps: Added to it; ≥ 0.
 
     Raises:
-        InputError: Correctness is unknown, or a log-likelihood is not finite.
+        InputError: Correctness is unknown, a negative parameter, or a log-likelihood that is not
+            finite.
     """
+    if not (alpha >= 0 and eps >= 0):
+        raise InputError("The 'alpha' and 'eps' parameters must be ≥ 0", got=(alpha, eps))
     is_correct, right, _ = counts(groups, "lens")
     score = log_likelihood_per_token(groups, context)
-    # Only ratios π̄/D matter, so the largest π̄ of the group is set to 1: nothing can underflow.
+    # Only ratios π̄/D matter, so the largest π̄ of the group is set to 1, and none underflows.
     top = RolloutTable(groups).of(score, fill=-np.inf).max(axis=1)
-    score = score - groups.expand(np.where(groups.size > 0, top, 0.0))
-    inverse = groups.sum_by_group(np.where(is_correct, np.exp(np.minimum(-score, 700.0)), 0.0))
+    score -= groups.expand(np.where(groups.size > 0, top, 0.0))
+    np.maximum(score, -700.0, out=score)
+    np.negative(score, out=score, where=is_correct)
+    odds = np.exp(score, out=score)  # 1/π̄ of correct, π̄ of wrong rollouts
+    inverse = groups.sum_by_group(odds * is_correct)
     scale = np.maximum(2.0, groups.size / np.where(right > 0, inverse, np.inf))
-    confidence = np.exp(score)
-    penalty = confidence / (groups.expand(scale) - confidence)
-    share = groups.expand(1.0 / np.maximum(groups.size, 1))
-    adjusted = groups.with_rewards(np.where(is_correct, 1.0, -share * penalty))
-    split = divide_by_std(adjusted, adjusted.std(ddof), eps)
-    return np.where(groups.expand(right > 0), split, alpha * adjusted.centered)
+    adjusted = odds - groups.expand(scale)
+    adjusted *= groups.expand(np.maximum(groups.size, 1))
+    np.divide(odds, adjusted, out=adjusted)
+    adjusted[is_correct] = 1.0
+    calibrated = groups.with_rewards(adjusted)
+    # All-wrong groups are centred and weighted only, which is a division by 1/α.
+    weight = 1.0 / alpha if alpha > 0 else np.inf
+    denominator = np.where(right > 0, calibrated.std(ddof) + eps, weight)
+    return divide_by_std(calibrated, denominator, 0.0)

@@ -37,4 +37,4 @@ def pvpo(groups: RewardGroups, context: Context) -> FloatArray:
     never solves.
     """
     baseline = groups.expand(np.asarray(context.reference_means, dtype=np.float64))
-    return np.where(groups.is_scored, groups.rewards - baseline, 0.0)
+    return np.asarray(groups.rewards - baseline, dtype=np.float64)

@@ -56,9 +56,10 @@ def quantile(
     position = level * last
     below = position.astype(np.int64)
     ascending = np.sort(RolloutTable(groups).of(groups.rewards), axis=1)
-    around = np.stack([below, np.minimum(below + 1, last)], axis=1)
-    low, high = np.where(usable, np.take_along_axis(ascending, around, axis=1).T, 0.0)
+    rows = np.arange(len(groups))
+    low, high = ascending[rows, below], ascending[rows, np.minimum(below + 1, last)]
     baseline = low + (position - below) * (high - low)
-    denominator = np.where(usable, groups.std(ddof) + eps, np.inf)
-    difference = np.where(groups.is_scored, groups.rewards - groups.expand(baseline), 0.0)
-    return np.asarray(difference / groups.expand(denominator), dtype=np.float64)
+    advantages: FloatArray = groups.expand(np.where(usable, groups.mean - baseline, 0.0))
+    advantages += groups.centered
+    advantages /= groups.expand(np.where(usable, groups.std(ddof) + eps, np.inf))
+    return advantages

@@ -5,7 +5,7 @@ import numpy as np
 from dissensus.core.advantages.base import Context
 from dissensus.core.advantages.profile import IDENTITY, Profile
 from dissensus.core.advantages.registry import rule
-from dissensus.core.advantages.tables import RolloutTable, average_ranks
+from dissensus.core.advantages.tables import RolloutTable, net_wins
 from dissensus.core.groups import FloatArray, RewardGroups
 
 
@@ -17,14 +17,15 @@ from dissensus.core.groups import FloatArray, RewardGroups
 def rank(groups: RewardGroups, context: Context) -> FloatArray:
     """Spread the rollouts evenly over [−1, 1] by the rank of their reward.
 
-        A = (2·rank − (G + 1))/(G − 1);   W = σ² · G/(G−1) for right-or-wrong rewards;   B = 0
+        A = (others beaten − others lost to)/(G − 1) = (2·rank − (G + 1))/(G − 1)
+        W = σ² · G/(G−1) for rewards 0 and 1;   B = 0
 
     Any rewards; only their order counts, so outliers and reward scales do not. Rewards closer than
-    the tolerance of the groups share their mean rank, so right-or-wrong rewards of any two values
-    give RLOO on 0 and 1. Unanimous (k = 0, k = G) and one-rollout groups get 0. Left out: the
-    evolution strategies that the ranks come from; there is no one paper for language models.
+    the tolerance of the groups tie, so right-or-wrong rewards of any two values give RLOO on 0 and
+    1. Unanimous (k = 0, k = G) and one-rollout groups get 0. All pairs of a group are compared, in
+    time N·G. Left out: the evolution strategies that the ranks come from; there is no one paper for
+    language models.
     """
     table = RolloutTable(groups)
-    ranks = average_ranks(table.of(groups.rewards), groups.tol)
-    last = np.maximum(groups.size - 1, 1)[:, None]
-    return table.back((2.0 * ranks - (groups.size - 1)[:, None]) / last)
+    wins = net_wins(table.of(groups.rewards), groups.tol)
+    return table.back(wins / np.maximum(groups.size - 1, 1)[:, None])

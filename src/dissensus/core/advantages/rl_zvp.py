@@ -54,10 +54,13 @@ def rl_zvp(
     """
     _, right, wrong = counts(groups, "rl_zvp")
     offsets, entropies = np.asarray(context.token_offsets), np.asarray(context.token_entropies)
-    token_rollout = np.repeat(np.arange(groups.n_rollouts), np.diff(offsets))
-    is_unanimous = groups.is_unanimous()
-    up = groups.expand(is_unanimous & (wrong == 0)) & groups.is_scored
-    down = groups.expand(is_unanimous & (right == 0)) & groups.is_scored
-    origin = np.where(down, max_over_tokens(entropies, offsets), 0.0)[token_rollout]
-    shaped = np.where((up | down)[token_rollout], alpha * (entropies - origin), 0.0)
-    return np.asarray(divide_by_std(groups, groups.std(ddof), eps)[token_rollout] + shaped)
+    lengths = np.diff(offsets)
+    advantages = np.repeat(divide_by_std(groups, groups.std(ddof), eps), lengths)
+    is_up = groups.expand(groups.is_unanimous() & (wrong == 0)) & groups.is_scored
+    is_down = groups.expand(groups.is_unanimous() & (right == 0)) & groups.is_scored
+    rows = np.flatnonzero(is_up | is_down)
+    is_shaped = np.repeat(is_up | is_down, lengths)
+    entropy, ends = entropies[is_shaped], np.concatenate([[0], np.cumsum(lengths[rows])])
+    origin = np.where(is_down[rows], max_over_tokens(entropy, ends), 0.0)
+    advantages[is_shaped] = alpha * (entropy - np.repeat(origin, lengths[rows]))
+    return advantages

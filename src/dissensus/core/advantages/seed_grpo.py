@@ -7,8 +7,8 @@ import numpy as np
 from dissensus.core.advantages.base import Context
 from dissensus.core.advantages.profile import Profile
 from dissensus.core.advantages.registry import rule
-from dissensus.core.advantages.tables import RolloutTable, run_bounds
-from dissensus.core.groups import FloatArray, IntArray, RewardGroups
+from dissensus.core.advantages.tables import RolloutTable, equal_counts
+from dissensus.core.groups import FloatArray, RewardGroups
 from dissensus.errors import InputError
 
 
@@ -48,21 +48,21 @@ def seed_grpo(
         raise InputError("The 'alpha' parameter must lie in [0, 1]", got=alpha)
     if shape not in ("linear", "exponential"):
         raise InputError("The 'shape' parameter must be 'linear' or 'exponential'", got=shape)
-    share = alpha * _entropy_share(groups, np.asarray(context.clusters))
+    share = alpha * _entropy_share(groups, context)
     factor = 1.0 - share if shape == "linear" else np.exp(-share)
     return np.asarray(groups.centered * groups.expand(factor), dtype=np.float64)
 
 
-def _entropy_share(groups: RewardGroups, clusters: IntArray) -> FloatArray:
+def _entropy_share(groups: RewardGroups, context: Context) -> FloatArray:
     """(P,) SE/log G in [0, 1]; 0 for groups of fewer than two scored rollouts."""
     table = RolloutTable(groups)
-    # Numbers of labels instead of labels, which floats may not tell apart.
-    codes = np.unique(clusters, return_inverse=True)[1].astype(np.float64)
-    ascending = np.sort(table.of(codes), axis=1)
-    with np.errstate(invalid="ignore"):  # between two filled entries
-        first, last = run_bounds(np.diff(ascending, axis=1) > 0)
-    is_end = (last == np.arange(table.width)) & (first < groups.size[:, None])
-    log_sizes = np.log(last - first + 1, out=np.zeros(table.shape), where=is_end)
+    sizes = equal_counts(table.of(np.asarray(context.clusters), fill=0), table.exists)
+    # A cluster of n counts once: as n rollouts of 1/n each.
+    share = 1.0 / np.arange(1, table.width + 1)
+    weights, log_sizes = share[sizes - 1], (-np.log(share) * share)[sizes - 1]
+    if table.exists is not None:
+        weights, log_sizes = weights * table.exists, log_sizes * table.exists
+    clusters = np.maximum(weights.sum(axis=1), 1.0)
     log_group = np.log(np.maximum(groups.size, 2))
-    entropy = log_group - log_sizes.sum(axis=1) / np.maximum(is_end.sum(axis=1), 1)
+    entropy = log_group - log_sizes.sum(axis=1) / clusters
     return np.where(groups.size > 1, entropy / log_group, 0.0)

@@ -7,7 +7,7 @@ from dissensus.core.advantages.counts import counts
 from dissensus.core.advantages.profile import ARCSINE, Profile
 from dissensus.core.advantages.registry import rule
 from dissensus.core.advantages.scaling import divide_by_std
-from dissensus.core.advantages.tables import RolloutTable, average_ranks
+from dissensus.core.advantages.tables import RolloutTable, net_wins
 from dissensus.core.advantages.tokens import log_likelihood_per_token
 from dissensus.core.groups import FloatArray, RewardGroups
 from dissensus.errors import InputError
@@ -59,7 +59,10 @@ def unlikeliness(
         raise InputError("The 'beta' parameter must lie in [0, 1]", got=beta)
     is_correct, _, _ = counts(groups, "unlikeliness")
     table = RolloutTable(groups)
-    ranks = average_ranks(table.of(log_likelihood_per_token(groups, context)), tol=0.0)
-    cut = beta * ranks / np.maximum(groups.size, 1)[:, None]
-    reshaped = groups.with_rewards(is_correct * (1.0 - table.back(cut)))
+    size = np.maximum(groups.size, 1)[:, None]
+    factor = net_wins(table.of(log_likelihood_per_token(groups, context)))
+    factor += size - 1  # twice the rank from 0
+    factor *= -0.5 * beta / size
+    factor += 1.0
+    reshaped = groups.with_rewards(table.back(factor) * is_correct)
     return divide_by_std(reshaped, reshaped.std(ddof), eps)

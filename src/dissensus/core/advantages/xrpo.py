@@ -49,7 +49,8 @@ def xrpo(
     advantages = divide_by_std(groups, groups.std(ddof), eps)
     score = log_likelihood_per_token(groups, context)
     mean = np.nan_to_num(groups.mean_by_group(score))
-    # Below 0 only the likely ones, whose bonus is 0 in any case: no exponential can overflow.
-    novelty = -np.expm1(np.minimum(score - groups.expand(mean), 0.0))
-    extra = np.minimum(bonus * novelty, most * advantages)
-    return advantages + np.where(is_correct & (advantages > 0), extra, 0.0)
+    rows = np.flatnonzero(is_correct & (advantages > 0))
+    # Above the mean the bonus is 0 in any case: limited there, no exponential can overflow.
+    novelty = -np.expm1(np.minimum(score[rows] - groups.expand(mean)[rows], 0.0))
+    advantages[rows] += np.minimum(bonus * novelty, most * advantages[rows])
+    return advantages
