@@ -165,6 +165,8 @@ class RewardGroups:
     def with_rewards(self, rewards: ArrayLike) -> RewardGroups:
         """The same groups under other rewards, (N,); unscored rollouts stay unscored."""
         values = _as_rewards(rewards, ndim=1)
+        if len(values) != self.n_rollouts:
+            raise InputError("rewards must have one entry per rollout", got=len(values))
         if not self._all_scored:
             values[~self.is_scored] = np.nan
         correct: BoolArray | Literal["unknown"]
