@@ -162,6 +162,24 @@ class RewardGroups:
             tol=self.tol,
         )
 
+    def with_rewards(self, rewards: ArrayLike) -> RewardGroups:
+        """The same grouping of the same rollouts under other rewards, (N,); NaN for unscored."""
+        values = _as_rewards(rewards, ndim=1)
+        if len(values) != self.n_rollouts:
+            raise InputError(
+                "rewards must have one entry per rollout",
+                where="RewardGroups.with_rewards",
+                got=(len(values), self.n_rollouts),
+            )
+        return RewardGroups(
+            values,
+            self.ids,
+            self.rollouts,
+            index=self._scattered_index,
+            correct=self._declared,
+            tol=self.tol,
+        )
+
     def __len__(self) -> int:
         """Number of groups, P."""
         return len(self.ids)

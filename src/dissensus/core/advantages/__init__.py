@@ -6,14 +6,31 @@ advantages.signature(estimator, group_size=8)         # A₊, A₋, contrast, pu
 """
 
 from dissensus.core.advantages import (  # noqa: F401  (importing a rule's file registers it)
+    bnpo,
     dapo,
     disco,
     dr_grpo,
+    f_grpo,
+    gdpo,
+    gpg,
     grpo,
+    grpo_lead,
+    ha_dw,
     lite_ppo,
+    maclaurin,
+    maclaurin_baseline,
     maxrl,
+    mcpo,
+    nemo_rl_loo,
+    ngrpo,
+    one_sided_grpo,
+    opo,
+    reinforce_pp,
     reinforce_pp_baseline,
     rloo,
+    scale_rl,
+    sign,
+    vr_cond,
 )
 from dissensus.core.advantages.base import AdvantageEstimator, Context, EstimatorState, Transform
 from dissensus.core.advantages.neutral import neutral_context

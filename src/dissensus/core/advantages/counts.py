@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from dissensus.core.groups import BoolArray, IntArray, RewardGroups
+import numpy as np
+
+from dissensus.core.groups import BoolArray, FloatArray, IntArray, RewardGroups
 from dissensus.errors import InputError
 
-__all__ = ["Counts", "counts"]
+__all__ = ["Counts", "counts", "to_rollouts"]
 
 
 class Counts(NamedTuple):
@@ -23,6 +25,12 @@ class Counts(NamedTuple):
     correct: IntArray
     wrong: IntArray
 
+    @property
+    def share(self) -> FloatArray:
+        """(P,) m = k/G; 0 for a group without a scored rollout."""
+        share: FloatArray = self.correct / np.maximum(self.correct + self.wrong, 1)
+        return share
+
 
 def counts(groups: RewardGroups, rule: str) -> Counts:
     """The counts of right and wrong rollouts, of which `rule` is a function.
@@ -37,3 +45,12 @@ def counts(groups: RewardGroups, rule: str) -> Counts:
             hint="pass correct=, a threshold or an array, to RewardGroups",
         )
     return Counts(groups.is_correct, groups.correct, groups.size - groups.correct)
+
+
+def to_rollouts(
+    groups: RewardGroups, is_correct: BoolArray, positive: FloatArray, negative: FloatArray
+) -> FloatArray:
+    """(N,) A₊ of the group for a correct rollout, A₋ for any other, from (P,) each."""
+    advantages: FloatArray = groups.expand(negative)
+    np.copyto(advantages, groups.expand(positive), where=is_correct)
+    return advantages

@@ -1,0 +1,59 @@
+"""The Maclaurin estimator of MaxRL with a leave-one-out baseline."""
+
+import numpy as np
+
+from dissensus.core.advantages.base import Context
+from dissensus.core.advantages.counts import counts, to_rollouts
+from dissensus.core.advantages.profile import LOG, Profile, never
+from dissensus.core.advantages.registry import rule
+from dissensus.core.groups import FloatArray, RewardGroups
+from dissensus.errors import InputError
+
+
+@rule(
+    "maclaurin_baseline",
+    source="arXiv:2602.02710; as in tajwarfahim/maxrl at c0698eb, maclaurin.py",
+    profile=Profile(
+        title="Maclaurin with baseline",
+        evidence="code",
+        rewards="binary",
+        is_centred=False,
+        scale="invariant",
+        is_silent=never,
+        limit=LOG,
+    ),
+)
+def maclaurin_baseline(
+    groups: RewardGroups, context: Context, *, order: int | None = None
+) -> FloatArray:
+    """The Maclaurin estimator, each tuple of rollouts measured against the other tuples.
+
+        ρ_j = C(w, j) / (C(G, j) − 1)       w = G − k wrong
+        A₊ = 1 + Σ_j ρ_j,   A₋ = −(k/w) Σ_j ρ_j − 1[k = 0, T ≥ G]      j = 2 … min(T, G−1)
+
+    The j-th term of log p asks whether j rollouts all fail; its baseline is the share of the other
+    j-tuples that do. Tuples share rollouts, so unlike a leave-one-out mean this baseline is not
+    independent of the score: the slope climbed is off by a factor near 1 that goes away with G.
+    The first term has no baseline: all correct gets 1 each; all wrong gets −1 each for T ≥ G
+    (None: T = G) and 0 for less. Right-or-wrong rewards. The published code has order 16 and gives
+    1/G of these numbers.
+
+    Raises:
+        InputError: Correctness is unknown, or order < 1.
+    """
+    if order is not None and order < 1:
+        raise InputError("The 'order' parameter must be ≥ 1, or None", got=order)
+    is_correct, right, wrong = counts(groups, "maclaurin_baseline")
+    size = groups.size
+    highest = int(size.max(initial=0))
+    order = highest if order is None else order
+    total = np.zeros(len(groups))
+    share, one = wrong / np.maximum(size, 1), 1.0 / np.maximum(size, 1)  # C(w,j)/C(G,j), 1/C(G,j)
+    for j in range(2, min(order, highest - 1) + 1):
+        left = np.maximum(size - j + 1, 1)
+        share = share * np.maximum(wrong - j + 1, 0) / left
+        one = one * j / left
+        total += np.where(j < size, share / np.where(j < size, 1.0 - one, 1.0), 0.0)
+    failed = (right == 0) & (order >= size) & (size > 1)
+    negative = -right / np.maximum(wrong, 1) * total - failed
+    return to_rollouts(groups, is_correct, 1.0 + total, negative)
