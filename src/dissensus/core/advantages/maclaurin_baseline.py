@@ -32,9 +32,9 @@ def maclaurin_baseline(
         A₊ = 1 + Σ_j ρ_j,   A₋ = −(k/w) Σ_j ρ_j − 1[k = 0, T ≥ G]      j = 2 … min(T, G−1)
 
     The j-th term of log p asks whether j rollouts all fail; its baseline is the share of the other
-    j-tuples that do. Tuples share rollouts, so unlike a leave-one-out mean this baseline is not
-    independent of the score: the slope climbed is off by a factor near 1 that goes away with G.
-    The first term has no baseline: all correct gets 1 each; all wrong gets −1 each for T ≥ G
+    j-tuples that do. Tuples share rollouts, so unlike a leave-one-out mean this baseline depends on
+    the score, and the slope climbed is too small: at p = 0.1 by 38 % for G = 8, by 15 % for 64, by
+    4 % for 256. The first term has no baseline: k = G gets 1 each; k = 0 gets −1 each for T ≥ G
     (None: T = G) and 0 for less. Right-or-wrong rewards. The published code has order 16 and gives
     1/G of these numbers.
 
