@@ -57,7 +57,8 @@ def gdpo(
         )
     total = np.zeros(groups.n_rollouts)
     for name, rewards in by_function.items():
-        values = np.where(groups.is_scored, np.asarray(rewards, dtype=np.float64), np.nan)
-        each = groups.with_rewards(values)
-        total += (weights or {}).get(name, 1.0) * divide_by_std(each, each.std(ddof), eps)
+        each = groups.with_rewards(np.where(groups.is_scored, rewards, np.nan))
+        advantages = divide_by_std(each, each.std(ddof), eps)
+        advantages *= (weights or {}).get(name, 1.0)
+        total += advantages
     return total

@@ -6,7 +6,7 @@ from dissensus.core.advantages.base import Context
 from dissensus.core.advantages.counts import counts
 from dissensus.core.advantages.profile import Profile
 from dissensus.core.advantages.registry import rule
-from dissensus.core.advantages.scaling import divide_by_std
+from dissensus.core.advantages.scaling import divide_sides_by_std
 from dissensus.core.groups import FloatArray, RewardGroups
 
 
@@ -47,11 +47,7 @@ def grpo_lead(
         InputError: Correctness is unknown.
     """
     m = counts(groups, "grpo_lead").share
-    for_positive, for_negative = (
+    above, below = (
         low + (high - low) / (1.0 + np.exp(steepness * (x - midpoint))) for x in (m, 1.0 - m)
     )
-    advantages = divide_by_std(groups, groups.std(ddof), eps)
-    weights = groups.expand(for_negative)
-    np.copyto(weights, groups.expand(for_positive), where=advantages > 0)
-    advantages *= weights
-    return advantages
+    return divide_sides_by_std(groups, groups.std(ddof), eps, above=above, below=below)

@@ -5,7 +5,7 @@ import numpy as np
 from dissensus.core.advantages.base import Context, EstimatorState
 from dissensus.core.advantages.profile import Profile
 from dissensus.core.advantages.registry import rule
-from dissensus.core.advantages.scaling import divide_by_std
+from dissensus.core.advantages.scaling import divide_sides_by_std
 from dissensus.core.groups import FloatArray, RewardGroups
 from dissensus.errors import InputError
 
@@ -55,11 +55,6 @@ def ha_dw(
     past = state.get("batch_means", np.empty(0))
     recent = np.append(past, scored.mean())[-window:] if len(scored) else past
     state["batch_means"] = recent
-    advantages = divide_by_std(groups, groups.std(ddof), eps)
-    if not len(recent):
-        return advantages
-    away = np.nan_to_num(groups.mean - recent.mean())
-    weights = groups.expand(scale * np.exp(away))
-    np.copyto(weights, groups.expand(scale * np.exp(-away)), where=advantages > 0)
-    advantages *= weights
-    return advantages
+    away = np.nan_to_num(groups.mean - (recent.mean() if len(recent) else np.nan))
+    above, below = scale * np.exp(-away), scale * np.exp(away)
+    return divide_sides_by_std(groups, groups.std(ddof), eps, above=above, below=below)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from dissensus.core.advantages.base import Context
-from dissensus.core.advantages.counts import counts, to_rollouts
+from dissensus.core.advantages.counts import counts, for_each_count, to_rollouts
 from dissensus.core.advantages.profile import LOG, Profile, never
 from dissensus.core.advantages.registry import rule
 from dissensus.core.groups import FloatArray, RewardGroups
@@ -44,8 +44,12 @@ def maclaurin(groups: RewardGroups, context: Context, *, order: int | None = Non
     if order is None or order >= wrong.max(initial=0):
         negative = -np.maximum(wrong - 1, 0) / (right + 1.0)
     else:
-        term, negative = np.ones(len(groups)), np.zeros(len(groups))
-        for j in range(1, order):
-            term *= np.maximum(wrong - j, 0) / np.maximum(groups.size - j, 1)
-            negative -= term
+        j = np.arange(1, order)
+        negative = for_each_count(
+            groups,
+            wrong,
+            lambda size, wrong: (
+                -np.cumprod(np.maximum(wrong - j, 0) / np.maximum(size - j, 1), axis=1).sum(axis=1)
+            ),
+        )
     return to_rollouts(groups, is_correct, np.ones(len(groups)), negative)

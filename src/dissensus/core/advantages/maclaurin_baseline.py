@@ -1,12 +1,14 @@
 """The Maclaurin estimator of MaxRL with a leave-one-out baseline."""
 
+from functools import partial
+
 import numpy as np
 
 from dissensus.core.advantages.base import Context
-from dissensus.core.advantages.counts import counts, to_rollouts
+from dissensus.core.advantages.counts import counts, for_each_count, to_rollouts
 from dissensus.core.advantages.profile import LOG, Profile, never
 from dissensus.core.advantages.registry import rule
-from dissensus.core.groups import FloatArray, RewardGroups
+from dissensus.core.groups import FloatArray, IntArray, RewardGroups
 from dissensus.errors import InputError
 
 
@@ -47,13 +49,18 @@ def maclaurin_baseline(
     size = groups.size
     highest = int(size.max(initial=0))
     order = highest if order is None else order
-    total = np.zeros(len(groups))
-    share, one = wrong / np.maximum(size, 1), 1.0 / np.maximum(size, 1)  # C(w,j)/C(G,j), 1/C(G,j)
-    for j in range(2, min(order, highest - 1) + 1):
-        left = np.maximum(size - j + 1, 1)
-        share = share * np.maximum(wrong - j + 1, 0) / left
-        one = one * j / left
-        total += np.where(j < size, share / np.where(j < size, 1.0 - one, 1.0), 0.0)
+    total = for_each_count(groups, wrong, partial(_sum_of_ratios, last=min(order, highest - 1)))
     failed = (right == 0) & (order >= size) & (size > 1)
     negative = -right / np.maximum(wrong, 1) * total - failed
     return to_rollouts(groups, is_correct, 1.0 + total, negative)
+
+
+def _sum_of_ratios(size: IntArray, wrong: IntArray, last: int) -> FloatArray:
+    """Σ_j C(w, j) / (C(G, j) − 1) over j = 2 … min(last, G−1), from (U, 1) each."""
+    i = np.arange(max(last, 1))
+    left = np.maximum(size - i, 1)
+    share = np.cumprod(np.maximum(wrong - i, 0) / left, axis=1)  # C(w, j) / C(G, j), j = i + 1
+    one = np.cumprod(np.where(i < size, (i + 1) / left, 1.0), axis=1)  # 1 / C(G, j)
+    has_others = (i + 1 < size) & (i > 0)
+    ratios = share / np.where(has_others, 1.0 - one, np.inf)
+    return np.asarray(ratios.sum(axis=1), dtype=np.float64)

@@ -39,12 +39,18 @@ def nemo_rl_loo(groups: RewardGroups, context: Context, *, eps: float = 1e-6) ->
     if not eps >= 0:
         raise InputError("The 'eps' parameter must be ≥ 0", got=eps)
     size, squares = groups.size, np.square(groups.std()) * groups.size
-    share = groups.expand(size / np.maximum(size - 1, 1))
-    left = groups.expand(squares) - share * np.square(groups.centered)
-    # Half their squared range is at most this sum.
-    agree_below = np.maximum(0.5 * groups.tol**2, _ROUNDING * squares)
-    divided = (left > groups.expand(agree_below)) & groups.expand(size > 2)
-    left /= groups.expand(np.maximum(size - 2, 1))
-    scale = np.where(divided, np.sqrt(np.maximum(left, 0.0)) + eps, 1.0)
-    advantages: FloatArray = groups.centered * share / scale
+    share = size / np.maximum(size - 1, 1)
+    freedom = np.where(size > 2, size - 2.0, np.nan)  # NaN: no std, so undivided
+    # Half their squared range is at most the sum of squares of the others.
+    agree_below = np.maximum(0.5 * groups.tol**2, _ROUNDING * squares) / freedom
+    variance = np.square(groups.centered)  # of the others, made in place: fresh memory is slow
+    variance *= groups.expand(-share / freedom)
+    variance += groups.expand(squares / freedom)
+    divided = variance > groups.expand(agree_below)
+    scale = np.sqrt(np.maximum(variance, 0.0, out=variance), out=variance)
+    scale += eps
+    np.copyto(scale, 1.0, where=~divided)
+    advantages: FloatArray = groups.expand(share)
+    advantages *= groups.centered
+    advantages /= scale
     return advantages
