@@ -83,9 +83,9 @@ def test_a_folder_is_all_it_contains(script, tmp_path, capsys):
 def test_a_folder_without_configurations_is_a_log(tmp_path, capsys):
     (tmp_path / "tool.py").write_text("print(1)\n")
     rows = [
-        {"step": 0, "group_id": g, "reward": r, "advantage": r - 0.5}
-        for g in range(4)
-        for r in (0.0, 1.0)
+        {"step": 0, "group_id": right, "reward": r, "advantage": r - right / 4}
+        for right in (1, 2, 3)
+        for r in [1.0] * right + [0.0] * (4 - right)
     ]
     (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, rows)))
     code, output = audit(capsys, tmp_path, "--json")

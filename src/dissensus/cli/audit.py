@@ -154,14 +154,14 @@ def _look_at_function(target: str, adapter: str | None) -> _Found:
     from importlib.util import find_spec
 
     from dissensus.audit.blackbox import NUMPY_ADAPTERS
-    from dissensus.audit.blackbox.report import audit_function
+    from dissensus.audit.blackbox.isolated import audit_isolated
 
     adapters = NUMPY_ADAPTERS
     if find_spec("torch") is not None:
         from dissensus.integrations.advantage_functions import ADAPTERS
 
         adapters = ADAPTERS
-    return _Found([audit_function(target, adapters=adapters, adapter=adapter)], [])
+    return _Found([audit_isolated(target, adapters=adapters, adapter=adapter)], [])
 
 
 def _look_at_log(source: Run | Log) -> _Found:
