@@ -4,14 +4,10 @@ import numpy as np
 
 from dissensus.core.advantages.base import Context
 from dissensus.core.advantages.counts import counts
-from dissensus.core.advantages.profile import ARCSINE, Profile
+from dissensus.core.advantages.profile import ARCSINE, Profile, never
 from dissensus.core.advantages.registry import rule
 from dissensus.core.advantages.scaling import divide_by_std
-from dissensus.core.groups import BoolArray, FloatArray, IntArray, RewardGroups
-
-
-def _never(correct: IntArray, group_size: int) -> BoolArray:
-    return np.zeros(np.shape(correct), dtype=np.bool_)
+from dissensus.core.groups import FloatArray, RewardGroups
 
 
 @rule(
@@ -24,7 +20,7 @@ def _never(correct: IntArray, group_size: int) -> BoolArray:
         rewards="binary",
         is_centred=False,
         scale="invariant",
-        is_silent=_never,
+        is_silent=never,
         limit=ARCSINE,
     ),
 )

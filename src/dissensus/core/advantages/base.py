@@ -225,13 +225,15 @@ class AdvantageEstimator:
                     hint=f"pass context=Context({name}=…)",
                 )
         for name in ("lengths", "log_likelihoods", "clusters"):
-            self._check_entries(context, name, "rollout", groups.n_rollouts)
-        self._check_entries(context, "reference_means", "group", len(groups))
+            self._check_entries(getattr(context, name), name, "rollout", groups.n_rollouts)
+        self._check_entries(context.reference_means, "reference_means", "group", len(groups))
+        for name, rewards in (context.rewards_by_function or {}).items():
+            field_name = f"rewards_by_function[{name!r}]"
+            self._check_entries(rewards, field_name, "rollout", groups.n_rollouts)
         if context.token_offsets is not None:
             self._check_tokens(context, np.asarray(context.token_offsets), groups.n_rollouts)
 
-    def _check_entries(self, context: Context, name: str, unit: str, count: int) -> None:
-        values = getattr(context, name)
+    def _check_entries(self, values: Any, name: str, unit: str, count: int) -> None:
         if values is not None and np.shape(values) != (count,):
             raise InputError(
                 f"context field '{name}' must have one entry per {unit}",

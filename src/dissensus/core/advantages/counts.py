@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from dissensus.core.groups import BoolArray, FloatArray, IntArray, RewardGroups
 from dissensus.errors import InputError
 
-__all__ = ["Counts", "counts", "draw_rate"]
+__all__ = ["Counts", "counts", "draw_rate", "for_each_count", "to_rollouts"]
 
 
 class Counts(NamedTuple):
@@ -24,6 +25,12 @@ class Counts(NamedTuple):
     is_correct: BoolArray
     correct: IntArray
     wrong: IntArray
+
+    @property
+    def share(self) -> FloatArray:
+        """(P,) m = k/G; 0 for a group without a scored rollout."""
+        share: FloatArray = self.correct / np.maximum(self.correct + self.wrong, 1)
+        return share
 
 
 def counts(groups: RewardGroups, rule: str) -> Counts:
@@ -53,3 +60,30 @@ def draw_rate(part: IntArray, whole: IntArray, draws: int) -> FloatArray:
     for j in range(min(draws, int(whole.max()))):
         rate *= np.maximum(part - j, 0) / np.maximum(whole - j, 1)
     return np.where(part >= draws, rate, 0.0)
+
+
+def to_rollouts(
+    groups: RewardGroups, is_correct: BoolArray, positive: FloatArray, negative: FloatArray
+) -> FloatArray:
+    """(N,) A₊ of the group for a correct rollout, A₋ for any other, from (P,) each."""
+    advantages: FloatArray = groups.expand(negative)
+    np.copyto(advantages, groups.expand(positive), where=is_correct)
+    return advantages
+
+
+def for_each_count(
+    groups: RewardGroups, wrong: IntArray, function: Callable[[IntArray, IntArray], FloatArray]
+) -> FloatArray:
+    """(P,) `function(size, wrong)`, called once with the few pairs that occur, (U, 1) each.
+
+    For rules whose value is a sum over orders: (U, J) tables are small where (P, J) ones are not.
+    """
+    has_size = np.bincount(groups.size) > 0
+    row = np.cumsum(has_size) - 1
+    width = int(wrong.max(initial=0)) + 1
+    code = row[groups.size] * width + wrong
+    occurs = np.bincount(code) > 0
+    pairs = np.flatnonzero(occurs)
+    size = np.flatnonzero(has_size)[pairs // width]
+    values = function(size[:, None], (pairs % width)[:, None])
+    return np.asarray(values[(np.cumsum(occurs) - 1)[code]], dtype=np.float64)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from dissensus.core.advantages.base import Context
-from dissensus.core.advantages.counts import counts
+from dissensus.core.advantages.counts import counts, to_rollouts
 from dissensus.core.advantages.profile import LOGIT, Profile
 from dissensus.core.advantages.registry import rule
 from dissensus.core.groups import FloatArray, RewardGroups
@@ -33,4 +33,4 @@ def disco(groups: RewardGroups, context: Context) -> FloatArray:
     split = (right > 0) & (wrong > 0)
     for_correct = np.where(split, groups.size / np.maximum(right, 1), 0.0)
     for_wrong = np.where(split, -groups.size / np.maximum(wrong, 1), 0.0)
-    return np.where(is_correct, groups.expand(for_correct), groups.expand(for_wrong))
+    return to_rollouts(groups, is_correct, for_correct, for_wrong)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from dissensus.core.advantages.base import Context
-from dissensus.core.advantages.counts import counts, draw_rate
+from dissensus.core.advantages.counts import counts, draw_rate, to_rollouts
 from dissensus.core.advantages.profile import Limit, Profile, pass_at_k_rate
 from dissensus.core.advantages.registry import rule
 from dissensus.core.groups import BoolArray, FloatArray, IntArray, RewardGroups
@@ -67,11 +67,7 @@ def pass_at_k(
     spread = np.sqrt(failed * (1 - failed))
     is_split = (right > 0) & (failed > 0)
     denominator = np.where(is_split, spread + eps, np.inf)
-    return np.where(
-        is_correct,
-        groups.expand(failed / denominator),
-        groups.expand((failed - alone) / denominator),
-    )
+    return to_rollouts(groups, is_correct, failed / denominator, (failed - alone) / denominator)
 
 
 def require_attempts(attempts: int) -> None:

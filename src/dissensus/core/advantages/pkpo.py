@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 
 from dissensus.core.advantages.base import Context
-from dissensus.core.advantages.counts import counts, draw_rate
+from dissensus.core.advantages.counts import counts, draw_rate, to_rollouts
 from dissensus.core.advantages.pass_at_k import require_attempts
 from dissensus.core.advantages.profile import Limit, Profile, pass_at_k_rate
 from dissensus.core.advantages.registry import rule
@@ -73,8 +73,6 @@ def pkpo(
     credit = np.where(right > 0, draw_rate(wrong, groups.size - 1, attempts - 1), 0.0)
     credit = np.where(groups.size >= attempts, credit, 0.0)
     if baseline == "none":
-        return np.where(is_correct, groups.expand(credit), 0.0)
+        return to_rollouts(groups, is_correct, credit, np.zeros(len(groups)))
     others = np.maximum(groups.size - 1, 1)
-    return np.where(
-        is_correct, groups.expand(credit * wrong / others), groups.expand(-credit * right / others)
-    )
+    return to_rollouts(groups, is_correct, credit * wrong / others, -credit * right / others)

@@ -3,13 +3,9 @@
 import numpy as np
 
 from dissensus.core.advantages.base import Context
-from dissensus.core.advantages.profile import IDENTITY, Profile
+from dissensus.core.advantages.profile import IDENTITY, Profile, never
 from dissensus.core.advantages.registry import rule
-from dissensus.core.groups import BoolArray, FloatArray, IntArray, RewardGroups
-
-
-def _never(correct: IntArray, group_size: int) -> BoolArray:
-    return np.zeros(np.shape(correct), dtype=np.bool_)
+from dissensus.core.groups import FloatArray, RewardGroups
 
 
 @rule(
@@ -22,7 +18,7 @@ def _never(correct: IntArray, group_size: int) -> BoolArray:
         is_centred=False,
         is_shift_invariant=False,
         scale="neither",
-        is_silent=_never,
+        is_silent=never,
         limit=IDENTITY,
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -133,8 +134,11 @@ def chain(estimator: AdvantageEstimator | str, *steps: Transform) -> AdvantageEs
 
 def _require_known(name: str) -> str:
     if name not in _RULES:
+        close = difflib.get_close_matches(name, names())
         raise InputError(
-            "no advantage rule of that name", got=name, hint=f"one of {', '.join(names())}"
+            "no advantage rule of that name",
+            got=name,
+            hint=f"did you mean {' or '.join(close)}?" if close else f"one of {', '.join(names())}",
         )
     return name
 
@@ -155,5 +159,5 @@ def _read_call(text: str) -> tuple[str, dict[str, Any]]:
     raise InputError(
         "an estimator is a name, or a name with parameters",
         got=text,
-        hint=f"for example grpo(ddof=1, eps=1e-4); names are {', '.join(names())}",
+        hint="for example grpo(ddof=1, eps=1e-4); advantages.names() lists them",
     )

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from dissensus.core.advantages.base import Context
-from dissensus.core.advantages.counts import counts, draw_rate
+from dissensus.core.advantages.counts import counts, draw_rate, to_rollouts
 from dissensus.core.advantages.profile import ARCSINE, IDENTITY, LOG, LOGIT, Profile
 from dissensus.core.advantages.registry import rule
 from dissensus.core.groups import FloatArray, IntArray, RewardGroups
@@ -85,7 +85,7 @@ def surrogate(
         minus = _unbiased_slope(objective, right, size) * -right / others
     else:
         raise InputError("The 'form' parameter must be 'plug_in' or 'unbiased'", got=form)
-    return np.where(is_correct, groups.expand(plus), groups.expand(minus))
+    return to_rollouts(groups, is_correct, plus, minus)
 
 
 def _slope(objective: str | Slope) -> Slope:

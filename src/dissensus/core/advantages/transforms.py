@@ -89,10 +89,12 @@ class Whiten:
         count = weights.sum() - self.ddof
         if not weights.any():  # nothing scored, or only empty completions
             return np.zeros_like(advantages)
-        mean = np.average(values, weights=weights)
+        mean = float(weights @ values / weights.sum())
         squares = float(weights @ np.square(values - mean))
         if count <= 0 or squares <= 0:
             return np.zeros_like(advantages)
+        if mean**2 * weights.sum() <= 1e-24 * squares:
+            mean = 0.0  # a rounding error, which would give unanimous groups an advantage
         whitened: FloatArray = (advantages - mean) / np.sqrt(squares / count + self.eps)
         return whitened
 
