@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from dissensus.core.groups import BoolArray, FloatArray, IntArray, RewardGroups
 
-__all__ = ["RolloutTable", "equal_counts", "net_wins"]
+__all__ = ["RolloutTable", "equal_counts", "net_wins", "row_blocks"]
 
 _BLOCK = 65536
-"""Entries compared at a time: few enough to stay in the cache, which is several times faster."""
+"""Entries worked on at a time: few enough to stay in the cache, which is several times faster."""
 
 
 class RolloutTable:
@@ -61,7 +61,7 @@ def net_wins(table: FloatArray, tol: float = 0.0) -> FloatArray:
     Compares all pairs of a row; NaN wins and loses nothing.
     """
     out = np.empty(table.shape)
-    for block in _blocks(table.shape):
+    for block in row_blocks(table.shape):
         columns = np.ascontiguousarray(table[block].T)
         wins = np.zeros(columns.shape, dtype=np.int32)
         for step in range(1, len(columns)):  # all pairs of columns that are `step` apart
@@ -76,7 +76,7 @@ def net_wins(table: FloatArray, tol: float = 0.0) -> FloatArray:
 def equal_counts(table: NDArray[Any], exists: BoolArray | None) -> IntArray:
     """(P, W) how many entries of the row equal an entry, itself included; 1 where none exists."""
     out = np.empty(table.shape, dtype=np.int64)
-    for block in _blocks(table.shape):
+    for block in row_blocks(table.shape):
         columns = np.ascontiguousarray(table[block].T)
         there = None if exists is None else exists[block].T
         equal = np.ones(columns.shape, dtype=np.int32)
@@ -90,6 +90,7 @@ def equal_counts(table: NDArray[Any], exists: BoolArray | None) -> IntArray:
     return out
 
 
-def _blocks(shape: tuple[int, ...]) -> Iterator[slice]:
+def row_blocks(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Slices of rows whose entries, and a few temporaries of them, fit into the cache."""
     rows = max(_BLOCK // shape[1], 1)
     return (slice(start, start + rows) for start in range(0, shape[0], rows))
