@@ -21,10 +21,11 @@ def disco(groups: RewardGroups, context: Context) -> FloatArray:
 
         A₊ = 1/m,   A₋ = −1/(1−m);   W = 1 on every split group;   B = 0
 
-    The basic form (DisCO-b) with log-likelihood scores, whose gradient is Δs itself: σ drops out.
-    Unanimous groups are dropped and get 0. Correctness must be known. Left out: the softmax over
-    wrong rollouts of the full method (temperature τ), the ratio score, and the squared-hinge bound
-    on the KL divergence, which are losses.
+    The basic form (DisCO-b) with log-likelihood scores, averaged over tokens, whose gradient is Δs
+    itself: σ drops out. Unanimous groups get 0, and count in the number of prompts divided by.
+    Correctness must be known. Left out: the softmax over wrong rollouts of the full method
+    (temperature τ), the ratio score, and the squared-hinge bound on the KL divergence, which are
+    losses.
 
     Raises:
         InputError: Correctness is unknown.

@@ -21,8 +21,8 @@ def gpg(groups: RewardGroups, context: Context) -> FloatArray:
     with a step length that does not shrink as groups fall silent. Counts come from
     `context.reference` where it is given; without any split group α is 1. The published code
     applies α to the loss, with 1e-5 added to 1/α. Left out: F_norm = std, a variant of their
-    ablation, and sampling anew while 1/α is below a threshold. verl 0.9.1 counts rollouts of reward
-    0 as M instead, so there α depends on correctness and not on silence.
+    ablation, and sampling anew while 1/α is below a threshold. verl 0.10.0.dev takes rollouts of
+    reward 0 for M, so there α depends on correctness and not on silence.
     """
     population = groups if context.reference is None else context.reference
     carrying = population.size[~population.is_unanimous()].sum()

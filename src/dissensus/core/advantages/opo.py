@@ -11,7 +11,7 @@ from dissensus.errors import InputError
 
 @rule(
     "opo",
-    source="Hao et al. 2025, arXiv:2505.23585; as in verl 0.9.1, core_algos.py",
+    source="Hao et al. 2025, arXiv:2505.23585; as in verl 0.10.0.dev, core_algos.py",
     needs=("lengths",),
     profile=Profile(title="OPO", evidence="library", is_centred=False, limit=IDENTITY),
 )

@@ -11,7 +11,7 @@ from dissensus.core.groups import FloatArray, RewardGroups
 
 @rule(
     "reinforce_pp",
-    source="Hu 2025, arXiv:2501.03262; as in verl 0.9.1, core_algos.py",
+    source="Hu 2025, arXiv:2501.03262; as in verl 0.10.0.dev, core_algos.py",
     then=(Whiten(ddof=1, eps=1e-8, by="token"),),
     profile=Profile(
         title="REINFORCE++",
