@@ -509,7 +509,7 @@ def test_sections_that_differ_leave_what_they_decide_unknown():
 
 @pytest.mark.parametrize(
     ("loss_mode", "aggregation"),
-    # verl/trainer/ppo/core_algos.py: compute_policy_loss_geo_mean ends in torch.mean over sequences,
+    # verl/trainer/ppo/core_algos.py: compute_policy_loss_geo_mean ends in a mean over sequences,
     # compute_policy_loss_sapo calls agg_loss with loss_agg_mode="seq-mean-token-mean"
     [("geo_mean", "mean over sequences"), ("sapo", "seq-mean-token-mean, whatever")],
 )

@@ -229,16 +229,38 @@ class AdvantageEstimator:
                     hint=f"pass context=Context({name}=…)",
                 )
         for name in ("lengths", "log_likelihoods", "clusters"):
-            self._check_entries(context, name, "rollout", groups.n_rollouts)
-        self._check_entries(context, "reference_means", "group", len(groups))
+            self._check_entries(getattr(context, name), name, "rollout", groups.n_rollouts)
+        self._check_entries(context.reference_means, "reference_means", "group", len(groups))
+        for name, rewards in (context.rewards_by_function or {}).items():
+            field_name = f"rewards_by_function[{name!r}]"
+            self._check_entries(rewards, field_name, "rollout", groups.n_rollouts)
+        if context.token_offsets is not None:
+            self._check_tokens(context, np.asarray(context.token_offsets), groups.n_rollouts)
 
-    def _check_entries(self, context: Context, name: str, unit: str, count: int) -> None:
-        values = getattr(context, name)
+    def _check_entries(self, values: Any, name: str, unit: str, count: int) -> None:
         if values is not None and np.shape(values) != (count,):
             raise InputError(
                 f"context field '{name}' must have one entry per {unit}",
                 where=repr(self),
                 got=(np.shape(values), count),
+            )
+
+    def _check_tokens(self, context: Context, offsets: IntArray, count: int) -> None:
+        is_sound = (
+            offsets.shape == (count + 1,) and offsets[0] == 0 and (np.diff(offsets) >= 0).all()
+        )
+        if not is_sound:
+            raise InputError(
+                f"context field 'token_offsets' must rise from 0, with {count + 1} entries",
+                where=repr(self),
+                got=offsets.shape,
+            )
+        entropies = context.token_entropies
+        if entropies is not None and np.shape(entropies) != (offsets[-1],):
+            raise InputError(
+                "context field 'token_entropies' must have one entry per token",
+                where=repr(self),
+                got=(np.shape(entropies), int(offsets[-1])),
             )
 
 

@@ -19,8 +19,8 @@ def neutral_context(estimator: AdvantageEstimator) -> Callable[[RewardGroups], C
 
     Lengths and token counts are 1, entropies 1 nat, log-likelihoods −1 nat, every completion means
     something else, the rewards come from one function, a frozen reference policy is right half of
-    the time, the step is 0 and memory is empty. The reference batch of a batch rule is one group of
-    each k = 0 … G, of the size of the first group: solve rates spread evenly.
+    the time, the step is 0 and memory is empty. The reference batch of a rule that looks beyond the
+    group is one group of each k = 0 … G, of the size of the first: solve rates spread evenly.
 
     Example:
         >>> from dissensus import advantages

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -163,7 +164,10 @@ def chain(estimator: AdvantageEstimator | str, *steps: Transform) -> AdvantageEs
 
 def _require_known(name: str) -> str:
     if name not in _RULES:
+        close = difflib.get_close_matches(name, names())
         raise InputError(
-            "no advantage rule of that name", got=name, hint=f"one of {', '.join(names())}"
+            "no advantage rule of that name",
+            got=name,
+            hint=f"did you mean {' or '.join(close)}?" if close else f"one of {', '.join(names())}",
         )
     return name
