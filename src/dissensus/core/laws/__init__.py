@@ -29,6 +29,7 @@ from dissensus.core.laws.binomial import (
 from dissensus.core.laws.estimates import (
     unbiased_all_correct_rate,
     unbiased_all_wrong_rate,
+    unbiased_expected_contrast,
     unbiased_unanimous_rate,
 )
 from dissensus.core.laws.group_size import fidelity, group_size_law, required_group_size
@@ -63,5 +64,6 @@ __all__ = [
     "unanimous_rate",
     "unbiased_all_correct_rate",
     "unbiased_all_wrong_rate",
+    "unbiased_expected_contrast",
     "unbiased_unanimous_rate",
 ]
