@@ -12,6 +12,7 @@ GRPO σ. Who gets how many rollouts is the caller's choice, step by step: `draw`
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -156,5 +157,5 @@ def refill(simulator: Simulator, correct: ArrayLike, group_size: int, *, tries: 
     return k
 
 
-def _index(prompts: ArrayLike | None) -> IntArray | slice:
+def _index(prompts: ArrayLike | None) -> Any:
     return slice(None) if prompts is None else np.asarray(prompts, dtype=np.int64)

@@ -130,7 +130,7 @@ def unbiased_expected_contrast(
     log_weight = (
         _log_choose(k, np.minimum(j, k))
         + _log_choose(n - k, np.clip(group_size - j, 0.0, n - k))
-        - _log_choose(n, np.float64(group_size))
+        - _log_choose(n, np.full_like(n, group_size))
     )
     with np.errstate(under="ignore"):
         mean = np.where(possible, np.exp(log_weight), 0.0) @ contrast

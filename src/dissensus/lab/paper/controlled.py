@@ -102,7 +102,7 @@ def initial_rates(settings: ControlledSettings, rng: np.random.Generator) -> Flo
     counts = big_math()
     inside, problems = counts.solve_rate[1:-1], counts.problems[1:-1]
     drawn = rng.choice(inside, settings.prompts, p=problems / problems.sum())
-    return np.clip(drawn, settings.clip, 1.0 - settings.clip)
+    return np.asarray(np.clip(drawn, settings.clip, 1.0 - settings.clip), dtype=np.float64)
 
 
 def hardest_quartile(rates: FloatArray) -> BoolArray:
@@ -127,7 +127,7 @@ def _run(
         simulator.learn(correct, size)
     hardest.append(simulator.solve_rates[hard].mean())
     once = settings.prompts * size * settings.steps
-    return Arm(*map(np.array, (silent, predicted, hardest)), simulator.rollouts / once)
+    return Arm(np.array(silent), np.array(predicted), np.array(hardest), simulator.rollouts / once)
 
 
 def _mass_by_difficulty(

@@ -26,7 +26,7 @@ from dissensus.errors import InputError
 from dissensus.lab.paper.data import big_math
 from dissensus.lab.paper.intervals import r_squared
 
-__all__ = ["FILE_NAME", "CurveFit", "DapoCurve", "fit_curve", "load_curve"]
+__all__ = ["FILE_NAME", "CurveFit", "DapoCurve", "all_correct_curve", "fit_curve", "load_curve"]
 
 FILE_NAME = "dapo_fig3b_all_correct_fraction.csv"
 SAMPLES = 32
@@ -117,6 +117,17 @@ def all_correct_share(name: str, amount: FloatArray | float) -> FloatArray:
     return np.asarray((moved**SAMPLES) @ problems / problems.sum())
 
 
+def all_correct_curve(name: str, end: float) -> tuple[FloatArray, FloatArray]:
+    """Mean solve rate and E[p^32] while the population moves from where it is to its end."""
+    amounts = np.linspace(_start(name), end, _GRID)
+    problems = big_math().problems
+    return _moved(name, amounts) @ problems / problems.sum(), all_correct_share(name, amounts)
+
+
+def _start(name: str) -> float:
+    return 1.0 if name == "power" else 0.0
+
+
 def _moved(name: str, amount: FloatArray) -> FloatArray:
     """(n, 65) solve rates; 0 and 1 stay where they are."""
     p = big_math().solve_rate[None, :]
@@ -124,11 +135,6 @@ def _moved(name: str, amount: FloatArray) -> FloatArray:
         return np.asarray(p ** (1.0 / amount[:, None]), dtype=np.float64)
     odds = np.exp(amount[:, None])
     return np.asarray(p * odds / (1.0 - p + p * odds), dtype=np.float64)
-
-
-def _mean_solve_rate(name: str, amount: float) -> float:
-    problems = big_math().problems
-    return float(_moved(name, np.array([amount]))[0] @ problems / problems.sum())
 
 
 def _competence(steps: FloatArray, time_scale: float) -> FloatArray:
@@ -139,7 +145,7 @@ def _competence(steps: FloatArray, time_scale: float) -> FloatArray:
 def _fit(name: str, steps: FloatArray, logged: FloatArray, plateau: float) -> CurveFit:
     from scipy import optimize
 
-    start = 1.0 if name == "power" else 0.0
+    start = _start(name)
     end = float(
         optimize.brentq(
             lambda amount: float(all_correct_share(name, amount)[0]) - plateau,
@@ -156,7 +162,8 @@ def _fit(name: str, steps: FloatArray, logged: FloatArray, plateau: float) -> Cu
     time_scale = _best_time_scale(lambda tau: curve(tau) - logged)
     values = curve(time_scale)
     fitted = r_squared(logged, values)
-    return CurveFit(name, end, time_scale, fitted, values, _mean_solve_rate(name, end))
+    rates, _ = all_correct_curve(name, end)
+    return CurveFit(name, end, time_scale, fitted, values, float(rates[-1]))
 
 
 def _best_time_scale(residual: Callable[[float], FloatArray]) -> float:

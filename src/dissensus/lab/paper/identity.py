@@ -101,7 +101,7 @@ def check_model(
     was_training = model.training
     model.eval()
     worst, norms = dict.fromkeys(_POWERS, 0.0), []
-    for x in split:
+    for x in split.tolist():
         tokens = _tokens(tokenizer, problems[x].prompt, drawn.texts[x], drawn.truncated[x])
         scores, right = rollout_scores(model, tokens).double().numpy(), drawn.correct[x]
         difference = scores[right].mean(axis=0) - scores[~right].mean(axis=0)

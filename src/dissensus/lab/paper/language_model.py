@@ -8,16 +8,17 @@ nothing but the weights:
     measured     groups of the largest G, also cut into smaller ones
 
 so that neither side of a comparison knows the other, and sorting by the pilot brings no regression
-to the mean. Intervals are bootstrapped over prompts, the unit that was sampled.
+to the mean. Intervals are bootstrapped over prompts, the unit that was sampled, and simultaneous:
+all those of the silent fraction, and all those of the mass, hold together in 95 of 100 cases.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,7 @@ from dissensus.lab.paper.intervals import r_squared
 
 __all__ = ["ModelResult", "ModelSettings", "Prediction", "measure_model"]
 
+Key = TypeVar("Key")
 RULES = ("grpo", "dr_grpo")
 EDGES = (0.0, 0.1, 0.4, 0.6, 0.9, 1.0)
 """Of the pilot's solve rate: the paper's extreme and medium prompts, and what is between."""
@@ -67,7 +69,7 @@ class Prediction(NamedTuple):
     Attributes:
         predicted: From the samples of the prediction.
         measured: From the groups.
-        low: Where the prediction would lie in 95 of 100 cases if both measure the same: lower end.
+        low: Where the prediction would lie if both measure the same: lower end.
         high: Upper end.
     """
 
@@ -85,7 +87,7 @@ class ModelResult(NamedTuple):
         solve_rates: Mean solve rate at each.
         silent: By G, the share of unanimous groups.
         silent_by_checkpoint: By (step, G).
-        mass: By (rule, G), the share of Σ W in each bin of the pilot's solve rate.
+        mass: By (rule, G, bin), the share of Σ W in a bin of the pilot's solve rate.
         prompts_in_bin: (B,) share of prompts.
         r_squared: By G, over bins of checkpoint × difficulty, of the silent fraction.
         identity: On groups of 8 at the last checkpoint.
@@ -96,7 +98,7 @@ class ModelResult(NamedTuple):
     solve_rates: tuple[float, ...]
     silent: dict[int, Prediction]
     silent_by_checkpoint: dict[tuple[int, int], Prediction]
-    mass: dict[tuple[str, int], list[Prediction]]
+    mass: dict[tuple[str, int, int], Prediction]
     prompts_in_bin: FloatArray
     r_squared: dict[int, float]
     identity: ModelIdentity
@@ -186,29 +188,35 @@ def compare(
     settings: ModelSettings, steps: Sequence[int], counts: _Counts, identity: ModelIdentity
 ) -> ModelResult:
     """Put predictions and measurements side by side; no sampling of the model."""
-    bins = np.clip(np.digitize(counts.pilot, EDGES[1:-1], right=False), 0, len(EDGES) - 2)
+    bins = np.digitize(counts.pilot, EDGES[1:-1])
     chosen = _resampled(settings)
-    silent, by_checkpoint, mass, fits = {}, {}, {}, {}
+    silent: dict[tuple[int | None, int], _Pair] = {}
+    mass: dict[tuple[str, int, int], _Pair] = {}
+    fits = {}
     for G in settings.group_sizes:
         k = _counts_of_groups(counts.outcomes, G)  # (C, P, groups)
         rate = laws.unbiased_unanimous_rate(counts.correct, settings.samples, G)
         seen = ((k == 0) | (k == G)).mean(axis=2)
-        silent[G] = _pair(rate.mean(axis=0), seen.mean(axis=0), chosen)
+        silent[None, G] = _means(rate.mean(axis=0), seen.mean(axis=0), chosen)
         for step, one, other in zip(steps, rate, seen, strict=True):
-            by_checkpoint[step, G] = _pair(one, other, chosen)
+            silent[step, G] = _means(one, other, chosen)
         fits[G] = _fit(bins, rate, seen)
         for rule in RULES:
             signature = advantages.signature(advantages.get(rule), G)
             predicted = laws.unbiased_expected_contrast(signature, counts.correct, settings.samples)
             measured = signature.contrast[k].mean(axis=2)
-            mass[rule, G] = _shares(bins, predicted, measured, chosen)
+            for b in range(len(EDGES) - 1):
+                mass[rule, G, b] = _shares(bins == b, predicted, measured, chosen)
+    unanimous, shares = _simultaneous(silent), _simultaneous(mass)
     per_bin = np.bincount(bins.ravel(), minlength=len(EDGES) - 1)
     return ModelResult(
         steps=tuple(steps),
         solve_rates=tuple((counts.correct.mean(axis=1) / settings.samples).tolist()),
-        silent=silent,
-        silent_by_checkpoint=by_checkpoint,
-        mass=mass,
+        silent={G: each for (step, G), each in unanimous.items() if step is None},
+        silent_by_checkpoint={
+            (step, G): each for (step, G), each in unanimous.items() if step is not None
+        },
+        mass=shares,
         prompts_in_bin=per_bin / per_bin.sum(),
         r_squared=fits,
         identity=identity,
@@ -218,7 +226,8 @@ def compare(
 
 def _counts_of_groups(outcomes: NDArray[np.bool_], group_size: int) -> NDArray[np.int64]:
     C, P, n = outcomes.shape
-    return outcomes.reshape(C, P, n // group_size, group_size).sum(axis=3)
+    groups = outcomes.reshape(C, P, n // group_size, group_size)
+    return np.asarray(groups.sum(axis=3), dtype=np.int64)
 
 
 def _resampled(settings: ModelSettings) -> FloatArray:
@@ -228,30 +237,44 @@ def _resampled(settings: ModelSettings) -> FloatArray:
     return rng.multinomial(P, np.full(P, 1 / P), size=settings.resamples).astype(np.float64)
 
 
-def _pair(predicted: FloatArray, measured: FloatArray, chosen: FloatArray) -> Prediction:
+class _Pair(NamedTuple):
+    """Both sides, and measured − predicted in every bootstrap sample."""
+
+    predicted: float
+    measured: float
+    differences: FloatArray
+
+
+def _means(predicted: FloatArray, measured: FloatArray, chosen: FloatArray) -> _Pair:
     """Means over prompts, (P,) each."""
-    difference = chosen @ (measured - predicted) / len(predicted)
-    return _prediction(float(predicted.mean()), float(measured.mean()), difference)
-
-
-def _prediction(predicted: float, measured: float, difference: FloatArray) -> Prediction:
-    reach = 1.96 * float(difference.std(ddof=1))
-    return Prediction(predicted, measured, measured - reach, measured + reach)
+    differences = chosen @ (measured - predicted) / len(predicted)
+    return _Pair(float(predicted.mean()), float(measured.mean()), differences)
 
 
 def _shares(
-    bins: NDArray[np.int64], predicted: FloatArray, measured: FloatArray, chosen: FloatArray
-) -> list[Prediction]:
-    """Share of the total in every bin; arrays are (C, P)."""
-    found = []
-    for b in range(len(EDGES) - 1):
-        inside = bins == b
-        parts = [np.where(inside, values, 0.0).sum(axis=0) for values in (predicted, measured)]
-        totals = [values.sum(axis=0) for values in (predicted, measured)]
-        share = [float(part.sum() / total.sum()) for part, total in zip(parts, totals, strict=True)]
-        drawn = [(chosen @ p) / (chosen @ t) for p, t in zip(parts, totals, strict=True)]
-        found.append(_prediction(share[0], share[1], drawn[1] - drawn[0]))
-    return found
+    inside: NDArray[np.bool_], predicted: FloatArray, measured: FloatArray, chosen: FloatArray
+) -> _Pair:
+    """Share of the total that is inside; arrays are (C, P)."""
+
+    def share(values: FloatArray) -> tuple[float, FloatArray]:
+        part, total = np.where(inside, values, 0.0).sum(axis=0), values.sum(axis=0)
+        return float(part.sum() / total.sum()), (chosen @ part) / (chosen @ total)
+
+    (expected, drawn_expected), (found, drawn_found) = share(predicted), share(measured)
+    return _Pair(expected, found, drawn_found - drawn_expected)
+
+
+def _simultaneous(family: Mapping[Key, _Pair]) -> dict[Key, Prediction]:
+    """Intervals that hold together: the bootstrap's 95 % point of the largest |z| sets them."""
+    draws = np.stack([pair.differences for pair in family.values()])
+    error = draws.std(axis=1, ddof=1)
+    error = np.where(error > 0, error, np.finfo(float).tiny)
+    z = np.abs(draws - draws.mean(axis=1, keepdims=True)) / error[:, None]
+    reach = np.quantile(z.max(axis=0), 0.95) * error
+    return {
+        key: Prediction(pair.predicted, pair.measured, pair.measured - one, pair.measured + one)
+        for (key, pair), one in zip(family.items(), reach.tolist(), strict=True)
+    }
 
 
 def _fit(bins: NDArray[np.int64], predicted: FloatArray, measured: FloatArray) -> float:
