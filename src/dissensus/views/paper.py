@@ -13,7 +13,16 @@ from rich.text import Text
 from dissensus.views.format import UNKNOWN, plural
 from dissensus.views.style import TERMINAL
 
-__all__ = ["AGREES", "DIFFERS", "Comparison", "Section", "Verdict", "paper_view", "totals"]
+__all__ = [
+    "AGREES",
+    "DIFFERS",
+    "Comparison",
+    "Section",
+    "Verdict",
+    "paper_view",
+    "reasons",
+    "totals",
+]
 
 Verdict = Literal["same", "inside", "met", "differs", "outside", "missed", "ours only"]
 
@@ -103,6 +112,8 @@ class Comparison(NamedTuple):
         if self.difference is None:
             return UNKNOWN
         text = self.shown(self.difference, more=1)
+        if self.unit == "%":
+            text = text.replace("%", "points")
         return text if text.startswith("−") else f"+{text}"
 
     def to_json(self, left: str, right: str) -> dict[str, Any]:
@@ -157,20 +168,36 @@ class Section(NamedTuple):
         }
 
 
-def totals(sections: Iterable[Section]) -> str:
-    """How many numbers agree, in one sentence.
+def totals(sections: Iterable[Section]) -> list[str]:
+    """How many numbers agree, a sentence for each kind of comparison.
 
     Example:
         >>> totals([Section("a", "A", "", [Comparison("x", 1.0, 1.0), Comparison("y", 1.0, 3.0)])])
-        '1 of 2 numbers agree; 1 does not.'
+        ['Paper and ours: 1 of 2 numbers agree, 1 does not.']
     """
-    verdicts = [row.verdict for s in sections for row in (*s.rows, *s.detail)]
+    counts: dict[tuple[str, str], list[Verdict]] = {}
+    for each in sections:
+        found = counts.setdefault((each.left, each.right), [])
+        found += [row.verdict for row in (*each.rows, *each.detail)]
+    return [
+        _total(left, right, [v for v in verdicts if v != "ours only"])
+        for (left, right), verdicts in counts.items()
+        if any(v != "ours only" for v in verdicts)
+    ]
+
+
+def _total(left: str, right: str, verdicts: Sequence[Verdict]) -> str:
     agree = sum(verdict in AGREES for verdict in verdicts)
-    differ = sum(verdict in DIFFERS for verdict in verdicts)
-    text = f"{agree} of {plural(agree + differ, 'number')} agree"
-    if not differ:
-        return f"{text}."
-    return f"{text}; {differ} {'does' if differ == 1 else 'do'} not."
+    differ = len(verdicts) - agree
+    rest = "" if not differ else f", {differ} {'does' if differ == 1 else 'do'} not"
+    sides = f"{left.capitalize()} and {right}"
+    return f"{sides}: {agree} of {plural(len(verdicts), 'number')} agree{rest}."
+
+
+def reasons(section: Section) -> list[str]:
+    """Why numbers of a section differ, one sentence each."""
+    found = [row for row in (*section.rows, *section.detail) if row.verdict in DIFFERS]
+    return [f"{row.name}: {row.why or 'no cause is known'}." for row in found]
 
 
 def paper_view(sections: Sequence[Section]) -> RenderableType:
@@ -186,11 +213,14 @@ def paper_view(sections: Sequence[Section]) -> RenderableType:
             parts += [Padding(Text(f"Not shown: {each.absent}"), (0, 0, 1, 1))]
             continue
         parts += [_table(each)]
-        found = [row for row in (*each.rows, *each.detail) if row.verdict in DIFFERS and row.why]
-        parts += [_remark(f"{row.name}: {row.why}") for row in found]
-        parts += [_remark(note) for note in each.notes]
+        if each.detail:
+            agree = sum(row.verdict in AGREES for row in each.detail)
+            parts += [
+                _remark(f"and {plural(len(each.detail), 'more number')}, of which {agree} agree")
+            ]
+        parts += [_remark(text) for text in (*reasons(each), *each.notes)]
         parts += [Text("")]
-    parts.append(Text(totals(sections), style=TERMINAL["title"]))
+    parts += [Text(line, style=TERMINAL["title"]) for line in totals(sections)]
     return Group(*parts)
 
 

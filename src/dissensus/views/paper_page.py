@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import dissensus
-from dissensus.views.format import UNKNOWN
+from dissensus.views.format import plural
 from dissensus.views.markup import Child, Markup, tag
 from dissensus.views.page import Panel, document, navigation, panel_section, section, table, tile
-from dissensus.views.paper import AGREES, DIFFERS, Comparison, Section, totals
+from dissensus.views.paper import AGREES, DIFFERS, Comparison, Section, reasons, totals
 
 __all__ = ["paper_page"]
 
@@ -27,7 +27,7 @@ def paper_page(
     Returns:
         The document; about 5 MB, nearly all of it plotly.js.
     """
-    links = [("summary", "In short"), *((s.name, s.title) for s in sections)]
+    links = [("summary", "In short"), *((s.name, _short(s.title)) for s in sections)]
     links += [("figures-start", "Figures")]
     body = [
         tag("a", "Skip to the figures", href="#figures-start", class_="skip"),
@@ -35,7 +35,7 @@ def paper_page(
         navigation(links),
         tag(
             "main",
-            _differences(sections),
+            _summary(sections),
             map(_section, sections),
             section("figures-start", "Figures", tag("p", _FIGURES)),
             map(panel_section, panels),
@@ -70,24 +70,16 @@ def _header(sections: Sequence[Section], paper: str, title: str) -> Markup:
     )
 
 
-def _differences(sections: Sequence[Section]) -> Markup:
-    found = [
-        (each, row)
-        for each in sections
-        for row in (*each.rows, *each.detail)
-        if row.verdict in DIFFERS
-    ]
-    items = [
-        tag(
-            "li",
-            f"{row.name}: {each.left} {row.shown(row.expected)}, {each.right} {row.shown_found} "
-            f"{row.shown_interval}. {row.why}",
-        )
-        for each, row in found
-    ]
-    absent = [tag("li", f"{each.title}: {each.absent}") for each in sections if each.absent]
-    shown: Child = tag("ul", items, absent, class_="advice") if items or absent else None
-    return section("summary", "In short", tag("p", totals(sections)), shown)
+def _short(title: str) -> str:
+    """A heading without what stands after a colon or in brackets."""
+    return title.split(" (", maxsplit=1)[0].split(":", maxsplit=1)[0]
+
+
+def _summary(sections: Sequence[Section]) -> Markup:
+    items = [tag("li", text) for each in sections for text in reasons(each)]
+    items += [tag("li", f"{each.title}: {each.absent}") for each in sections if each.absent]
+    shown: Child = tag("ul", items, class_="advice") if items else None
+    return section("summary", "In short", [tag("p", line) for line in totals(sections)], shown)
 
 
 def _section(each: Section) -> Markup:
@@ -95,9 +87,13 @@ def _section(each: Section) -> Markup:
         return section(
             each.name, each.title, tag("p", f"Not shown: {each.absent}", class_="absent")
         )
-    notes = [tag("p", note, class_="muted") for note in each.notes]
+    notes = [tag("p", text, class_="muted") for text in (*reasons(each), *each.notes)]
     more = (
-        tag("details", tag("summary", f"{len(each.detail)} more numbers"), _rows(each, each.detail))
+        tag(
+            "details",
+            tag("summary", plural(len(each.detail), "more number")),
+            _rows(each, each.detail),
+        )
         if each.detail
         else None
     )
@@ -105,18 +101,23 @@ def _section(each: Section) -> Markup:
 
 
 def _rows(each: Section, rows: Sequence[Comparison]) -> Markup:
-    has_interval = any(row.low is not None for row in rows)
-    has_reason = any(row.why for row in rows)
-    header = ["", each.left, each.right, *(["interval"] if has_interval else []), "difference", ""]
-    lines: list[list[Child]] = []
-    for row in rows:
-        cells: list[Child] = [tag("td", row.name, class_="name")]
-        cells += [row.shown(row.expected), row.shown_found]
-        cells += [row.shown_interval or UNKNOWN] if has_interval else []
-        cells += [row.shown_difference, _marked(row)]
-        cells += [tag("td", row.why, class_="name")] if has_reason else []
-        lines.append(cells)
-    return table([*header, *(["why"] if has_reason else [])], lines, f"{each.title}: numbers")
+    columns: list[tuple[str, list[str]]] = [
+        (each.left, [row.shown(row.expected) for row in rows]),
+        (each.right, [row.shown_found for row in rows]),
+        ("interval", [row.shown_interval for row in rows]),
+        ("difference", ["" if row.difference is None else row.shown_difference for row in rows]),
+    ]
+    kept = [(name, cells) for name, cells in columns if any(cells)]
+    lines: list[list[Child]] = [
+        [
+            tag("td", row.name, class_="name"),
+            *(tag("td", cells[i], class_="number") for _, cells in kept),
+            _marked(row),
+        ]
+        for i, row in enumerate(rows)
+    ]
+    header = ["", *(name for name, _ in kept), ""]
+    return table(header, lines, f"{each.title}: numbers")
 
 
 def _marked(row: Comparison) -> Markup:

@@ -23,6 +23,8 @@ __all__ = ["big_math_panels", "controlled_panels", "dapo_panels", "model_panels"
 _COLOURS = {"grpo": "grpo", "dr_grpo": "dr_grpo", "dapo": "split"}
 _DASHES = {"grpo": "solid", "dr_grpo": "dash", "dapo": "dot"}
 _FIT_COLOURS = ("grpo", "dr_grpo", "naive")
+_SIZE_COLOURS = ("heat_1", "heat_2", "dr_grpo", "naive")
+_BARS = "Bars: where the predictions fall, all together in 95 of 100 cases, if both agree."
 _TENTHS = [f"{10 * i}–{10 * i + 10} %" for i in range(10)]
 
 
@@ -109,7 +111,7 @@ def _histogram() -> Panel:
     return series_panel(
         name="figure-9-left",
         title="Figure 9, left: solve rates of Big-Math",
-        reading="Most problems are nearly always or nearly never solved.",
+        reading="Problems pile up at both ends: many are nearly never or nearly always solved.",
         series=[
             Series("problems", counts.solve_rate.tolist(), counts.problems.tolist(), "grpo", "bars")
         ],
@@ -134,7 +136,10 @@ def _mass() -> Panel:
         ],
         x=Axis("solve rate"),
         y=Axis("share of mass", percent=True),
-        note="Large-group limit.",
+        note=(
+            "Large-group limit. A tenth holds six or seven of the 65 possible rates, hence the "
+            "zigzag."
+        ),
     )
 
 
@@ -222,62 +227,60 @@ def _hardest(runs: Sequence[SeedResult], note: str) -> Panel:
 
 
 def _model_silent(model: ModelResult) -> Panel:
-    pairs = [
-        (f"step {step}, G = {G}", pair) for (step, G), pair in model.silent_by_checkpoint.items()
-    ]
-    return _sides(
-        pairs,
+    sizes = list(model.silent)
+    series = []
+    for step, colour in zip(model.steps, _FIT_COLOURS, strict=False):
+        pairs = [model.silent_by_checkpoint[step, G] for G in sizes]
+        series += [
+            Series(f"predicted, step {step}", sizes, [p.predicted for p in pairs], colour),
+            _measured(f"measured, step {step}", sizes, pairs, colour),
+        ]
+    return series_panel(
         name="model-unanimous",
         title="A language model in training: unanimous groups",
         reading=(
-            "Where the bar of a measurement reaches its prediction, the two agree; predictions "
-            "come from other rollouts of the same weights."
+            "Where the bar of a measurement reaches its line, the two agree; predictions come from "
+            "other rollouts of the same weights."
         ),
-        x=Axis("checkpoint and group size"),
-        y=Axis("share of groups", percent=True, span=(0, 1)),
+        series=series,
+        x=Axis("group size G", log=True, ticks=sizes),
+        y=Axis("share of groups", percent=True, span=(0, 0.8)),
+        note=_BARS,
     )
 
 
 def _model_mass(model: ModelResult, rule: str) -> Panel:
     bins = [f"{100 * a:.0f}–{100 * b:.0f} %" for a, b in itertools.pairwise(EDGES)]
-    pairs = sorted(((b, G), pair) for (name, G, b), pair in model.mass.items() if name == rule)
-    named = [(f"{bins[b]}, G = {G}", pair) for (b, G), pair in pairs]
-    return _sides(
-        named,
+    series = []
+    for G, colour in zip(model.silent, _SIZE_COLOURS, strict=False):
+        pairs = [model.mass[rule, G, b] for b in range(len(bins))]
+        side = f"G = {G}"
+        series += [
+            Series(side, bins, [p.predicted for p in pairs], colour, "bars", group=side),
+            _measured(f"measured, {side}", bins, pairs, "unanimous")._replace(group=side),
+        ]
+    return series_panel(
         name=f"model-mass-{rule}".replace("_", "-"),
         title=f"A language model in training: gradient mass under {LABELS[rule]}",
         reading=(
-            "Share of Σ W by solve rate of the prompt in a pilot; within a difficulty the bars go "
-            "from small groups to large ones."
+            "Share of Σ W by solve rate of the prompt in a pilot: filled bars are predicted, "
+            "circles measured."
         ),
-        x=Axis("solve rate in the pilot, and group size"),
+        series=series,
+        x=Axis("solve rate in the pilot"),
         y=Axis("share of mass", percent=True),
+        note=_BARS,
     )
 
 
-def _sides(pairs: Sequence[tuple[str, Prediction]], **panel: Any) -> Panel:
-    names = [name for name, _ in pairs]
-    found = [pair for _, pair in pairs]
-    return series_panel(
-        series=[
-            Series(
-                "predicted",
-                names,
-                [p.predicted for p in found],
-                "predicted",
-                "markers",
-                symbol="diamond",
-            ),
-            Series(
-                "measured, with the interval for the prediction",
-                names,
-                [p.measured for p in found],
-                "grpo",
-                "markers",
-                symbol="circle-open",
-                low=[p.low for p in found],
-                high=[p.high for p in found],
-            ),
-        ],
-        **panel,
+def _measured(name: str, x: Sequence[Any], pairs: Sequence[Prediction], colour: str) -> Series:
+    return Series(
+        name,
+        x,
+        [p.measured for p in pairs],
+        colour,
+        "markers",
+        symbol="circle-open",
+        low=[p.low for p in pairs],
+        high=[p.high for p in pairs],
     )
