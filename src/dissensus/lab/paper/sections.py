@@ -196,8 +196,9 @@ def controlled_section(found: Mapping[str, OverSeeds], settings: ControlledSetti
 
 _WHY_HARDEST = (
     "the paper shows one seed. With tied rates the quartile ends at problems solved 7 of 64 times, "
-    "in one draw of ten at 6 of 64, where ours is 0.890 (standard deviation 0.004 over seeds); 1 of "
-    "60 seeds of ours rounds to 0.88. The paper's draw cannot be repeated without its file's order"
+    "in one draw of ten at 6 of 64, where ours is 0.890 (standard deviation 0.004 over seeds); "
+    "1 of 60 seeds of ours rounds to 0.88. The paper's draw cannot be repeated without its file's "
+    "order"
 )
 
 
