@@ -197,7 +197,13 @@ def _total(left: str, right: str, verdicts: Sequence[Verdict]) -> str:
 def reasons(section: Section) -> list[str]:
     """Why numbers of a section differ, one sentence each."""
     found = [row for row in (*section.rows, *section.detail) if row.verdict in DIFFERS]
-    return [f"{row.name}: {row.why or 'no cause is known'}." for row in found]
+    left, right = section.left, section.right
+    return [
+        f"{row.name}, {left} {row.shown(row.expected)}, {right} "
+        f"{f'{row.shown_found} {row.shown_interval}'.strip()}: "
+        f"{row.why or 'no cause is known'}."
+        for row in found
+    ]
 
 
 def paper_view(sections: Sequence[Section]) -> RenderableType:

@@ -101,23 +101,27 @@ def _section(each: Section) -> Markup:
 
 
 def _rows(each: Section, rows: Sequence[Comparison]) -> Markup:
-    columns: list[tuple[str, list[str]]] = [
-        (each.left, [row.shown(row.expected) for row in rows]),
-        (each.right, [row.shown_found for row in rows]),
+    more: list[tuple[str, list[str]]] = [
         ("interval", [row.shown_interval for row in rows]),
         ("difference", ["" if row.difference is None else row.shown_difference for row in rows]),
     ]
-    kept = [(name, cells) for name, cells in columns if any(cells)]
+    kept = [(name, cells) for name, cells in more if any(cells)]
     lines: list[list[Child]] = [
         [
             tag("td", row.name, class_="name"),
-            *(tag("td", cells[i], class_="number") for _, cells in kept),
-            _marked(row),
+            _number(row.shown(row.expected)),
+            _number(row.shown_found),
+            _marked(row),  # before what a narrow screen cuts off
+            *(_number(cells[i]) for _, cells in kept),
         ]
         for i, row in enumerate(rows)
     ]
-    header = ["", *(name for name, _ in kept), ""]
+    header = ["", each.left, each.right, "", *(name for name, _ in kept)]
     return table(header, lines, f"{each.title}: numbers")
+
+
+def _number(text: str) -> Markup:
+    return tag("td", text, class_="number")
 
 
 def _marked(row: Comparison) -> Markup:

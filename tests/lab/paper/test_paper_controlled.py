@@ -44,9 +44,10 @@ def test_the_hardest_quartile_takes_its_ties():
 
 def test_grpo_and_dr_grpo_use_one_group_per_prompt_and_step():
     found = run_seed(0, SMALL)
-    assert found.arms["grpo"].oversampling == 1
-    assert found.arms["dr_grpo"].oversampling == 1
-    assert 1 < found.arms["dapo"].oversampling < 4
+    once = [8 * step for step in range(21)]
+    assert found.arms["grpo"].rollouts.tolist() == once
+    assert found.arms["dr_grpo"].rollouts.tolist() == once
+    assert 8 * 20 < found.arms["dapo"].rollouts[-1] < 4 * 8 * 20
 
 
 def test_refilling_costs_what_the_unanimous_rate_says():
@@ -55,7 +56,7 @@ def test_refilling_costs_what_the_unanimous_rate_says():
     streams = np.random.SeedSequence(5).spawn(5)
     u = laws.unanimous_rate(initial_rates(settings, np.random.default_rng(streams[0])), 8)
     by_hand = float((1 + u + u**2 + u**3).mean())
-    assert run_seed(5, settings).arms["dapo"].oversampling == pytest.approx(by_hand, rel=0.01)
+    assert run_seed(5, settings).arms["dapo"].rollouts[-1] == pytest.approx(8 * by_hand, rel=0.01)
 
 
 def test_the_papers_run_comes_out():
@@ -69,13 +70,18 @@ def test_the_papers_run_comes_out():
     assert round(found["oversampling_dapo"].mean, 1) == 3.5
     steps = [found[f"steps_to_half_{m}"].mean for m in ("dapo", "grpo", "dr_grpo")]
     assert steps == sorted(steps)
+    rollouts = [found[f"rollouts_to_half_{m}"].mean for m in ("grpo", "dapo", "dr_grpo")]
+    assert rollouts == sorted(rollouts)
 
 
 def test_a_difference_comes_with_its_cause_and_one_seed_without_an_interval():
-    found = summarise_seeds([run_seed(seed, SMALL) for seed in (0, 1)])
-    rows = sections.controlled_section(found, SMALL).rows
+    runs = [run_seed(seed, SMALL) for seed in (0, 1)]
+    rows = sections.controlled_section(runs, SMALL).rows
     differing = [row for row in rows if row.name.startswith("hardest quartile, end: Dr.")]
     assert [bool(row.why) for row in differing] == [True]
     assert all(row.low <= row.found <= row.high for row in rows if row.low is not None)
-    alone = sections.controlled_section(summarise_seeds([run_seed(0, SMALL)]), SMALL)
+    alone = sections.controlled_section(runs[:1], SMALL)
     assert {row.low for row in alone.rows} == {None}
+    curves = alone.data["mean_curves"]
+    assert curves["dapo"]["hardest"] == runs[0].arms["dapo"].hardest.tolist()
+    assert sum(curves["grpo"]["mass_by_tenth"]) == pytest.approx(1)

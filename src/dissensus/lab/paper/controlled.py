@@ -21,7 +21,15 @@ from dissensus.lab.paper.data import big_math
 from dissensus.lab.paper.intervals import OverSeeds, over_seeds, r_squared
 from dissensus.lab.simulator import Simulator, refill
 
-__all__ = ["METHODS", "Arm", "ControlledSettings", "SeedResult", "run_seed", "summarise_seeds"]
+__all__ = [
+    "METHODS",
+    "Arm",
+    "ControlledSettings",
+    "SeedResult",
+    "mean_curves",
+    "run_seed",
+    "summarise_seeds",
+]
 
 METHODS = ("grpo", "dr_grpo", "dapo")
 BINS = 10
@@ -58,13 +66,13 @@ class Arm(NamedTuple):
         silent: (T,) share of unanimous groups among first draws.
         predicted: (T,) mean of p^G + (1−p)^G at the solve rates of that moment.
         hardest: (T+1,) mean solve rate of the initially hardest quartile.
-        oversampling: Rollouts over those of one group per prompt and step.
+        rollouts: (T+1,) rollouts per prompt spent before each step, and at the end.
     """
 
     silent: FloatArray
     predicted: FloatArray
     hardest: FloatArray
-    oversampling: float
+    rollouts: FloatArray
 
 
 class SeedResult(NamedTuple):
@@ -115,10 +123,11 @@ def _run(
 ) -> Arm:
     size, hard = settings.group_size, hardest_quartile(rates)
     simulator = Simulator(rates, method, learning_rate=settings.learning_rate, rng=rng)
-    silent, predicted, hardest = [], [], []
+    silent, predicted, hardest, rollouts = [], [], [], []
     for _ in range(settings.steps):
         p = simulator.solve_rates
         hardest.append(p[hard].mean())
+        rollouts.append(simulator.rollouts / settings.prompts)
         predicted.append(laws.unanimous_rate(p, size).mean())
         correct = simulator.draw(size)
         silent.append(((correct == 0) | (correct == size)).mean())
@@ -126,8 +135,8 @@ def _run(
             correct = refill(simulator, correct, size, tries=settings.tries)
         simulator.learn(correct, size)
     hardest.append(simulator.solve_rates[hard].mean())
-    once = settings.prompts * size * settings.steps
-    return Arm(np.array(silent), np.array(predicted), np.array(hardest), simulator.rollouts / once)
+    rollouts.append(simulator.rollouts / settings.prompts)
+    return Arm(np.array(silent), np.array(predicted), np.array(hardest), np.array(rollouts))
 
 
 def _mass_by_difficulty(
@@ -157,13 +166,33 @@ def summarise_seeds(results: Sequence[SeedResult]) -> dict[str, OverSeeds]:
     return {name: over_seeds([row[name] for row in rows]) for name in rows[0]}
 
 
+def mean_curves(results: Sequence[SeedResult]) -> dict[str, dict[str, list[float]]]:
+    """Every curve of the controlled run, averaged over the seeds: by method, and mass by rule."""
+    found = {}
+    for name in METHODS:
+        arms = [result.arms[name] for result in results]
+        found[name] = {
+            kind: np.mean([getattr(arm, kind) for arm in arms], axis=0).tolist()
+            for kind in Arm._fields
+        }
+    for rule in _MASS_RULES:
+        measured = [result.mass[rule] for result in results]
+        expected = [result.expected_mass[rule] for result in results]
+        found[rule]["mass_by_tenth"] = np.mean(measured, axis=0).tolist()
+        found[rule]["expected_mass_by_tenth"] = np.mean(expected, axis=0).tolist()
+    return found
+
+
 def _numbers(result: SeedResult) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, arm in result.arms.items():
         found[f"silent_r_squared_{name}"] = r_squared(arm.silent, arm.predicted)
         found[f"hardest_quartile_{name}"] = float(arm.hardest[-1])
-        found[f"steps_to_half_{name}"] = _steps_to(arm.hardest, 0.5)
-        found[f"oversampling_{name}"] = arm.oversampling
+        step = _first(arm.hardest >= 0.5)
+        found[f"steps_to_half_{name}"] = float("nan") if step is None else step
+        found[f"rollouts_to_half_{name}"] = float("nan") if step is None else arm.rollouts[step]
+    spent = {name: float(arm.rollouts[-1]) for name, arm in result.arms.items()}
+    found["oversampling_dapo"] = spent["dapo"] / spent["grpo"]
     for rule in _MASS_RULES:
         found[f"extreme_mass_{rule}"] = _ends(result.mass[rule])
         found[f"extreme_mass_expected_{rule}"] = _ends(result.expected_mass[rule])
@@ -174,7 +203,5 @@ def _ends(shares: FloatArray) -> float:
     return float(shares[0] + shares[-1])
 
 
-def _steps_to(curve: FloatArray, level: float) -> float:
-    """Steps until the curve reaches a level; NaN where it never does."""
-    reached = np.flatnonzero(curve >= level)
-    return float(reached[0]) if len(reached) else float("nan")
+def _first(reached: BoolArray) -> int | None:
+    return int(np.argmax(reached)) if reached.any() else None

@@ -15,7 +15,6 @@ from dissensus.lab.paper.controlled import (
     ControlledSettings,
     SeedResult,
     run_seed,
-    summarise_seeds,
 )
 from dissensus.lab.paper.dapo_curve import DapoCurve, fit_curve, load_curve
 from dissensus.lab.paper.identity import check_vectors
@@ -102,7 +101,7 @@ def reproduce(
     for seed in range(s.seeds):
         tell(f"controlled run: seed {seed + 1} of {s.seeds}")
         runs.append(run_seed(seed, s.controlled))
-    controlled = sections.controlled_section(summarise_seeds(runs), s.controlled)
+    controlled = sections.controlled_section(runs, s.controlled)
     curve, dapo = _dapo(s.data or default_data())
     model, model_section = _model(s, tell)
     identity = sections.identity_section(vectors, model and model.identity)

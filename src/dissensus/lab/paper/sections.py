@@ -6,15 +6,20 @@ Printed values are those of arXiv:2607.00152 (Bay & Yearick 2026), version 1.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dissensus.core import laws
-from dissensus.lab.paper.controlled import METHODS, ControlledSettings
+from dissensus.lab.paper.controlled import (
+    METHODS,
+    ControlledSettings,
+    SeedResult,
+    mean_curves,
+    summarise_seeds,
+)
 from dissensus.lab.paper.dapo_curve import DapoCurve
 from dissensus.lab.paper.data import big_math
 from dissensus.lab.paper.identity import ModelIdentity
-from dissensus.lab.paper.intervals import OverSeeds
 from dissensus.lab.paper.language_model import EDGES, ModelResult, Prediction
 from dissensus.lab.paper.tables import (
     FIDELITIES,
@@ -23,6 +28,7 @@ from dissensus.lab.paper.tables import (
     BigMathFacts,
     GroupSizes,
 )
+from dissensus.views.format import plural
 from dissensus.views.paper import Comparison, Section
 
 __all__ = [
@@ -72,7 +78,7 @@ def identity_section(vectors: Mapping[str, float], model: ModelIdentity | None) 
         ),
         rows=rows,
         left="limit",
-        right="error",
+        right="largest error",
         notes=notes,
     )
 
@@ -149,11 +155,13 @@ def big_math_section(facts: BigMathFacts) -> Section:
         ),
         rows=rows,
         notes=[note],
+        data={"mass_by_tenth": {rule: mass.tolist() for rule, mass in facts.mass.items()}},
     )
 
 
-def controlled_section(found: Mapping[str, OverSeeds], settings: ControlledSettings) -> Section:
+def controlled_section(runs: Sequence[SeedResult], settings: ControlledSettings) -> Section:
     """Section 8 of the paper, one seed there and several here."""
+    found = summarise_seeds(runs)
 
     def row(name: str, key: str, expected: float | None, digits: int, **more: Any) -> Comparison:
         value = found[key]
@@ -162,7 +170,6 @@ def controlled_section(found: Mapping[str, OverSeeds], settings: ControlledSetti
             return plain
         return plain._replace(low=value.low, high=value.high)
 
-    seeds = len(next(iter(found.values())).values)
     rows = [
         row("unanimous vs closed form, R²: GRPO", "silent_r_squared_grpo", 0.999, 3),
         row("the same: Dr. GRPO", "silent_r_squared_dr_grpo", None, 3),
@@ -174,15 +181,20 @@ def controlled_section(found: Mapping[str, OverSeeds], settings: ControlledSetti
             "hardest quartile, end: Dr. GRPO", "hardest_quartile_dr_grpo", 0.88, 2, why=_WHY_HARDEST
         ),
         row("hardest quartile, end: DAPO", "hardest_quartile_dapo", None, 2),
+        *(row(f"steps until half: {LABELS[m]}", f"steps_to_half_{m}", None, 0) for m in METHODS),
         *(
-            row(f"steps until it solves half: {LABELS[m]}", f"steps_to_half_{m}", None, 0)
+            row(f"rollouts until half: {LABELS[m]}", f"rollouts_to_half_{m}", None, 0)
             for m in METHODS
         ),
         row("DAPO's rollouts over GRPO's", "oversampling_dapo", 3.5, 1),
     ]
+    note = (
+        "Until half: until the hardest quartile has a mean solve rate of 0.5; rollouts per prompt. "
+        "DAPO is the fastest by steps and not by rollouts."
+    )
     return Section(
         name="controlled",
-        title=f"The controlled run (Section 8), {seeds} seed{'s' if seeds > 1 else ''}",
+        title=f"The controlled run (Section 8), {plural(len(runs), 'seed')}",
         intro=(
             f"{settings.prompts:,} Bernoulli-logit prompts that start from Big-Math's interior "
             f"solve rates, {settings.steps} steps at G = {settings.group_size}. The paper shows "
@@ -190,7 +202,11 @@ def controlled_section(found: Mapping[str, OverSeeds], settings: ControlledSetti
             "100 cases."
         ),
         rows=rows,
-        data={"numbers": {name: value._asdict() for name, value in found.items()}},
+        data={
+            "numbers": {name: value._asdict() for name, value in found.items()},
+            "mean_curves": mean_curves(runs),
+        },
+        notes=[note],
     )
 
 
@@ -232,9 +248,11 @@ def dapo_section(curve: DapoCurve) -> Section:
         ],
         data={
             "fits": {
-                name: {"end": f.end, "time_scale": f.time_scale, "r_squared": f.r_squared}
-                for name, f in curve.fits.items()
-            }
+                name: fit._replace(values=fit.values.tolist())._asdict()
+                for name, fit in curve.fits.items()
+            },
+            "steps": curve.steps.tolist(),
+            "logged": curve.logged.tolist(),
         },
     )
 
