@@ -40,11 +40,15 @@ format: $(STAMP)
 	@$(BIN)/ruff format src tests benchmarks
 	@$(BIN)/ruff check --fix src tests benchmarks
 
+# Two processes: the tests wait a good deal on disks and child processes. A file stays in one of them,
+# because runs that its tests share are made once per file.
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
+
 test: lint
-	@$(BIN)/python -m pytest -q
+	@$(PYTEST)
 
 test-all: lint
-	@$(BIN)/python -m pytest -q -m "slow or not slow"
+	@$(PYTEST) -m "slow or not slow"
 
 bench: $(STAMP)
 	@$(BIN)/python -m benchmarks

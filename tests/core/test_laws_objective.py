@@ -146,7 +146,6 @@ def test_mass_share_counts_prompts_and_ignores_unanimous_ones():
         lambda: laws.mass_share([0.5], [True], rule=grpo(8), group_size=4),
         lambda: laws.mass_share([0.5], [True], rule=lambda p: p, group_size=4),
         lambda: laws.mass_share([0.5], [True], rule=advantages.get("grpo")),
-        lambda: laws.mass_share([0.5], [True], rule="maxrl", group_size=8),
         lambda: laws.difficulty_weight(0.5, 7),
         lambda: laws.large_group_objective(0.5, "unheard of"),
         lambda: laws.objective_slope(grpo(8), float("nan")),

@@ -7,14 +7,18 @@ advantages.signature(estimator, group_size=8)         # A₊, A₋, contrast, pu
 
 from dissensus.core.advantages import (  # noqa: F401  (importing a rule's file registers it)
     dapo,
+    disco,
     dr_grpo,
     grpo,
     lite_ppo,
+    maxrl,
     reinforce_pp_baseline,
     rloo,
 )
 from dissensus.core.advantages.base import AdvantageEstimator, Context, EstimatorState, Transform
-from dissensus.core.advantages.registry import chain, get, names, rule
+from dissensus.core.advantages.neutral import neutral_context
+from dissensus.core.advantages.profile import Limit, Profile
+from dissensus.core.advantages.registry import chain, get, names, profile, rule
 from dissensus.core.advantages.signature import Signature, signature
 from dissensus.core.advantages.transforms import Clip, Whiten
 
@@ -23,12 +27,16 @@ __all__ = [
     "Clip",
     "Context",
     "EstimatorState",
+    "Limit",
+    "Profile",
     "Signature",
     "Transform",
     "Whiten",
     "chain",
     "get",
     "names",
+    "neutral_context",
+    "profile",
     "rule",
     "signature",
 ]

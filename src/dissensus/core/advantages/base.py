@@ -71,6 +71,9 @@ class Context:
         token_offsets: (N+1,) where each rollout's tokens start in flat per-token arrays.
         token_entropies: (T,) entropy of the policy at each token, in nats.
         log_likelihoods: (N,) log-likelihood of each completion under the policy, in nats.
+        clusters: (N,) label of the meaning of each completion; labels count within a group.
+        reference_means: (P,) mean reward of a frozen reference policy on each group's prompt.
+        step: Training step, for rules and weights that follow a schedule.
         reference: The batch that a batch rule takes its statistics from. None: the batch itself.
         state: Memory of a rule with history; the rule updates it in place.
     """
@@ -80,6 +83,9 @@ class Context:
     token_offsets: IntArray | None = None
     token_entropies: FloatArray | None = None
     log_likelihoods: FloatArray | None = None
+    clusters: IntArray | None = None
+    reference_means: FloatArray | None = None
+    step: int | None = None
     reference: RewardGroups | None = None
     state: EstimatorState | None = None
 
@@ -181,6 +187,11 @@ class AdvantageEstimator:
         return (_rebuild, (values | {"parameters": dict(self.parameters)},))
 
     @property
+    def is_per_token(self) -> bool:
+        """Whether it gives one advantage per token, (T,), instead of one per rollout."""
+        return "token_offsets" in self.needs
+
+    @property
     def summary(self) -> str:
         """First line of the rule's docstring."""
         return (inspect.getdoc(self.function) or "").partition("\n")[0]
@@ -213,14 +224,18 @@ class AdvantageEstimator:
                     where=repr(self),
                     hint=f"pass context=Context({name}=…)",
                 )
-        for name in ("lengths", "log_likelihoods"):
-            values = getattr(context, name)
-            if values is not None and np.shape(values) != (groups.n_rollouts,):
-                raise InputError(
-                    f"context field '{name}' must have one entry per rollout",
-                    where=repr(self),
-                    got=(np.shape(values), groups.n_rollouts),
-                )
+        for name in ("lengths", "log_likelihoods", "clusters"):
+            self._check_entries(context, name, "rollout", groups.n_rollouts)
+        self._check_entries(context, "reference_means", "group", len(groups))
+
+    def _check_entries(self, context: Context, name: str, unit: str, count: int) -> None:
+        values = getattr(context, name)
+        if values is not None and np.shape(values) != (count,):
+            raise InputError(
+                f"context field '{name}' must have one entry per {unit}",
+                where=repr(self),
+                got=(np.shape(values), count),
+            )
 
 
 def _rebuild(values: dict[str, Any]) -> AdvantageEstimator:

@@ -1,13 +1,16 @@
 """GRPO."""
 
 from dissensus.core.advantages.base import Context
+from dissensus.core.advantages.profile import ARCSINE, Profile
 from dissensus.core.advantages.registry import rule
 from dissensus.core.advantages.scaling import divide_by_std
 from dissensus.core.groups import FloatArray, RewardGroups
 
 
 @rule(
-    "grpo", source="Shao et al. 2024, arXiv:2402.03300, eq. 3; contrast: arXiv:2607.00152, thm. 1"
+    "grpo",
+    source="Shao et al. 2024, arXiv:2402.03300, eq. 3; contrast: arXiv:2607.00152, thm. 1",
+    profile=Profile(title="GRPO", evidence="library", scale="invariant", limit=ARCSINE),
 )
 def grpo(groups: RewardGroups, context: Context, *, ddof: int = 0, eps: float = 0.0) -> FloatArray:
     """Centre on the group mean and divide by the group standard deviation.

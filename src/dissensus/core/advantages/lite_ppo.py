@@ -3,12 +3,18 @@
 import numpy as np
 
 from dissensus.core.advantages.base import Context
+from dissensus.core.advantages.profile import IDENTITY, Profile
 from dissensus.core.advantages.registry import rule
 from dissensus.core.advantages.scaling import divide_by_std
 from dissensus.core.groups import FloatArray, RewardGroups
 
 
-@rule("lite_ppo", source="Liu et al. 2025, arXiv:2508.08221, section 4", scope="batch")
+@rule(
+    "lite_ppo",
+    source="Liu et al. 2025, arXiv:2508.08221, section 4",
+    scope="batch",
+    profile=Profile(title="Lite PPO", evidence="library", limit=IDENTITY),
+)
 def lite_ppo(
     groups: RewardGroups, context: Context, *, ddof: int = 1, eps: float = 1e-4
 ) -> FloatArray:

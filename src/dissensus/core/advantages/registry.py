@@ -8,12 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 from dissensus.core.advantages.base import AdvantageEstimator, Context, Scope, Transform
+from dissensus.core.advantages.profile import Profile
 from dissensus.core.groups import FloatArray
 from dissensus.errors import InputError
 
-__all__ = ["chain", "get", "names", "rule"]
+__all__ = ["chain", "get", "names", "profile", "rule"]
 
 _RULES: dict[str, AdvantageEstimator] = {}
+_PROFILES: dict[str, Profile] = {}
 
 
 def rule(
@@ -23,6 +25,7 @@ def rule(
     scope: Scope = "group",
     needs: tuple[str, ...] = (),
     then: tuple[Transform, ...] = (),
+    profile: Profile | None = None,
 ) -> Callable[[Callable[..., FloatArray]], Callable[..., FloatArray]]:
     """Register `function(groups, context, *, parameter=default, …)` as an advantage rule.
 
@@ -34,6 +37,7 @@ def rule(
         scope: `group`, `batch` (statistics over the batch) or `history` (memory over batches).
         needs: Fields of `Context` the rule cannot do without.
         then: Transforms that belong to the published rule.
+        profile: What the rule says about itself; None: that it behaves as `r − mean` does.
 
     Raises:
         InputError: The name is taken, or `needs` names no context field.
@@ -50,6 +54,7 @@ def rule(
         }
         estimator = AdvantageEstimator(name, function, parameters, source, scope, needs)
         _RULES[name] = estimator.with_transforms(then)
+        _PROFILES[name] = profile or Profile()
         return function
 
     return register
@@ -63,6 +68,19 @@ def names() -> tuple[str, ...]:
         True
     """
     return tuple(sorted(_RULES))
+
+
+def profile(name: str) -> Profile:
+    """What the rule of that name says about itself, at its default parameters.
+
+    Raises:
+        InputError: No such rule.
+
+    Example:
+        >>> profile("dr_grpo").scale
+        'proportional'
+    """
+    return _PROFILES[_require_known(name)]
 
 
 def get(name: str, **parameters: Any) -> AdvantageEstimator:
@@ -83,11 +101,7 @@ def get(name: str, **parameters: Any) -> AdvantageEstimator:
     """
     name, written = _read_call(name)
     parameters = {**written, **parameters}
-    if name not in _RULES:
-        raise InputError(
-            "no advantage rule of that name", got=name, hint=f"one of {', '.join(names())}"
-        )
-    default = _RULES[name]
+    default = _RULES[_require_known(name)]
     unknown = sorted(set(parameters) - set(default.parameters))
     if unknown:
         raise InputError(
@@ -115,6 +129,14 @@ def chain(estimator: AdvantageEstimator | str, *steps: Transform) -> AdvantageEs
     """
     first = get(estimator) if isinstance(estimator, str) else estimator
     return first.with_transforms(steps)
+
+
+def _require_known(name: str) -> str:
+    if name not in _RULES:
+        raise InputError(
+            "no advantage rule of that name", got=name, hint=f"one of {', '.join(names())}"
+        )
+    return name
 
 
 def _read_call(text: str) -> tuple[str, dict[str, Any]]:

@@ -1,6 +1,7 @@
 """REINFORCE++ with a group baseline."""
 
 from dissensus.core.advantages.base import Context
+from dissensus.core.advantages.profile import IDENTITY, Profile
 from dissensus.core.advantages.registry import rule
 from dissensus.core.advantages.transforms import Whiten
 from dissensus.core.groups import FloatArray, RewardGroups
@@ -10,6 +11,7 @@ from dissensus.core.groups import FloatArray, RewardGroups
     "reinforce_pp_baseline",
     source="Hu 2025, arXiv:2501.03262; as in verl 0.9.1, core_algos.py",
     then=(Whiten(ddof=1, eps=1e-8, by="token"),),
+    profile=Profile(title="REINFORCE++-baseline", evidence="library", limit=IDENTITY),
 )
 def reinforce_pp_baseline(groups: RewardGroups, context: Context) -> FloatArray:
     """Centre on the group mean, then whiten over the tokens of the batch.

@@ -3,11 +3,16 @@
 import numpy as np
 
 from dissensus.core.advantages.base import Context
+from dissensus.core.advantages.profile import IDENTITY, Profile
 from dissensus.core.advantages.registry import rule
 from dissensus.core.groups import FloatArray, RewardGroups
 
 
-@rule("rloo", source="Ahmadian et al. 2024, arXiv:2402.14740, eq. 8")
+@rule(
+    "rloo",
+    source="Ahmadian et al. 2024, arXiv:2402.14740, eq. 8",
+    profile=Profile(title="RLOO", evidence="library", limit=IDENTITY),
+)
 def rloo(groups: RewardGroups, context: Context) -> FloatArray:
     """Reward minus the mean of the *other* rollouts of the group.
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from dissensus.core.advantages.base import AdvantageEstimator, Context
+from dissensus.core.advantages.tokens import mean_over_tokens
 from dissensus.core.groups import BoolArray, FloatArray, RewardGroups
 from dissensus.errors import InputError, MissingContextError
 
@@ -59,7 +60,7 @@ def signature(
     group_size: int,
     *,
     rewards: tuple[float, float] = (0.0, 1.0),
-    context: Context | None = None,
+    context: Context | Callable[[RewardGroups], Context] | None = None,
 ) -> Signature:
     """Compute a signature by calling the estimator on groups with k = 0 … G correct rollouts.
 
@@ -71,7 +72,9 @@ def signature(
         estimator: An `AdvantageEstimator`, or any function of `RewardGroups` that gives (N,).
         group_size: G ≥ 2.
         rewards: Reward of a wrong and of a correct rollout.
-        context: Reference batch or state for rules that need one. A state is copied, not changed.
+        context: What the rule needs beyond rewards, or a function of the groups that gives it
+            (`neutral_context`). A state is copied, not changed. Of a rule per token, each rollout's
+            advantage is the mean over its tokens.
 
     Raises:
         MissingContextError: The rule looks at the batch or at history, and has no reference.
@@ -99,11 +102,13 @@ def signature(
 
 
 def _caller(
-    estimator: Callable[..., FloatArray], context: Context | None
+    estimator: Callable[..., FloatArray],
+    context: Context | Callable[[RewardGroups], Context] | None,
 ) -> Callable[[RewardGroups], FloatArray]:
     """`groups → (P, G)` advantages, with the state copied so that asking leaves no trace."""
+    is_bare = context is None and not isinstance(estimator, AdvantageEstimator)
     scope = getattr(estimator, "scope", "group")
-    if scope == "batch" and (context is None or context.reference is None):
+    if scope == "batch" and (context is None or getattr(context, "reference", context) is None):
         raise MissingContextError(
             f"{estimator!r} looks at the whole batch",
             where="signature",
@@ -111,14 +116,13 @@ def _caller(
         )
 
     def call(groups: RewardGroups) -> FloatArray:
-        if isinstance(estimator, AdvantageEstimator) or context is not None:
-            used = context or Context()
-            if used.state is not None:
-                used = replace(used, state=used.state.copy())
-            advantages = estimator(groups, used)
-        else:
-            advantages = estimator(groups)
+        used = context(groups) if callable(context) else context or Context()
+        if used.state is not None:
+            used = replace(used, state=used.state.copy())
+        advantages = estimator(groups) if is_bare else estimator(groups, used)
         values = np.asarray(advantages, dtype=np.float64)
+        if getattr(estimator, "is_per_token", False) and used.token_offsets is not None:
+            values = mean_over_tokens(values, used.token_offsets)
         if values.size != groups.n_rollouts:
             raise InputError(
                 "an estimator must give one advantage per rollout",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,39 +13,10 @@ from dissensus.core.laws._inputs import SignatureLike, as_probability, positive_
 from dissensus.core.laws.binomial import average_binomial
 from dissensus.errors import InputError
 
+if TYPE_CHECKING:
+    from dissensus.core.advantages import Limit
+
 __all__ = ["difficulty_weight", "implied_objective", "large_group_objective", "objective_slope"]
-
-
-def _constant(p: FloatArray) -> FloatArray:
-    return np.ones_like(p)
-
-
-def _inverse_std(p: FloatArray) -> FloatArray:
-    return 1.0 / np.sqrt(p * (1.0 - p))
-
-
-def _arcsine(p: FloatArray) -> FloatArray:
-    return 2.0 * np.arcsin(np.sqrt(p))
-
-
-def _logit(p: FloatArray) -> FloatArray:
-    return np.log(p) - np.log1p(-p)
-
-
-# Rule → (weight f′(p), objective f(p)) in the large-group limit. Rules that divide by a statistic
-# of the batch stand here up to that statistic, a positive factor that all its prompts share.
-_LIMITS: dict[
-    str, tuple[Callable[[FloatArray], FloatArray], Callable[[FloatArray], FloatArray]]
-] = {
-    "grpo": (_inverse_std, _arcsine),
-    "dapo": (_inverse_std, _arcsine),
-    "dr_grpo": (_constant, np.copy),
-    "rloo": (_constant, np.copy),
-    "lite_ppo": (_constant, np.copy),
-    "reinforce_pp_baseline": (_constant, np.copy),
-    "maxrl": (lambda p: 1.0 / p, np.log),
-    "disco": (lambda p: 1.0 / (p * (1.0 - p)), _logit),
-}
 
 
 def objective_slope(signature: SignatureLike, p: ArrayLike) -> FloatArray:
@@ -136,7 +107,7 @@ def difficulty_weight(
     rate = as_probability(p)
     if isinstance(rule, str):
         with np.errstate(divide="ignore"):
-            return np.asarray(_limit(rule)[0](rate))[()]
+            return np.asarray(_limit(rule).slope(rate))[()]
     if not hasattr(rule, "positive"):
         if not callable(rule):
             raise InputError("rule must be a name, a signature or a function of p", got=rule)
@@ -152,8 +123,9 @@ def difficulty_weight(
 def large_group_objective(p: ArrayLike, rule: str = "grpo") -> FloatArray:
     """The objective f(p) that a rule climbs when groups are large.
 
-    GRPO and DAPO 2·arcsin√p, Dr. GRPO and RLOO p, `maxrl` log p, `disco` logit p; see
-    `difficulty_weight` for the rules that divide by a batch statistic.
+    GRPO and DAPO 2·arcsin√p, Dr. GRPO and RLOO p, and what the profile of any other rule states
+    (`advantages.profile`). A rule that divides by a batch statistic has its limit up to that
+    factor, which all prompts share.
 
     Raises:
         InputError: p outside [0, 1], or an unknown name.
@@ -165,19 +137,24 @@ def large_group_objective(p: ArrayLike, rule: str = "grpo") -> FloatArray:
     Source: arXiv:2607.00152; MaxRL and DisCO as listed in docs/theory.md.
     """
     with np.errstate(divide="ignore"):
-        return np.asarray(_limit(rule)[1](as_probability(p)))[()]
+        objective = _limit(rule).objective
+        if objective is None:
+            raise InputError("the large-group objective of this rule has no closed form", got=rule)
+        return np.asarray(objective(as_probability(p)))[()]
 
 
-def _limit(
-    rule: str,
-) -> tuple[Callable[[FloatArray], FloatArray], Callable[[FloatArray], FloatArray]]:
-    if rule not in _LIMITS:
+def _limit(name: str) -> Limit:
+    # Deferred, because estimators may themselves use the laws.
+    from dissensus.core import advantages
+
+    limit = advantages.profile(name).limit
+    if limit is None:
         raise InputError(
-            f"no large-group limit is known for this rule; known are {', '.join(sorted(_LIMITS))}",
-            got=rule,
+            "no large-group limit of this rule is known in closed form",
+            got=name,
             hint="pass a group size or a signature",
         )
-    return _LIMITS[rule]
+    return limit
 
 
 def _steps(signature: SignatureLike) -> FloatArray:

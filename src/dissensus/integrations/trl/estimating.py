@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dissensus.core.advantages import AdvantageEstimator, Context, EstimatorState
+from dissensus.core.advantages.tokens import mean_over_tokens, sum_over_tokens
 from dissensus.core.disagreement import GroupSummary, summarise_groups
 from dissensus.core.groups import BoolArray, FloatArray, IntArray, RewardGroups
 from dissensus.integrations.trl.sampling import Sampling
@@ -58,10 +59,10 @@ def estimate(
     else:
         offsets = np.concatenate([[0], np.cumsum(sampling.lengths)]).astype(np.int64)
         values = estimator(groups, _context(sampling, offsets, state))
-        if "token_offsets" in estimator.needs:
+        if estimator.is_per_token:
             tokens = values
-            values = _mean_by_rollout(tokens, offsets)
-            is_moving = _sum_by_rollout(tokens != 0, offsets) > 0
+            values = mean_over_tokens(tokens, offsets)
+            is_moving = sum_over_tokens(tokens != 0, offsets) > 0
         else:
             is_moving = values != 0
         silent = groups.sum_by_group(is_moving) == 0
@@ -110,12 +111,3 @@ def _context(sampling: Sampling, offsets: IntArray, state: EstimatorState | None
         log_likelihoods=sampling.log_likelihoods,
         state=state,
     )
-
-
-def _sum_by_rollout(tokens: Any, offsets: IntArray) -> FloatArray:
-    totals = np.concatenate([[0.0], np.cumsum(tokens, dtype=np.float64)])
-    return np.asarray(totals[offsets[1:]] - totals[offsets[:-1]], dtype=np.float64)
-
-
-def _mean_by_rollout(tokens: FloatArray, offsets: IntArray) -> FloatArray:
-    return _sum_by_rollout(tokens, offsets) / np.maximum(np.diff(offsets), 1)
