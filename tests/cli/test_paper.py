@@ -46,8 +46,13 @@ def test_json_holds_every_number_and_says_what_is_absent(capsys, tmp_path):
     assert "plot-figure-6" not in text
 
 
+def test_one_seed_is_too_few_for_an_interval(capsys):
+    assert run(["paper", "--skip-model", "--seeds", "1"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
 def test_the_terminal_shows_tables(capsys, shared_data):
-    assert run(["paper", "--skip-model", "--seeds", "1", "--data", str(shared_data)]) == 0
+    assert run(["paper", "--skip-model", "--seeds", "2", "--data", str(shared_data)]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     assert "extreme mass, GRPO, G → ∞" in out

@@ -27,7 +27,7 @@ def paper(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document and nothing else.")
     ] = False,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Seeds of the controlled run.")] = 20,
+    seeds: Annotated[int, typer.Option("--seeds", min=2, help="Seeds of the controlled run.")] = 20,
     data: Annotated[
         Path | None,
         typer.Option(

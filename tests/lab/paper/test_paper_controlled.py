@@ -74,14 +74,14 @@ def test_the_papers_run_comes_out():
     assert rollouts == sorted(rollouts)
 
 
-def test_a_difference_comes_with_its_cause_and_one_seed_without_an_interval():
+def test_a_difference_comes_with_its_cause_and_sampled_numbers_with_an_interval():
     runs = [run_seed(seed, SMALL) for seed in (0, 1)]
     rows = sections.controlled_section(runs, SMALL).rows
     differing = [row for row in rows if row.name.startswith("hardest quartile, end: Dr.")]
     assert [bool(row.why) for row in differing] == [True]
-    assert all(row.low <= row.found <= row.high for row in rows if row.low is not None)
-    alone = sections.controlled_section(runs[:1], SMALL)
-    assert {row.low for row in alone.rows} == {None}
-    curves = alone.data["mean_curves"]
+    reached = [row for row in rows if row.found == row.found]  # too short a run to solve half
+    assert len(reached) >= 9
+    assert all(row.low <= row.found <= row.high for row in reached)
+    curves = sections.controlled_section(runs[:1], SMALL).data["mean_curves"]
     assert curves["dapo"]["hardest"] == runs[0].arms["dapo"].hardest.tolist()
     assert sum(curves["grpo"]["mass_by_tenth"]) == pytest.approx(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,7 +43,7 @@ class PaperSettings:
     """What to do.
 
     Attributes:
-        seeds: Runs of the controlled experiment.
+        seeds: Runs of the controlled experiment, at least 2: an interval needs them.
         data: Folder of DAPO's digitised curve; None for `default_data`.
         model: Whether to train and sample the lab's language model.
         controlled: The controlled run.
@@ -54,6 +55,15 @@ class PaperSettings:
     model: bool = True
     controlled: ControlledSettings = field(default_factory=ControlledSettings)
     language_model: ModelSettings = field(default_factory=ModelSettings)
+
+    def __post_init__(self) -> None:
+        """Refuse too few seeds.
+
+        Raises:
+            InputError: Fewer than two.
+        """
+        if self.seeds < 2:
+            raise InputError("seeds must be at least 2, for an interval", got=self.seeds)
 
 
 class PaperResult(NamedTuple):
@@ -97,11 +107,12 @@ def reproduce(
         sections.group_size_section(group_sizes()),
         sections.big_math_section(big_math_facts()),
     ]
-    runs = []
+    runs, started = [], time.process_time()
     for seed in range(s.seeds):
         tell(f"controlled run: seed {seed + 1} of {s.seeds}")
         runs.append(run_seed(seed, s.controlled))
-    controlled = sections.controlled_section(runs, s.controlled)
+    seconds = (time.process_time() - started) / s.seeds
+    controlled = sections.controlled_section(runs, s.controlled, seconds=seconds)
     curve, dapo = _dapo(s.data or default_data())
     model, model_section = _model(s, tell)
     identity = sections.identity_section(vectors, model and model.identity)

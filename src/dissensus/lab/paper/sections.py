@@ -5,7 +5,6 @@ Printed values are those of arXiv:2607.00152 (Bay & Yearick 2026), version 1.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -65,8 +64,8 @@ def identity_section(vectors: Mapping[str, float], model: ModelIdentity | None) 
         rows.append(Comparison(name, None, model.correlation, digits=2))
         notes.append(
             f"Language model: {len(model.std)} split groups of {model.groups}, relative error in "
-            "float32. σ is the coefficient of the update and not its length: the length of Δs "
-            "differs from group to group, so that the two hardly go together."
+            "float32. σ is the coefficient of the update and not its length, because the length of "
+            "Δs differs from group to group; the correlation says how little one tells the other."
         )
     return Section(
         name="identity",
@@ -159,16 +158,17 @@ def big_math_section(facts: BigMathFacts) -> Section:
     )
 
 
-def controlled_section(runs: Sequence[SeedResult], settings: ControlledSettings) -> Section:
-    """Section 8 of the paper, one seed there and several here."""
+def controlled_section(
+    runs: Sequence[SeedResult], settings: ControlledSettings, *, seconds: float | None = None
+) -> Section:
+    """Section 8 of the paper, one seed there and several here; `seconds` is what a seed took."""
     found = summarise_seeds(runs)
 
     def row(name: str, key: str, expected: float | None, digits: int, **more: Any) -> Comparison:
         value = found[key]
-        plain = Comparison(name, expected, value.mean, digits, **more)
-        if math.isnan(value.low):  # a single seed has no interval
-            return plain
-        return plain._replace(low=value.low, high=value.high)
+        return Comparison(
+            name, expected, value.mean, digits, low=value.low, high=value.high, **more
+        )
 
     rows = [
         row("unanimous vs closed form, R²: GRPO", "silent_r_squared_grpo", 0.999, 3),
@@ -205,6 +205,7 @@ def controlled_section(runs: Sequence[SeedResult], settings: ControlledSettings)
         data={
             "numbers": {name: value._asdict() for name, value in found.items()},
             "mean_curves": mean_curves(runs),
+            "processor_seconds_per_seed": seconds,
         },
         notes=[note],
     )
