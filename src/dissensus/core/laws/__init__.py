@@ -32,6 +32,7 @@ from dissensus.core.laws.binomial import (
 from dissensus.core.laws.estimates import (
     unbiased_all_correct_rate,
     unbiased_all_wrong_rate,
+    unbiased_expected_contrast,
     unbiased_unanimous_rate,
 )
 from dissensus.core.laws.graded import GradedContrast, graded_contrast
@@ -84,5 +85,6 @@ __all__ = [
     "unanimous_rate",
     "unbiased_all_correct_rate",
     "unbiased_all_wrong_rate",
+    "unbiased_expected_contrast",
     "unbiased_unanimous_rate",
 ]
