@@ -317,7 +317,7 @@ def test_lens_takes_likelihoods_beyond_the_range_of_floats():
     groups = RewardGroups.from_dense([[1, 0, 0], [0, 0, 0]])
     scores = np.array([-2000.0, -1.0, -3000.0, -1000.0, -1001.0, -5000.0])
     found = advantages.get("lens")(groups, Context(log_likelihoods=scores, lengths=np.ones(6)))
-    # All wrong: π̄/(2 max π̄ − π̄) is 1, 1/(2e − 1) and 0, and their third is taken.
+    # All wrong: q/(2 max q − q) is 1, 1/(2e − 1) and 0, and their third is taken.
     rewards = -np.array([1, 1 / (2 * math.e - 1), 0]) / 3
     np.testing.assert_allclose(found[3:], 0.25 * (rewards - rewards.mean()), rtol=1e-12)
     assert found[0] > 0 > found[1]

@@ -35,14 +35,14 @@ def lens(
 ) -> FloatArray:
     """GRPO with wrong answers penalised by the policy's confidence in them.
 
-        r̃ = 1 for correct,   −(1/G) · π̄/(D − π̄) for wrong rollouts;   π̄ = exp(log-likelihood/length)
-        D = 2·max π̄ over the group, in split groups at least G / Σ_correct 1/π̄
-        split groups: A = (r̃ − mean r̃)/(std(ddof) + eps);   all-wrong: A = α(r̃ − mean r̃)
+        A = (r′ − mean r′)/(std(ddof) + eps) in split groups, α(r′ − mean r′) in all-wrong ones
+        r′ = 1 for correct, −(1/G) · q/(D − q) for wrong rollouts;   q = exp(log-likelihood/length)
+        D = 2·max q over the group, in split groups at least G / Σ_correct 1/q
 
     All-wrong groups (k = 0) get a signal where confidences differ: confident errors go down, the
     others up; at equal confidence they get 0. All-correct (k = G), hence all unanimous groups of
     equal confidence, and one-rollout groups get 0. B = 0; where all confidences are equal it is
-    GRPO, W = σ. Right-or-wrong rewards only. π̄ stands for the likelihood in D too, which the paper
+    GRPO, W = σ. Right-or-wrong rewards only. q stands for the likelihood in D too, which the paper
     leaves open. Left out: nothing of the advantage (α is a factor on the loss there).
 
     Args:
@@ -77,10 +77,10 @@ def lens(
 
 
 def _calibrate(score: FloatArray, is_correct: BoolArray, size: IntArray) -> FloatArray:
-    """(W, P) r̃ from the log-likelihoods per token; `size` is (P,)."""
-    # Only ratios π̄/D matter, so the largest π̄ of the group is set to 1, and none underflows.
+    """(W, P) r′ from the log-likelihoods per token; `size` is (P,)."""
+    # Only ratios q/D matter, so the largest q of the group is set to 1, and none underflows.
     score = np.maximum(score - score.max(axis=0), -700.0)
-    odds = np.exp(np.where(is_correct, -score, score))  # 1/π̄ of correct, π̄ of wrong rollouts
+    odds = np.exp(np.where(is_correct, -score, score))  # 1/q of correct, q of wrong rollouts
     inverse = (odds * is_correct).sum(axis=0)
     scale = np.maximum(2.0, size / np.where(inverse > 0, inverse, np.inf))
     return np.where(is_correct, 1.0, odds / ((odds - scale) * size))
