@@ -44,10 +44,12 @@ def gdpo(
         InputError: `weights` names no reward function, or a function has not one reward per
             rollout.
     """
-    by_function = context.rewards_by_function
-    if by_function is None:  # the reference batch of the whitening step
-        return divide_by_std(groups, groups.std(ddof), eps)
-    unknown = sorted(set(weights or {}) - set(by_function))
+    by_function = context.rewards_by_function or {}
+    # The reference batch of the whitening step has its total as the one function, which no weight
+    # names, and whose weight the whitening divides away.
+    is_total = [id(each) for each in by_function.values()] == [id(groups.rewards)]
+    weights = {} if is_total or weights is None else weights
+    unknown = sorted(set(weights) - set(by_function))
     if unknown:
         raise InputError(
             "weights must name reward functions",
@@ -59,6 +61,6 @@ def gdpo(
     for name, rewards in by_function.items():
         each = groups.with_rewards(np.where(groups.is_scored, rewards, np.nan))
         advantages = divide_by_std(each, each.std(ddof), eps)
-        advantages *= (weights or {}).get(name, 1.0)
+        advantages *= weights.get(name, 1.0)
         total += advantages
     return total
