@@ -235,8 +235,10 @@ def test_both_sides_of_a_rule_that_states_them_apart_are_listed():
     def rule():
         """Summary.
 
-        ρ = k/G;   B = 0
-        A₊ = ρ;   A₋ = −1
+            ρ = k/G;   B = 0
+            A₊ = ρ;   A₋ = −1
+
+        Text.
         """
 
     assert describe(rule).short == "A₊ = ρ, A₋ = −1"
