@@ -28,7 +28,7 @@ POPULATIONS = {
     "Beta(.3, .3)": lambda rng, n: rng.beta(0.3, 0.3, n),
     "uniform": lambda rng, n: rng.random(n),
     "Beta(.5, 5)": lambda rng, n: rng.beta(0.5, 5.0, n),
-    "all at .3": lambda rng, n: np.full(n, 0.3),
+    "all at .3": lambda rng, n: np.full(n, 0.3 + 0.0 * rng.random()),
     "half at .05, half at .9": lambda rng, n: np.where(rng.random(n) < 0.5, 0.05, 0.9),
     "three quarters unsolvable": lambda rng, n: np.where(rng.random(n) < 0.75, 0.0, rng.random(n)),
 }
@@ -69,7 +69,9 @@ def main(argv: list[str] | None = None) -> int:
         for prompts, visits in DESIGNS:
             found = coverage(draw, prompts, visits, arguments.repeats, rng)
             rows.append({"population": name, "prompts": prompts, "visits": visits, **found})
-            held = "  ".join(f"{h:5.1%} ±{w / 2:.3f}" for h, w in zip(found["held"], found["width"], strict=True))
+            held = "  ".join(
+                f"{h:5.1%} ±{w / 2:.3f}" for h, w in zip(found["held"], found["width"], strict=True)
+            )
             print(f"{name:27} {prompts:5} × {visits}  {held}", file=sys.stderr, flush=True)
     worst = min(min(row["held"]) for row in rows)
     if arguments.json:

@@ -33,7 +33,9 @@ def plan(  # noqa: PLR0917 — typer makes options of parameters
     estimator: Annotated[
         str | None,
         typer.Option(
-            "--estimator", metavar="NAME", help="Whose contrast; default: the recorded one, or grpo."
+            "--estimator",
+            metavar="NAME",
+            help="Whose contrast; default: the recorded one, or grpo.",
         ),
     ] = None,
     group_sizes: Annotated[

@@ -1,4 +1,4 @@
-"""A plan in numbers: what other group sizes, rules and filters would give on a run's own prompts."""
+"""A plan in numbers: what other group sizes, rules and filters would give on recorded prompts."""
 
 from __future__ import annotations
 
@@ -169,8 +169,10 @@ def make_plan(
     _check(source, sizes, last)
     facts = group_facts(source, last=last)
     if not facts.groups:
-        raise InputError("no training group is recorded, so there is nothing to plan from",
-                         where=str(source.path))
+        raise InputError(
+            "no training group is recorded, so there is nothing to plan from",
+            where=str(source.path),
+        )
     rule, notes = _rule(source, estimator)
     unknown = None
     prediction = None
@@ -195,7 +197,9 @@ def _check(source: Readable, group_sizes: Sequence[int], last: float) -> None:
     where = str(source.path)
     bad = [size for size in group_sizes if not 2 <= size <= 1024]
     if bad or not group_sizes:
-        raise InputError("a group size must lie in 2 … 1024", where=where, got=(bad or [None])[0])
+        raise InputError(
+            "a group size must lie in 2 … 1024", where=where, got=bad[0] if bad else None
+        )
     if not 0.0 < last <= 1.0:
         raise InputError("the share to plan on must lie in (0, 1]", where=where, got=last)
 
@@ -302,9 +306,7 @@ def _sizes_json(sizes: SizeTable) -> list[dict[str, Any]]:
     ]
 
 
-def _recommendation_json(
-    found: Recommendation, group_size: int, advice: str
-) -> dict[str, Any]:
+def _recommendation_json(found: Recommendation, group_size: int, advice: str) -> dict[str, Any]:
     best = found.best
     return {
         "text": advice,

@@ -56,13 +56,15 @@ def between(low: float, high: float) -> str:
 
 
 def same_mass(rules: Iterable[RuleRow]) -> list[tuple[list[str], RuleRow]]:
-    """Rules with numbers, together where their mass by difficulty agrees to a tenth of a per cent."""
+    """Rules with numbers, together where their masses agree to a tenth of a per cent."""
     groups: dict[tuple[object, ...], tuple[list[str], RuleRow]] = {}
     for rule in rules:
         if rule.missing:
             continue
         key = (round(rule.silent, 3), abs(rule.push) > 1e-9, *(round(m, 3) for m in rule.mass))
         groups.setdefault(key, ([], rule))[0].append(rule.name.partition("(")[0])
+    for names, _ in groups.values():
+        names.sort(key=lambda name: (name != "grpo", name != "dr_grpo", name))
     return sorted(groups.values(), key=lambda each: -float(each[1].mass[:2].sum()))
 
 
@@ -81,12 +83,12 @@ def _title(plan: Plan) -> Text:
 
 
 def _sizes(plan: Plan, found: Prediction) -> RenderableType:
-    header = ("G", "unanimous", "95 % interval", "all-wrong", "all-correct")
-    table = _table((*header, "split/1,000", "contrast/1,000"))
+    header = ("G", "unanimous", "95 % interval", "all-wrong", "all-correct", "split", "contrast")
+    table = _table(header)
     sizes = found.sizes
     for i in shown_sizes(found):
         size = int(sizes.group_size[i])
-        mark = "←" if size == found.group_size else "*" if size > found.recorded else " "
+        mark = "<" if size == found.group_size else "*" if size > found.recorded else " "
         table.add_row(
             f"{size}{mark}",
             fraction(float(sizes.unanimous[i])),
@@ -98,15 +100,17 @@ def _sizes(plan: Plan, found: Prediction) -> RenderableType:
             style=TERMINAL["title"] if size == found.group_size else "",
         )
     under = (
-        f"← in use. * beyond the {count(found.recorded)} rollouts recorded per group: the interval "
+        f"< in use. * beyond the {count(found.recorded)} rollouts recorded per group: the interval "
         "holds every distribution of solve rates that the counts allow."
         if any(size > found.recorded for size in sizes.group_size)
-        else "← in use."
+        else "< in use."
     )
     name = plan.estimator.name
     return Group(
-        Text(f"By group size (per 1,000 rollouts generated; contrast of {name})",
-             style=TERMINAL["title"]),
+        Text(
+            f"By group size: share of groups; split groups and {name} contrast per 1,000 rollouts",
+            style=TERMINAL["title"],
+        ),
         table,
         Text(under, style=TERMINAL["muted"]),
     )
@@ -159,7 +163,7 @@ def _rules(found: Prediction) -> RenderableType:
 
 
 def _table(header: Sequence[str], *, first: str | None = None) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style=TERMINAL["muted"])
+    table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, header_style=TERMINAL["muted"])
     if first is not None:
         table.add_column(first, overflow="fold", ratio=1)
     for name in header:

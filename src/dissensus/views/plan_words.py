@@ -15,10 +15,15 @@ if TYPE_CHECKING:
 __all__ = ["CAVEATS", "advice_text", "filter_text", "forecast_text", "measured_text", "notes_on"]
 
 CAVEATS = (
-    "More contrast per rollout is not a better model: it says how much a batch disagrees, not what "
-    "is learned. Compare arms at equal rollouts, with paired seeds and a tuned learning rate.",
-    "Contrasts of different estimators are on different scales. Compare where they put their mass, "
-    "and compare group sizes within one estimator.",
+    (
+        "More contrast per rollout is not a better model: it says how much a batch disagrees, not "
+        "what is learned. Compare arms at equal rollouts, with paired seeds and a tuned learning "
+        "rate."
+    ),
+    (
+        "Contrasts of different estimators are on different scales. Compare where they put their "
+        "mass, and compare group sizes within one estimator."
+    ),
 )
 _FEW_PROMPTS = 50
 _CLUSTERED = 1.5
@@ -51,9 +56,9 @@ def filter_text(found: Prediction) -> str:
     """What filters change, and what they do not."""
     refill = found.filters[-1]
     return (
-        "Dropping or refilling silent groups changes no contrast per rollout generated. Refilling "
-        f"as DAPO does generates {number(refill.generated_per_kept)} groups for each one kept; with "
-        f"at most 4 tries {fraction(refill.filled)} of the places get filled."
+        "Dropping or refilling silent groups changes no contrast per rollout generated. "
+        f"Refilling as DAPO does generates {number(refill.generated_per_kept)} groups for each one "
+        f"kept; with at most 4 tries {fraction(refill.filled)} of the places get filled."
     )
 
 
@@ -131,8 +136,8 @@ def _best_text(found: Prediction, best: Change) -> str:
 def _unknown_text(plan: Plan) -> str:
     facts = plan.facts
     text = (
-        f"It is not known which rollouts are correct ({plan.unknown}), so nothing is said of causes "
-        "or of unanimity at other group sizes."
+        f"It is not known which rollouts are correct ({plan.unknown}), so nothing is said of "
+        "causes or of unanimity at other group sizes."
     )
     if facts.unanimous is None:
         return text

@@ -4,10 +4,10 @@ Groups of n rollouts show n moments of the distribution of solve rates and no mo
 may be is therefore the range it takes over *all* distributions whose counts would look like those
 recorded, within sampling error:
 
-    { θᵀw :  w ≥ 0, Σ w = 1,  (Aw − Aŵ)ᵀ Σ̂⁻¹ (Aw − Aŵ) ≤ t² },   ŵ = argmin (ĉ − Aw)ᵀ Σ̂⁻¹ (ĉ − Aw)
+    { θᵀw :  w ≥ 0, Σ w = 1,  (Aw − Aŵ)ᵀ C⁻¹ (Aw − Aŵ) ≤ t² },    ŵ = argmin (ĉ − Aw)ᵀ C⁻¹ (ĉ − Aw)
 
-with the share ĉ of every count, its chance A at every rate, and the covariance Σ̂ of ĉ between
-prompts. With t the 97.5 % point of Student's t this is the profile interval of θᵀw: where the counts
+with the share ĉ of every count, its chance A at every rate, and the covariance C of ĉ between
+prompts. With t the 97.5 % point of Student's t this is the profile interval of θᵀw: where counts
 determine θᵀw it is the usual 95 % interval, and where they do not each end is the usual limit for
 the end of what they allow. (Distances are taken from Aŵ instead of ĉ because ŵ is a projection on a
 convex set: every w within t² of the least distance to ĉ is within t of Aŵ.)
@@ -32,6 +32,9 @@ __all__ = ["Compatible", "Interval", "compatible_with"]
 _COVERAGE = 0.95
 _DROPPED = 1e-3  # standard errors: what moves the counts less tells nothing
 _RATIO_ROUNDS = 4
+# Expected groups of a cell from which a normal limit is used: an empty one then allows 1.96 · √3.5,
+# the exact 97.5 % limit of a Poisson count of 0.
+_RARE = 3.5
 
 
 class Interval(NamedTuple):
@@ -119,17 +122,18 @@ def compatible_with(counts: Counts, population: Population) -> Compatible:
         >>> bool(low[0] < 0.2 < high[0]), bool(high[0] - low[0] < 0.03)
         (True, True)
     """
+    counts = _with_absent(counts)
     chances = likelihood(counts.correct, counts.size, population.rates)
-    fitted = np.maximum(chances @ population.weights, 1e-12)
     groups = counts.groups
     of_size = _same_size_sums(counts.size, groups)
+    fitted = np.maximum(chances @ population.weights, _RARE / of_size)
     scale = np.sqrt(1.0 / (of_size * fitted))
     R, b = chances * (of_size * scale)[:, None], groups * scale
     # A rotation onto the few directions in which distributions differ at all.
     basis, strength, _ = np.linalg.svd(R, full_matrices=False)
     basis = basis[:, strength > _DROPPED * max(1.0, strength[0] * 1e-9)]
     R, b = basis.T @ R, basis.T @ b
-    covariance = _between_hands(counts, fitted, of_size, scale, basis)
+    covariance = _between_hands(counts, of_size, scale, basis)
     values, vectors = np.linalg.eigh(covariance)
     whiten = vectors / np.sqrt(values)
     R, b = whiten.T @ R, whiten.T @ b
@@ -139,6 +143,18 @@ def compatible_with(counts: Counts, population: Population) -> Compatible:
     return Compatible(R, R @ closest, _inside(closest, R), float(values.mean()))
 
 
+def _with_absent(counts: Counts) -> Counts:
+    """Add the cells that no group fell into: that nothing was seen there is evidence as well."""
+    sizes = np.unique(counts.size)
+    size = np.repeat(sizes, sizes.astype(int) + 1)
+    correct = np.concatenate([np.arange(n + 1.0) for n in sizes])
+    order = {cell: i for i, cell in enumerate(zip(size.tolist(), correct.tolist(), strict=True))}
+    seen = zip(counts.size.tolist(), counts.correct.tolist(), strict=True)
+    table = np.zeros((len(size), counts.table.shape[1]))
+    table[[order[cell] for cell in seen]] = counts.table
+    return Counts(correct, size, table)
+
+
 def _same_size_sums(size: FloatArray, groups: FloatArray) -> FloatArray:
     _, place = np.unique(size, return_inverse=True)
     place = place.ravel()
@@ -146,7 +162,7 @@ def _same_size_sums(size: FloatArray, groups: FloatArray) -> FloatArray:
 
 
 def _between_hands(
-    counts: Counts, fitted: FloatArray, of_size: FloatArray, scale: FloatArray, basis: FloatArray
+    counts: Counts, of_size: FloatArray, scale: FloatArray, basis: FloatArray
 ) -> FloatArray:
     """Covariance of the scaled counts, from the spread between hands of prompts.
 

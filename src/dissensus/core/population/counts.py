@@ -87,9 +87,9 @@ class Counts:
             table = rng.multinomial(total.astype(np.int64), np.full(HANDS, 1.0 / HANDS))
         else:
             hand = _deal(np.broadcast_to(np.asarray(prompts), k.shape), rng)
-            table = np.zeros((len(cells), int(hand.max(initial=0)) + 1))
-            np.add.at(table, (cell, hand), count)
-        return cls.from_table(cells[:, 1], cells[:, 0], np.asarray(table, dtype=np.float64))
+            table = np.zeros((len(cells), int(hand.max(initial=0)) + 1), dtype=np.int64)
+            np.add.at(table, (cell, hand), count.astype(np.int64))
+        return cls.from_table(cells[:, 1], cells[:, 0], table.astype(np.float64))
 
     @classmethod
     def from_table(cls, correct: ArrayLike, size: ArrayLike, table: FloatArray) -> Counts:
@@ -120,7 +120,7 @@ class Counts:
     @property
     def prompts_at_least(self) -> int:
         """Number of hands, which is the number of prompts where they are few."""
-        return self.table.shape[1]
+        return int(self.table.shape[1])
 
     @property
     def largest_size(self) -> int:

@@ -1,13 +1,14 @@
 """Where the unanimous share of a run is going: a damped trend over stretches of equal length.
 
-A policy that learns moves every prompt, so the last share seen is a poor guess of the next one. With
-the shares y_s of earlier stretches, s = 1 … S, a line fitted by least squares with weights 0.9^(S−s)
-gives level and slope, and h stretches ahead
+A policy that learns moves every prompt, so the last share seen is a poor guess of the next one. A
+line through the shares of the S earlier stretches, fitted with weights 0.9^(S−s), gives level and
+slope, and h stretches ahead
 
     ŷ = level + (φ + φ² + … + φ^h) · slope,      φ = 0.7
 
 All-wrong and all-correct shares are forecast each for itself and the unanimous share is their sum,
-because they move in opposite directions at different speeds. Damped trends: Gardner & McKenzie 1985.
+because they move in opposite directions at different speeds. Damped trends: Gardner and McKenzie,
+*Forecasting trends in time series*, 1985.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from dissensus.errors import InputError
 __all__ = ["LEAST_STRETCHES", "DriftForecast", "ShareForecast", "forecast_shares", "trend_weights"]
 
 LEAST_STRETCHES = 3
-_DAMPING, _DISCOUNT = 0.7, 0.9
+_DAMPING, _GUESSED, _DISCOUNT = 0.7, 0.3, 0.9
 
 
 class ShareForecast(NamedTuple):
@@ -44,23 +45,17 @@ class ShareForecast(NamedTuple):
 
 
 class DriftForecast(NamedTuple):
-    """Shares of a later stretch, and how well such forecasts did on earlier ones of the same run.
+    """Shares of a later stretch.
 
     Attributes:
         unanimous: Both causes.
         all_wrong: Groups without a correct rollout.
         all_correct: Groups without a wrong one.
-        splits: Earlier stretches that were forecast from those before them.
-        error: Mean absolute error of their unanimous share; NaN without any.
-        persistence_error: The same of saying that nothing changes.
     """
 
     unanimous: ShareForecast
     all_wrong: ShareForecast
     all_correct: ShareForecast
-    splits: int
-    error: float
-    persistence_error: float
 
 
 def trend_weights(stretches: int, ahead: int = 1) -> FloatArray:
@@ -75,12 +70,8 @@ def trend_weights(stretches: int, ahead: int = 1) -> FloatArray:
         >>> float(w.sum().round(12)), bool(w[-1] > w[0])
         (1.0, True)
     """
-    s = np.arange(stretches) - (stretches - 1.0)
-    weight = _DISCOUNT**-s
-    line = np.stack([np.ones(stretches), s])
-    # Rows: what each stretch adds to the level now, and to the slope.
-    level, slope = np.linalg.solve((line * weight) @ line.T, line * weight)
-    return np.asarray(level + np.sum(_DAMPING ** np.arange(1, ahead + 1)) * slope)
+    level, slope = _line(stretches)
+    return np.asarray(level + _reach(ahead) * slope)
 
 
 def forecast_shares(
@@ -89,9 +80,9 @@ def forecast_shares(
     """Forecast the unanimous share of a later stretch from equally long earlier ones.
 
     The interval is for the share that will be *measured* in a stretch as long as the last one. Its
-    variance is the sampling noise of the earlier stretches and of the later one, groups taken as
-    independent, or the mean square error of the forecasts of earlier stretches where that is
-    larger; its width is Student's with S degrees of freedom.
+    variance has three parts: the noise of the earlier stretches and of the later one (that of
+    independent groups, or the scatter around the line where that is larger), and the damping, which
+    is a guess, ± 0.3 slopes per stretch. Its width is Student's with S degrees of freedom.
 
     Args:
         all_wrong: (S,) groups of each stretch without a correct rollout, oldest first.
@@ -113,33 +104,35 @@ def forecast_shares(
         raise InputError(
             f"a drift needs {LEAST_STRETCHES} stretches with groups", where="forecast", got=total
         )
-    splits = range(LEAST_STRETCHES, len(total) - ahead + 1)
-    both = wrong + right
-    shares = [
-        _forecast_one(parts, total, ahead, splits) for parts in ([wrong, right], [wrong], [right])
-    ]
-    target = both[LEAST_STRETCHES - 1 + ahead :]
-    said = np.array([trend_weights(end, ahead) @ both[:end] for end in splits])
-    kept = both[LEAST_STRETCHES - 1 : len(total) - ahead]
     return DriftForecast(
-        *shares,
-        splits=len(splits),
-        error=float(np.abs(said - target).mean()) if len(said) else float("nan"),
-        persistence_error=float(np.abs(kept - target).mean()) if len(said) else float("nan"),
+        _forecast_one(wrong + right, total, ahead),
+        _forecast_one(wrong, total, ahead),
+        _forecast_one(right, total, ahead),
     )
 
 
-def _forecast_one(
-    parts: list[FloatArray], total: FloatArray, ahead: int, splits: range
-) -> ShareForecast:
-    share = np.sum(parts, axis=0)
-    weights = trend_weights(len(share), ahead)
+def _forecast_one(share: FloatArray, total: FloatArray, ahead: int) -> ShareForecast:
+    stretches = len(share)
+    weights = trend_weights(stretches, ahead)
     expected = float(np.clip(weights @ share, 0.0, 1.0))
-    noise = float(np.square(weights) @ (share * (1.0 - share) / total))
-    noise += expected * (1.0 - expected) / float(total[-1])
-    missed = [trend_weights(end, ahead) @ share[:end] - share[end - 1 + ahead] for end in splits]
-    # One earlier forecast by itself says little about how far off they usually are.
-    seen = float(np.mean(np.square(missed))) if len(missed) > 1 else 0.0
-    reach = float(special.stdtrit(len(share), 0.975) * np.sqrt(max(noise, seen)))
+    level, slope = _line(stretches) @ share
+    rest = share - (level + slope * (np.arange(stretches) - (stretches - 1.0)))
+    scatter = float(rest @ rest) / (stretches - 2.0)
+    noise = np.maximum(share * (1.0 - share) / total, scatter)
+    later = max(expected * (1.0 - expected) / float(total[-1]), scatter)
+    variance = float(np.square(weights) @ noise) + later + (_GUESSED * ahead * slope) ** 2
+    reach = float(special.stdtrit(stretches, 0.975) * np.sqrt(variance))
     low, high = max(0.0, expected - reach), min(1.0, expected + reach)
     return ShareForecast(float(share[-1]), expected, low, high)
+
+
+def _line(stretches: int) -> FloatArray:
+    """(2, S) what each stretch adds to the level at the last one, and to the slope."""
+    s = np.arange(stretches) - (stretches - 1.0)
+    weight = _DISCOUNT**-s
+    line = np.stack([np.ones(stretches), s])
+    return np.asarray(np.linalg.solve((line * weight) @ line.T, line * weight))
+
+
+def _reach(ahead: int) -> float:
+    return float(np.sum(_DAMPING ** np.arange(1, ahead + 1)))

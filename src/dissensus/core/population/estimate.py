@@ -53,10 +53,10 @@ def fit_population(counts: Counts) -> Estimate:
     """Estimate the distribution of solve rates behind counts.
 
     Tried are the non-parametric fit and mixtures of one to three Beta distributions; chosen is
-    the one with the largest likelihood on held-out *prompts* (four folds of whole prompts). A mixture
-    that misses the counts by more than sampling error is moved towards them by steps of EM until
-    they allow it: few parameters smooth well where counts are silent, and are wrong where they
-    speak. With fewer than eight prompts nothing is held out, and one Beta distribution is tried.
+    the one with the largest likelihood on held-out *prompts* (four folds of whole prompts). A
+    mixture that misses the counts by more than sampling error is moved towards them by steps of EM
+    until they allow it: few parameters smooth well where counts are silent, and are wrong where
+    they speak. With fewer than eight prompts nothing is held out, and one Beta distribution is tried.
 
     Args:
         counts: Recorded groups.
@@ -65,10 +65,10 @@ def fit_population(counts: Counts) -> Estimate:
         InputError: No group has two rollouts: single ones say nothing about how prompts differ.
 
     Example:
-        >>> counts = Counts.from_groups([0, 4, 8] * 40, 8)
-        >>> estimate = fit_population(counts)
-        >>> estimate.population.kind, round(estimate.population.mean, 3)
-        ('npmle', 0.5)
+        >>> counts = Counts.from_groups([0, 1, 2] * 40, 2)
+        >>> population, allowed, tried = fit_population(counts)
+        >>> round(float(population.unanimous_rate(2)), 2), allowed.holds(population.weights)
+        (0.67, True)
     """
     if counts.largest_size < 2:
         raise InputError(

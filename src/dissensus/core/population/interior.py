@@ -16,6 +16,8 @@ so a step too few makes an interval wider, never wrong.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from dissensus.core.groups import FloatArray
@@ -25,6 +27,14 @@ __all__ = ["largest_values"]
 _FIRST, _FACTOR, _STEPS = 10.0, 4.0, 40
 _BACK_OFF = 0.95
 _ROWS = 256  # so that a block stays in the processor's cache
+
+
+class _Ball(NamedTuple):
+    """What stays within ‖Rw − b‖ ≤ 1, and the products of the rows of R."""
+
+    R: FloatArray
+    b: FloatArray
+    squares: FloatArray
 
 
 def largest_values(
@@ -60,36 +70,29 @@ def _of_block(
     low = theta.min(axis=1, keepdims=True)
     span = np.maximum(theta.max(axis=1, keepdims=True) - low, 1e-300)
     scaled = (theta - low) / span
-    squares = (R[:, None, :] * R[None, :, :]).reshape(len(R) ** 2, m).T.copy()
+    ball = _Ball(R, b, (R[:, None, :] * R[None, :, :]).reshape(len(R) ** 2, m).T.copy())
     w = np.repeat(start[None, :], len(theta), axis=0)
     best = np.ones(len(theta))
     tau = _FIRST
     while True:
-        w = _centre(w, tau, scaled, R, b, squares)
-        best = np.minimum(best, _proven(w, tau, scaled, R, b, squares))
+        w = _centre(w, tau, scaled, ball)
+        best = np.minimum(best, _proven(w, tau, scaled, ball))
         if (m + 2.0) / tau < tol:
             return np.asarray(low[:, 0] + span[:, 0] * best)
         tau *= _FACTOR
 
 
-def _centre(
-    w: FloatArray,
-    tau: float,
-    theta: FloatArray,
-    R: FloatArray,
-    b: FloatArray,
-    squares: FloatArray,
-) -> FloatArray:
+def _centre(w: FloatArray, tau: float, theta: FloatArray, ball: _Ball) -> FloatArray:
     """Newton steps towards the minimum of −τ θᵀw − Σ log w − log(1 − ‖Rw − b‖²)."""
     w = w.copy()
     todo = np.arange(len(w))
     for _ in range(_STEPS):
         now = w[todo]
-        step, progress, error, slack = _newton(now, tau, theta[todo], R, b, squares)
-        length = _longest(now, step, step @ R.T, error, slack)
+        step, progress, error, slack = _newton(now, tau, theta[todo], ball)
+        length = _longest(now, step, step @ ball.R.T, error, slack)
         moved = now + np.minimum(1.0, _BACK_OFF * length)[:, None] * step
         # Rounding alone can leave the set by now: such a row has arrived as far as it will.
-        distance = np.square(moved @ R.T - b).sum(axis=1)
+        distance = np.square(moved @ ball.R.T - ball.b).sum(axis=1)
         good = np.isfinite(moved).all(axis=1) & (moved > 0).all(axis=1) & (distance < 1.0)
         w[todo[good]] = moved[good]
         todo = todo[good & (progress > 0.25)]
@@ -99,16 +102,11 @@ def _centre(
 
 
 def _newton(
-    w: FloatArray,
-    tau: float,
-    theta: FloatArray,
-    R: FloatArray,
-    b: FloatArray,
-    squares: FloatArray,
+    w: FloatArray, tau: float, theta: FloatArray, ball: _Ball
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Newton step that keeps Σ w, twice the decrease it promises, Rw − b, and 1 − ‖Rw − b‖²."""
-    d = len(R)
-    error = w @ R.T - b
+    R, d = ball.R, len(ball.R)
+    error = w @ R.T - ball.b
     norm2 = np.square(error).sum(axis=1)
     slack = 1.0 - norm2
     gradient = -tau * theta - 1.0 / w + (2.0 / slack)[:, None] * (error @ R)
@@ -116,7 +114,7 @@ def _newton(
     outer = error[:, :, None] * error[:, None, :]
     inner = np.eye(d) - outer * (2.0 / (slack + 2.0 * norm2))[:, None, None]
     w2 = w * w
-    system = (slack / 2.0)[:, None, None] * inner + (w2 @ squares).reshape(-1, d, d)
+    system = (slack / 2.0)[:, None, None] * inner + (w2 @ ball.squares).reshape(-1, d, d)
     sides = np.stack([(w2 * gradient) @ R.T, w2 @ R.T], axis=2)
     solved = np.linalg.solve(system, sides)
     down = w2 * (gradient - solved[:, :, 0] @ R)
@@ -135,25 +133,18 @@ def _longest(
     a = np.maximum(np.square(moved).sum(axis=1), 1e-300)
     half = (error * moved).sum(axis=1)
     to_edge = (np.sqrt(half * half + a * np.maximum(slack, 0.0)) - half) / a
-    return np.minimum(to_zero, to_edge)
+    return np.asarray(np.minimum(to_zero, to_edge))
 
 
-def _proven(
-    w: FloatArray,
-    tau: float,
-    theta: FloatArray,
-    R: FloatArray,
-    b: FloatArray,
-    squares: FloatArray,
-) -> FloatArray:
+def _proven(w: FloatArray, tau: float, theta: FloatArray, ball: _Ball) -> FloatArray:
     """The bound that the multipliers after one more Newton step prove.
 
     Those of the point itself, 2(Rw − b)/(τ·slack), would do as well in exact arithmetic, but hang
     on the last digits of a slack of 1e-4 and less.
     """
-    step, _, error, slack = _newton(w, tau, theta, R, b, squares)
-    moved = step @ R.T
+    step, _, error, slack = _newton(w, tau, theta, ball)
+    moved = step @ ball.R.T
     turn = (4.0 / slack**2 * (error * moved).sum(axis=1))[:, None] * error
     y = ((2.0 / slack)[:, None] * (error + moved) + turn) / tau
-    bound = (theta - y @ R).max(axis=1) + y @ b + np.linalg.norm(y, axis=1)
+    bound = (theta - y @ ball.R).max(axis=1) + y @ ball.b + np.linalg.norm(y, axis=1)
     return np.asarray(np.where(np.isfinite(bound), bound, 1.0))

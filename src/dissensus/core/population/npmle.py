@@ -1,7 +1,7 @@
 """The distribution of solve rates that explains the counts best, without a shape assumed.
 
-Kiefer & Wolfowitz 1956 (consistency), Lindsay 1983 (the gradient that certifies an optimum), Varadhan
-& Roland 2008 (SQUAREM, the acceleration).
+Kiefer and Wolfowitz 1956 (consistency), Lindsay 1983 (the gradient that certifies an optimum),
+Varadhan and Roland 2008 (SQUAREM, the acceleration).
 """
 
 from __future__ import annotations
@@ -58,9 +58,7 @@ def maximise(chances: FloatArray, groups: FloatArray) -> FloatArray:
     return w
 
 
-def em_step(
-    w: FloatArray, chances: FloatArray, share: FloatArray
-) -> tuple[FloatArray, FloatArray]:
+def em_step(w: FloatArray, chances: FloatArray, share: FloatArray) -> tuple[FloatArray, FloatArray]:
     """One step of EM, and Lindsay's gradient D_j = Σ_cells share · chance_j / Σ_i w_i chance_i."""
     gradient = (share / (chances @ w)) @ chances
     return w * gradient, gradient

@@ -60,7 +60,7 @@ class Population:
         """Smallest rate with at least a share q of the groups at or below it."""
         cumulative = np.cumsum(self.weights)
         place = np.searchsorted(cumulative, np.asarray(q) * cumulative[-1] * (1 - 1e-12))
-        return self.rates[np.minimum(place, len(self.rates) - 1)]
+        return np.asarray(self.rates[np.minimum(place, len(self.rates) - 1)])
 
     def all_wrong_rate(self, group_size: ArrayLike) -> FloatArray:
         """Share of groups of G without a correct rollout: E[(1−p)^G]."""
@@ -76,7 +76,8 @@ class Population:
 
     def count_rates(self, group_size: int) -> FloatArray:
         """(G+1,) share of groups with k = 0 … G correct."""
-        return likelihood(np.arange(group_size + 1), group_size, self.rates) @ self.weights
+        chances = likelihood(np.arange(group_size + 1), group_size, self.rates)
+        return np.asarray(chances @ self.weights)
 
     def expected_contrast(self, signature: SignatureLike) -> float:
         """Mean contrast of a group under a rule, in units of its advantage."""
@@ -89,7 +90,7 @@ class Population:
 
     def group_share(self) -> FloatArray:
         """(10,) share of the groups by tenth of solve rate."""
-        return np.bincount(bin_of(self.rates), weights=self.weights, minlength=BINS)
+        return np.asarray(np.bincount(bin_of(self.rates), weights=self.weights, minlength=BINS))
 
     def mass_by_difficulty(self, signature: SignatureLike) -> FloatArray:
         """(10,) share of the gradient mass by tenth of solve rate; NaN without any contrast."""

@@ -189,7 +189,9 @@ def predict_sizes(
     ]
     shares = [Interval(np.clip(each.low, 0, 1), np.clip(each.high, 0, 1)) for each in ranges[:3]]
     w = population.weights
-    return SizeTable(G, wrong @ w, right @ w, contrast @ w, *shares, ranges[3])
+    return SizeTable(
+        G, wrong @ w, right @ w, contrast @ w, shares[0], shares[1], shares[2], ranges[3]
+    )
 
 
 def compare_rules(
@@ -199,9 +201,7 @@ def compare_rules(
     return [_rule_row(population, group_size, each) for each in estimators]
 
 
-def _rule_row(
-    population: Population, group_size: int, estimator: AdvantageEstimator
-) -> RuleRow:
+def _rule_row(population: Population, group_size: int, estimator: AdvantageEstimator) -> RuleRow:
     nothing = float("nan")
     try:
         signature = signature_on(estimator, group_size, population)
@@ -246,7 +246,9 @@ def contrast_from_variance(
     return _PER * kept * variance / group_size
 
 
-def filter_costs(silent: float, contrast: float, *, most_tries: int | None = None) -> list[FilterCost]:
+def filter_costs(
+    silent: float, contrast: float, *, most_tries: int | None = None
+) -> list[FilterCost]:
     """What keeping, dropping and refilling silent groups cost.
 
     A refilled place is tried until a group is not silent, 1/(1−s) groups on average, or at most

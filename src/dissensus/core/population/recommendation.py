@@ -81,9 +81,7 @@ def recommend(
         DissensusError: The rule has no signature on a population of solve rates.
     """
     now = contrast_per_1000(estimator, group_size, population)
-    others = [
-        size for size in (group_size // 2, group_size * 2) if _LEAST <= size <= _MOST
-    ]
+    others = [size for size in (group_size // 2, group_size * 2) if _LEAST <= size <= _MOST]
     curves = [contrast_per_1000(estimator, size, population) for size in others]
     current = float(population.weights @ now)
     if not others:
