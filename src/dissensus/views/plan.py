@@ -134,6 +134,10 @@ class Plan:
             {
                 "group_size": size,
                 "unanimous": None,
+                "identified": None,
+                "all_wrong": None,
+                "all_correct": None,
+                "split_per_1000_rollouts": None,
                 "contrast_per_1000_rollouts": None
                 if variance is None
                 else contrast_from_variance(self.estimator, variance, size),

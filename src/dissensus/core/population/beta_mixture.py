@@ -116,7 +116,7 @@ def _loss(
     a, b = np.exp(log_a), np.exp(log_b)
     weight = special.softmax(logit, axis=0)
     each = np.log(weight) + _kernels.log_beta_binomial(k, n, a, b)
-    total = special.logsumexp(each, axis=0)
+    total = np.logaddexp.reduce(each, axis=0)
     belongs = np.exp(each - total) * share
     common = special.digamma(a + b) - special.digamma(n + a + b)
     slope_a = a * (special.digamma(k + a) - special.digamma(a) + common)

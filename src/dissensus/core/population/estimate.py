@@ -56,7 +56,7 @@ def fit_population(counts: Counts) -> Estimate:
     the one with the largest likelihood on held-out *prompts* (four folds of whole prompts). A
     mixture that misses the counts by more than sampling error is moved towards them by steps of EM
     until they allow it: few parameters smooth well where counts are silent, and are wrong where
-    they speak. With fewer than eight prompts nothing is held out, and one Beta distribution is tried.
+    they speak. With fewer than eight prompts nothing is held out, and one Beta distribution tried.
 
     Args:
         counts: Recorded groups.
