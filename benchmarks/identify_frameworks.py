@@ -140,7 +140,9 @@ def identify_all(framework: str) -> list[dict[str, Any]]:
                 "error": found.error,
                 "one": None if behaviour is None else behaviour.single[:60],
                 "beside": None if behaviour is None else behaviour.silent_beside,
-                "noise": None if behaviour is None else max(behaviour.noise.values(), default=None),
+                "noise": None
+                if behaviour is None
+                else max((a for _, a in behaviour.noise.values()), default=None),
                 "failures": list(found.failures),
             }
         )

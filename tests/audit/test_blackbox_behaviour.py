@@ -99,6 +99,59 @@ def test_randomness_and_memory_are_told_apart():
     assert "LOG632" in {f.code for f in answer.findings}
 
 
+def generator_of_its_own():
+    rng = np.random.default_rng(3)
+    return lambda rewards: centred(rewards) + 0.1 * rng.normal(size=rewards.shape)
+
+
+def fresh_entropy(rewards):
+    return centred(rewards) + 0.1 * np.random.default_rng().normal(size=rewards.shape)
+
+
+def toggling():
+    state = [1.0]
+
+    def rule(rewards):
+        state[0] = -state[0]
+        return centred(rewards) + 0.1 * state[0]
+
+    return rule
+
+
+def counting():
+    calls = [0]
+
+    def rule(rewards):
+        calls[0] += 1
+        return centred(rewards) / calls[0]
+
+    return rule
+
+
+@pytest.mark.parametrize("function", [generator_of_its_own(), fresh_entropy])
+def test_random_numbers_that_nothing_seeds_are_no_memory(function):
+    luck = identify(function).chance
+    assert (luck.is_random, luck.is_stateful) == (True, False)
+
+
+@pytest.mark.parametrize("function", [toggling(), counting()])
+def test_memory_is_no_randomness(function):
+    luck = identify(function).chance
+    assert (luck.is_random, luck.is_stateful) == (False, True)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_leak_into_any_group_is_seen(place):
+    def leaks(rewards):
+        out = centred(rewards)
+        if len(rewards) > place:
+            out[place] += rewards.mean()
+        return out
+
+    assert identify(leaks).behaviour.leaks > 0.1
+    assert "LOG607" in codes(leaks)
+
+
 def test_silent_groups_that_are_left_out_of_the_result():
     def drops(rewards):
         return centred(rewards)[np.ptp(rewards, axis=1) > 0]
@@ -121,6 +174,24 @@ def test_rounding_noise_of_constant_rewards():
 
     assert "LOG610" in codes(small_eps)
     assert "LOG610" not in codes(tested)
+
+
+def test_rounding_noise_is_looked_for_at_several_group_sizes():
+    def single(rewards):
+        table = rewards.astype(np.float32)
+        return centred(table) / (table.std(axis=1, keepdims=True) + np.float32(1e-9))
+
+    assert single(np.full((2, 8), 0.7)).max() == 0
+    assert np.abs(single(np.full((2, 7), 0.7))).min() > 0.9
+    (finding,) = (f for f in answer_of(identify(single), target="f").findings if f.code == "LOG610")
+    assert finding.evidence.startswith(("7 rewards", "12 rewards"))
+
+
+def test_numpy_functions_get_constant_rewards_in_float32():
+    # numpy adds up to 8 float32 numbers one after the other: 7 times 0.7 is not 7 · 0.7.
+    assert np.full(7, 0.7, dtype=np.float32).std() > 0
+    assert np.full(7, np.float32(0.7), dtype=np.float64).std() == 0
+    assert "LOG610" in codes(lambda r: centred(r) / (r.std(axis=1, keepdims=True) + 1e-9))
 
 
 def test_a_group_of_one_that_gets_its_reward():

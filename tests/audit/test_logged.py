@@ -111,6 +111,48 @@ def test_rounded_numbers_widen_the_interval():
     assert answer.estimator.name == "grpo(ddof=1)"  # more than the numbers allow is not said
 
 
+def bfloat16(values):
+    bits = values.astype(np.float32).view(np.uint32)
+    nearest = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000
+    return nearest.astype(np.uint32).view(np.float32).astype(np.float64)
+
+
+ROUNDED = {
+    "bfloat16": bfloat16,
+    "3 decimals": lambda values: np.round(values, 3),
+    "3 digits": lambda values: np.array([float(f"{v:.3g}") for v in values.flat]).reshape(
+        values.shape
+    ),
+}
+
+
+@pytest.mark.parametrize("rounding", ROUNDED.values(), ids=ROUNDED)
+@pytest.mark.parametrize("ddof", [0, 1])
+def test_a_ddof_that_rounding_hides_is_unknown(rounding, ddof):
+    # sqrt(N / (N − 1)) of a batch of 8,000 is 1.00006: less than the last digit.
+    columns = log(
+        lambda r: rounding(centred(r) / (r.std(ddof=ddof) + 1e-6)), prompts=1000, steps=2, small=0
+    )
+    answer = audit_log([columns])
+    facts = answer.estimator
+    assert (facts.numerator, facts.denominator, facts.ddof) == ("mean", "batch_std", None)
+    assert facts.name is None
+    assert "ddof: 1 and 0 explain the advantages alike" in answer.unknown
+    assert any("ddof 0" in formula for formula in answer.extra["indistinguishable"])
+    assert answer.extra["rule"] is None
+    assert "EST104" not in codes(answer)
+    assert facts.eps[0] <= 1e-6 <= facts.eps[1]
+
+
+@pytest.mark.parametrize("rounding", ROUNDED.values(), ids=ROUNDED)
+def test_rounding_does_not_hide_a_ddof_of_small_groups(rounding):
+    # sqrt(8 / 7) is 1.07, and bfloat16 keeps one part in 256.
+    for ddof in (0, 1):
+        facts = audit_log([log(lambda r, d=ddof: rounding(grpo(d)(r)), small=0)]).estimator
+        assert (facts.numerator, facts.denominator, facts.ddof) == ("mean", "group_std", ddof)
+        assert facts.eps[0] <= 1e-4 <= facts.eps[1]
+
+
 @pytest.mark.parametrize(
     "rule",
     [
@@ -127,11 +169,15 @@ def test_an_unknown_rule_stays_unknown(rule):
     assert any(text.startswith("estimator") for text in answer.unknown)
 
 
-def test_cutting_into_batches_changes_nothing():
+@pytest.mark.parametrize("chunk", [500, 65_536])
+def test_cutting_into_batches_changes_nothing(monkeypatch, chunk):
+    from dissensus.audit import logged_rows
+
     table = pa.table(log(grpo()))
     whole = audit_log([table]).to_json()
-    parts = audit_log(table.to_batches(max_chunksize=37)).to_json()
-    assert whole == parts
+    monkeypatch.setattr(logged_rows, "_CHUNK_ROWS", chunk)
+    assert audit_log([table]).to_json() == whole
+    assert audit_log(table.to_batches(max_chunksize=37)).to_json() == whole
 
 
 def test_long_logs_are_read_in_chunks(monkeypatch):
@@ -277,23 +323,31 @@ def test_a_log_without_advantages_or_columns():
     assert audit_log([]).estimator.numerator is None
 
 
-def test_memory_does_not_grow_with_the_log():
+def test_memory_does_not_grow_with_the_log(monkeypatch):
     import tracemalloc
 
-    table = pa.table(log(grpo(), steps=60, prompts=24))
+    from dissensus.audit import logged_rows
 
-    def endless():
-        for start in range(12):
-            shifted = table.set_column(0, "step", pa.array([start] * table.num_rows))
-            names = pa.array([f"{start}-{g}" for g in table["group_id"].to_pylist()])
+    monkeypatch.setattr(logged_rows, "_CHUNK_ROWS", 2000)
+    table = pa.table(log(grpo(), steps=20, prompts=24))
+
+    def copies(count):
+        for number in range(count):
+            steps = pa.array(np.array(table["step"]) + 20 * number)
+            shifted = table.set_column(0, "step", steps).set_column(1, "generation", steps)
+            names = pa.array([f"{number}-{g}" for g in table["group_id"].to_pylist()])
             yield shifted.set_column(2, "group_id", names)
 
-    tracemalloc.start()
-    facts = read_log(endless())
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert facts.counts.rows == 12 * 11_520
-    assert peak < 100e6
+    def peak(count):
+        tracemalloc.start()
+        facts = read_log(copies(count))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert facts.counts.rows == count * 3840
+        assert facts.counts.generations == count * 20
+        return peak
+
+    assert peak(12) < 1.2 * peak(3)
 
 
 def test_a_log_of_rewards_says_nothing_about_what_silent_groups_got():
@@ -326,3 +380,140 @@ def test_a_log_without_advantages_says_what_that_costs():
     (finding,) = (f for f in audit_log([table]).findings if f.code == "LOG620")
     assert "rule" in finding.consequence
     assert "group id" not in finding.fix
+
+
+def test_one_rule_for_all_chunks_is_no_change_although_another_ties_for_some(monkeypatch):
+    from dissensus.audit import logged_rows
+
+    monkeypatch.setattr(logged_rows, "_CHUNK_ROWS", 500)
+
+    def rule(r):
+        return centred(r) / (r.std() + 1e-4)
+
+    # Where every group has 4 of 8 right, the std of each group is that of the batch.
+    half = np.tile([1.0, 0.0], 48)
+    first = log(rule, small=0)
+    for start in range(0, len(first["reward"]), 96):
+        first["reward"][start : start + 96] = half.tolist()
+        first["advantage"][start : start + 96] = rule(half.reshape(-1, 8)).ravel().tolist()
+    answer = audit_log([joined(first, log(rule, first=24, seed=1))])
+    assert "LOG614" not in codes(answer)
+    assert answer.estimator.denominator == "batch_std"
+    assert answer.extra["regimes"] == []
+
+
+def test_group_ids_that_every_step_uses_again_are_no_repeats():
+    columns = log(grpo(), small=0)
+    columns["group_id"] = [i // 8 % 12 for i in range(len(columns["step"]))]
+    assert not {"LOG605", "LOG615"} & codes(audit_log([columns]))
+    # The same where each step is whitened with its own std, so that equal rewards differ in A.
+    columns["advantage"] = [
+        a * (1 + s) for a, s in zip(columns["advantage"], columns["step"], strict=True)
+    ]
+    assert not {"LOG605", "LOG615"} & codes(audit_log([columns]))
+
+
+def test_one_repeated_row_hides_no_group_that_was_computed_twice():
+    once = log(grpo())
+    once["row"] = [i % 96 for i in range(len(once["step"]))]
+    twice = dict(once, advantage=[2 * a for a in once["advantage"]])
+    twice["row"] = [5 if i == 4 else row for i, row in enumerate(once["row"])]
+    assert {"LOG605", "LOG615"} <= codes(audit_log([joined(once, twice)]))
+
+
+def test_rows_without_a_step_are_read():
+    columns = log(grpo(), steps=4)
+    columns["step"][0:8] = [None] * 8
+    columns["generation"][0:8] = [None] * 8
+    facts = read_log([columns])
+    assert facts.counts.rows == 4 * 96
+    assert facts.counts.groups == 4 * 12
+    assert facts.best.candidate.denominator == "group_std"
+
+
+def test_one_long_id_does_not_make_all_of_them_long():
+    import tracemalloc
+
+    columns = log(grpo(), steps=40)
+    columns["group_id"][:8] = ["x" * 100_000] * 8
+    table = pa.table(columns)
+    tracemalloc.start()
+    facts = read_log([table])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert facts.counts.groups == 480
+    assert peak < 20e6
+
+
+def test_small_batches_of_a_long_generation_are_not_joined_again_and_again(monkeypatch):
+    from dissensus.audit import logged_rows
+
+    monkeypatch.setattr(logged_rows, "_CHUNK_ROWS", 64)
+    joins = []
+    concat = pa.concat_tables
+
+    def counted(tables, **options):
+        joins.append(sum(table.num_rows for table in tables))
+        return concat(tables, **options)
+
+    table = pa.table(log(grpo(), steps=1, prompts=512))
+    monkeypatch.setattr(logged_rows.pa, "concat_tables", counted)
+    assert read_log(table.to_batches(max_chunksize=16)).counts.rows == 4096
+    assert sum(joins) < 4 * 4096
+
+
+def rows_of(columns, order):
+    return {name: [values[i] for i in order] for name, values in columns.items()}
+
+
+def test_rows_in_any_order_are_put_together():
+    columns = log(grpo())
+    order = np.random.default_rng(0).permutation(len(columns["step"]))
+    answer = audit_log([rows_of(columns, order)])
+    assert not codes(answer)
+    assert (answer.estimator.denominator, answer.estimator.ddof) == ("group_std", 1)
+    assert answer.extra["counts"]["sizes"] == [8, 8]
+
+
+def test_a_long_log_with_its_groups_in_pieces_is_refused(monkeypatch):
+    from dissensus.audit import logged_rows
+
+    monkeypatch.setattr(logged_rows, "_CHUNK_ROWS", 500)
+    columns = log(grpo())
+    order = np.random.default_rng(0).permutation(len(columns["step"]))
+    with pytest.raises(InputError, match=r"lie far apart.*sort the log by step"):
+        audit_log([rows_of(columns, order)])
+
+
+def test_step_numbers_that_begin_anew_in_every_epoch_are_no_disorder():
+    parts = [log(grpo(), steps=3, seed=seed, small=0) for seed in range(5)]
+    for number, part in enumerate(parts):
+        part["group_id"] = [f"{number}-{name}" for name in part["group_id"]]
+    facts = read_log([joined(*parts)])
+    assert facts.counts.generations == 15
+    assert facts.best.candidate.denominator == "group_std"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("step", 0.5), ("reward", "good"), ("group_id", [1]), ("length", "long")]
+)
+def test_a_column_of_another_type_is_one_line(name, value):
+    columns = log(grpo(), steps=1)
+    columns[name] = [value] * len(columns["step"])
+    with pytest.raises(InputError, match=f"the column {name} does not hold") as raised:
+        audit_log([columns])
+    assert "\n" not in str(raised.value)
+
+
+def test_few_float32_numbers_do_not_make_eps_certain():
+    # Groups of 2 have one advantage only, and float32 keeps 7 digits of it.
+    columns = log(grpo(1, 1e-6), size=2, small=0, dtype=np.float32)
+    facts = audit_log([columns]).estimator
+    assert (facts.numerator, facts.denominator, facts.ddof) == ("mean", "group_std", 1)
+    assert facts.eps[0] <= 1e-6 <= facts.eps[1]
+
+
+def test_another_grouping_is_not_found_in_advantages_that_contradict_it():
+    answer = audit_log([log(lambda r: np.sign(centred(r)), size=4, small=0)])
+    assert not {"EST112", "LOG603"} & codes(answer)
+    assert "LOG611" in codes(answer)

@@ -83,9 +83,9 @@ def test_a_folder_is_all_it_contains(script, tmp_path, capsys):
 def test_a_folder_without_configurations_is_a_log(tmp_path, capsys):
     (tmp_path / "tool.py").write_text("print(1)\n")
     rows = [
-        {"step": 0, "group_id": g, "reward": r, "advantage": r - 0.5}
-        for g in range(4)
-        for r in (0.0, 1.0)
+        {"step": 0, "group_id": right, "reward": r, "advantage": r - right / 4}
+        for right in (1, 2, 3)
+        for r in [1.0] * right + [0.0] * (4 - right)
     ]
     (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, rows)))
     code, output = audit(capsys, tmp_path, "--json")
@@ -130,6 +130,54 @@ def test_a_target_that_cannot_be_read_is_not_clean(script, tmp_path, capsys):
     assert len(json.loads(output.out)["unreadable"]) == 1
     assert audit(capsys, script(), path, "--fail-on", "error")[0] == 2
     assert audit(capsys, tmp_path)[0] == 0  # a folder may hold what is no configuration
+
+
+def test_one_bad_target_does_not_lose_the_others(script, tmp_path, capsys):
+    code, output = audit(capsys, script(), tmp_path / "absent.sh", "--json")
+    document = json.loads(output.out)
+    assert code == 2
+    assert len(document["targets"]) == 1
+    assert "no such file" in document["unreadable"][0]
+    code, output = audit(capsys, script(), tmp_path / "absent.sh")
+    assert (code, "group std" in output.out, "no such file" in output.out) == (2, True, True)
+
+
+def test_a_folder_of_broken_files_says_so(tmp_path, capsys):
+    (tmp_path / "bad.yaml").write_text("algorithm: [unclosed\n")
+    code, output = audit(capsys, tmp_path, "--json")
+    assert code == 2
+    assert "bad.yaml" in json.loads(output.out)["unreadable"][0]
+
+
+def test_one_configuration_that_cannot_be_resolved_is_told(script, tmp_path, capsys, monkeypatch):
+    from dissensus.audit import resolve
+
+    def fail_on_b(settings, real=resolve.resolve):
+        if settings.target.endswith("b.sh"):
+            raise ValueError("odd")
+        return real(settings)
+
+    monkeypatch.setattr(resolve, "resolve", fail_on_b)
+    script(name="a.sh"), script(name="b.sh")
+    _, output = audit(capsys, tmp_path, "--json")
+    document = json.loads(output.out)
+    assert [target["target"][-4:] for target in document["targets"]] == ["a.sh"]
+    assert "b.sh" in document["unreadable"][0]
+
+
+def test_a_path_stays_whole_when_the_output_is_piped(script, tmp_path, capsys):
+    folder = tmp_path / ("a_quite_long_name_" * 6)
+    folder.mkdir()
+    path = folder / "run.sh"
+    script().rename(path)
+    _, output = audit(capsys, path)
+    assert f"{path}:" in output.out
+    for n in range(6):
+        (folder / f"run_{n}.sh").write_text(path.read_text())
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "run.sh").write_text(path.read_text())
+    _, output = audit(capsys, tmp_path)
+    assert f"{folder.name}/run_5.sh " in output.out
 
 
 def test_a_log_says_how_it_was_read_and_what_was_not(tmp_path, capsys):

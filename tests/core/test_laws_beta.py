@@ -68,6 +68,14 @@ def test_error_against_sixty_digits(size):
         assert abs(float(laws.beta_expected_contrast(signature, a, b)) / total - 1) < 1e-13
 
 
+def test_a_group_of_millions_of_rollouts():
+    sizes = np.array([1, 2_000_000])
+    # E[p^G] = 1/(G + 1) where p is uniform, and B(a, b + G)/B(a, b) = 2/((G + 1)(G + 2)) for a = 2.
+    assert laws.beta_all_correct_rate(1, 1, sizes) == pytest.approx(1 / (sizes + 1), rel=1e-12)
+    expected = 2 / ((sizes + 1.0) * (sizes + 2))
+    assert laws.beta_all_wrong_rate(2, 1, sizes) == pytest.approx(expected, rel=1e-12)
+
+
 def test_a_sharp_belief_is_a_known_rate():
     got = laws.beta_expected_contrast(dr_grpo(8), 3e9, 7e9)
     assert got == pytest.approx(0.3 * 0.7 * 7 / 8, rel=1e-8)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from dissensus.audit.blackbox import identify
+from dissensus.audit.blackbox.isolated import audit_isolated
 from dissensus.audit.blackbox.report import answer_of, audit_function
 from dissensus.integrations.advantage_functions import ADAPTERS
 
@@ -145,7 +146,7 @@ def test_objects_that_normalise():
     assert found.adapter == "areal"
     assert found.eps[0] <= 1e-5 <= found.eps[1]
     assert norm.group_size == 1
-    assert found.behaviour.noise[0.7] == 0.0
+    assert found.behaviour.noise[0.7][1] == 0.0
 
 
 def test_prompt_ids():
@@ -233,6 +234,7 @@ def test_a_target_with_framework_adapters(tmp_path):
         "    return (s - s.mean())[:, None] * response_mask, s\n"
     )
     answer = audit_function(f"{path}:adv", adapters=ADAPTERS)
+    assert audit_isolated(f"{path}:adv", adapters=ADAPTERS).to_json() == answer.to_json()
     assert answer.extra["adapter"] == "token_table"
     assert answer.extra["rule"] == "(r − batch mean)"
 

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from dissensus.errors import InputError
 from dissensus.readers import open_log
 from dissensus.readers.counts import group_size_of
 from dissensus.views.summary import summarise_run
@@ -93,3 +94,59 @@ def test_impossible_counts_are_listed(tmp_path):
 )
 def test_group_size_of(values, size):
     assert group_size_of(values) == size
+
+
+@pytest.mark.parametrize("header", ["correct_of_8,problems", "k,visits,n"])
+def test_visits_that_are_no_number_are_listed(tmp_path, header):
+    end = "" if "of_8" in header else ",8"
+    rows = "".join(f"{k},{visits}{end}\n" for k, visits in ((1, 2), (2, ""), (3, -1), (4, 0)))
+    (tmp_path / "log").write_text(f"{header}\n{rows}")
+    log = open_log(tmp_path / "log")
+    assert log.groups(["correct"])["correct"].to_pylist() == [1, 1]
+    name = header.split(",")[1]
+    assert [(bad.row, bad.expected) for bad in log.damage.bad] == [
+        (3, f"a value in {name}"),
+        (4, f"no negative number in {name}"),
+    ]
+
+
+def test_every_accuracy_is_a_multiple_or_listed(tmp_path, monkeypatch):
+    monkeypatch.setattr("dissensus.readers.sniff._MAX_DOCUMENT_BYTES", 64)
+    document = {
+        **{f"p{i}": [0.25, 0.5] for i in range(8000)},
+        "late": [0.3, 0.75],
+        "huge": [10**400],
+    }
+    (tmp_path / "log").write_text(json.dumps(document))
+    log = open_log(tmp_path / "log")
+    assert log.grouping.size == 4
+    assert len(log.groups(["size"])) == 16_001
+    assert [(bad.row, bad.expected) for bad in log.damage.bad] == [
+        (8001, "a multiple of 1/4 at visit 1"),
+        (8002, "an accuracy from 0 to 1 at visit 1"),
+    ]
+
+
+def test_each_file_of_accuracies_has_its_own_size(tmp_path):
+    for name, value in (("a", 0.5), ("b", 0.25)):
+        (tmp_path / name).write_text(json.dumps({name: [value, 1.0]}))
+    found = open_log(tmp_path).groups(["prompt_id", "size", "correct"]).to_pylist()
+    assert sorted((row["prompt_id"], row["size"], row["correct"]) for row in found) == [
+        ("a", 2, 1),
+        ("a", 2, 2),
+        ("b", 4, 1),
+        ("b", 4, 4),
+    ]
+
+
+def test_accuracies_of_no_size_are_refused(tmp_path):
+    (tmp_path / "log").write_text('{"a": [0.51234, 0.7771], "b": [0.123]}')
+    with pytest.raises(InputError, match="no multiples of 1/n for any n up to 1024"):
+        open_log(tmp_path / "log").groups()
+
+
+def test_accuracies_of_zero_and_one_say_that_their_size_is_unknown(tmp_path):
+    (tmp_path / "log").write_text('{"a": [0, 1, 1.0]}')
+    grouping = open_log(tmp_path / "log").grouping
+    assert grouping.certainty == "guessed"
+    assert "0 or 1" in grouping.text

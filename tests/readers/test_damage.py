@@ -169,8 +169,9 @@ def test_csv_rows(tmp_path, name):
 def test_csv_flags_that_are_none(tmp_path):
     (tmp_path / "log").write_text("group_id,reward,acc\na,1,yes\na,0,perhaps\n")
     log = open_log(tmp_path / "log")
-    assert log.groups(["size"])["size"].to_pylist() == [1]
-    assert log.damage.bad[0].expected == "true or false in acc"
+    assert log.groups(["size", "correct"]).to_pylist() == [{"size": 2, "correct": None}]
+    bad = log.damage.bad[0]
+    assert (bad.expected, bad.kept) == ("true or false in acc", "the row without it")
 
 
 def test_csv_text_over_lines_and_broken_utf8(tmp_path):
@@ -461,3 +462,83 @@ def test_ctrl_c_repairs_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         log._engine.run(work)
     assert log._engine.repairs == 0
+
+
+# ---- fuzz of lists and of rows that are grouped by their prompts -------------------------------
+
+LISTS = st.none() | st.lists(VALUES, max_size=3) | VALUES
+PROMPTS = st.sampled_from(["p", "q", None]) | VALUES
+LIST_ROW = {"global_step": [1, 1], "id": ["p", "p"], "scores": [1.0, 0.0], "responses": ["x", "y"]}
+SWIFT_ROW = {
+    "step": ["1", "1"],
+    "prompt": ["p", "p"],
+    "completion": ["x", "y"],
+    "score": [1.0, 0.0],
+    "advantages": [0.5, -0.5],
+}
+ODD_TABLES = st.sampled_from(
+    [LIST_ROW, SWIFT_ROW, {"prompt": "p", "reward": [1.0, 0.0], "completion": ["x", "y"]}]
+).flatmap(
+    lambda row: st.tuples(
+        st.just(row),
+        st.lists(
+            st.dictionaries(st.sampled_from(list(row)), LISTS, max_size=3).map(
+                lambda other: {**row, **other}
+            ),
+            max_size=4,
+        ),
+    )
+)
+ODD_PROMPTS = st.lists(
+    st.fixed_dictionaries({}, optional={"prompt": PROMPTS, "reward": VALUES, "step": VALUES}),
+    max_size=5,
+)
+
+
+def check_lists(tmp_path_factory, row, rows):
+    """Each odd row is listed, or gives as many rollouts as its lists are long."""
+    path = tmp_path_factory.mktemp("fuzz") / "log"
+    path.write_text("".join(json.dumps(each) + "\n" for each in [row, *rows]))
+    found = survive(path)
+    assert found is not None
+    kept, damage = found
+    lost = {bad.row for bad in damage.bad if bad.kept == "nothing"}
+    score = next(name for name in ("scores", "score", "reward") if name in row)
+    whole = [each[score] for i, each in enumerate([row, *rows], start=1) if i not in lost]
+    assert kept == sum(map(len, whole))
+
+
+def check_prompts(tmp_path_factory, rows):
+    path = tmp_path_factory.mktemp("fuzz") / "log"
+    rows = [{"step": 0, "prompt": "p", "reward": 1.0}, *rows]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = survive(path)
+    assert found is not None
+    kept, damage = found
+    assert kept + sum(bad.kept == "nothing" for bad in damage.bad) == len(rows)
+
+
+@settings(max_examples=8)
+@given(ODD_TABLES)
+def test_fuzz_lists(tmp_path_factory, table):
+    check_lists(tmp_path_factory, *table)
+
+
+@settings(max_examples=8)
+@given(ODD_PROMPTS)
+def test_fuzz_prompts(tmp_path_factory, rows):
+    check_prompts(tmp_path_factory, rows)
+
+
+@pytest.mark.slow
+@settings(max_examples=300)
+@given(ODD_TABLES)
+def test_fuzz_lists_for_long(tmp_path_factory, table):
+    check_lists(tmp_path_factory, *table)
+
+
+@pytest.mark.slow
+@settings(max_examples=300)
+@given(ODD_PROMPTS)
+def test_fuzz_prompts_for_long(tmp_path_factory, rows):
+    check_prompts(tmp_path_factory, rows)

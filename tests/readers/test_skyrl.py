@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dissensus.errors import InputError, UnsupportedError
-from dissensus.readers import open_log
+from dissensus.readers import open_log, skyrl
 
 from .framework_logs import FIXTURES, SKYRL
 
@@ -72,3 +72,13 @@ def test_a_broken_dump_is_listed_and_the_other_read(tmp_path: Path):
     with open_log(tmp_path / "log", trust_pickle=True) as log:
         assert log.groups(columns=["step"]).column(0).to_pylist() == [1, 1]
         assert [bad.row for bad in log.damage.bad] == [0]
+
+
+@pytest.mark.parametrize("boundaries", [[(1, 4), (4, 9)], [(0, 3), (4, 8)], [(0, 5), (4, 8)]])
+def test_boundaries_that_do_not_cover_the_rows_are_listed(tmp_path: Path, monkeypatch, boundaries):
+    groups = skyrl._groups
+    monkeypatch.setattr(
+        skyrl, "_groups", lambda _, prompts, report: groups(boundaries, prompts, report)
+    )
+    with pytest.raises(InputError, match="boundaries"):
+        open_log(FIXTURES / "skyrl", trust_pickle=True).groups()

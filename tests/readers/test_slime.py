@@ -86,3 +86,23 @@ def test_code_in_the_file_is_not_run(tmp_path: Path, monkeypatch):
     ):
         log.groups()
     assert not (tmp_path / "never-made").exists()
+
+
+@pytest.mark.parametrize(
+    "reward", [{"a": 1.0, "b": 0.0}, {"text": "good"}, {}, 10**400, torch.zeros(2)]
+)
+def test_a_reward_that_is_no_number_is_listed(reward, tmp_path: Path):
+    records = samples()
+    records[0]["reward"] = reward
+    with open_log(save(tmp_path / "x.pt", records)) as log:
+        assert [(bad.row, bad.kept) for bad in log.damage.bad] == [(1, "the row without it")]
+        assert log.groups(columns=["rollouts", "size"]).to_pylist()[0] == {"rollouts": 4, "size": 3}
+
+
+def test_samples_without_a_prompt_have_no_id_of_one(tmp_path: Path):
+    records = samples()[:1]
+    records[0] |= {"prompt": None, "label": None, "response_length": 1 << 70}
+    with open_log(save(tmp_path / "x.pt", records)) as log:
+        assert log.groups(columns=["prompt_id", "length_mean"]).to_pylist() == [
+            {"prompt_id": None, "length_mean": None}
+        ]

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from dissensus.audit.answer import Answer, EstimatorFacts
-from dissensus.audit.blackbox.fit import TOLERANCE, Fit
+from dissensus.audit.blackbox.fit import TOLERANCE, Fit, alike
 from dissensus.audit.blackbox.known import known_names, own_name
 from dissensus.audit.blackbox.moments import Rows
-from dissensus.audit.blackbox.report import estimator_facts
+from dissensus.audit.blackbox.report import common_facts
 from dissensus.audit.logged_checks import Counts
 from dissensus.audit.logged_findings import findings_of
 from dissensus.audit.logged_fit import (
@@ -54,9 +54,32 @@ class LogFacts:
 
     @property
     def best(self) -> Fit | None:
-        """The rule that explains enough of the log; None where none does."""
+        """The simplest rule that explains enough of the log; None where none does."""
+        return next(iter(self.alike), None)
+
+    @property
+    def alike(self) -> list[Fit]:
+        """The rules that explain enough of the log, none better than another."""
         ranking = self.ranking
-        return ranking[0] if ranking and ranking[0].share >= MOST else None
+        return alike(ranking) if ranking and ranking[0].share >= MOST else []
+
+    @property
+    def estimator(self) -> EstimatorFacts:
+        """What the rules in `alike` have in common."""
+        return self._common[0]
+
+    @property
+    def ambiguous(self) -> tuple[str, ...]:
+        """One line for each field on which they disagree."""
+        return self._common[1]
+
+    @property
+    def _common(self) -> tuple[EstimatorFacts, tuple[str, ...]]:
+        fits = self.alike
+        if not fits:
+            return EstimatorFacts(), ()
+        name = own_name(fits[0]) or next(iter(known_names(fits[0])), None)
+        return common_facts(fits, name)
 
 
 def audit_log(
@@ -84,13 +107,12 @@ def audit_log(
         'r − group mean'
     """
     facts = read_log(batches)
-    best = facts.best
     counts = facts.counts
     return Answer(
         target=target,
         kind="log",
         framework=framework,
-        estimator=_estimator(best),
+        estimator=facts.estimator,
         silent="keep" if counts.unanimous_groups and counts.with_advantage else None,
         silent_cost=_silent_cost(counts),
         unknown=_unknown(facts),
@@ -172,12 +194,6 @@ def _clip(rows: Rows, fit: Fit) -> tuple[float, float, int] | None:
     return low, high, count
 
 
-def _estimator(fit: Fit | None) -> EstimatorFacts:
-    if fit is None:
-        return EstimatorFacts()
-    return estimator_facts(fit, own_name(fit) or next(iter(known_names(fit)), None))
-
-
 def _silent_cost(counts: Counts) -> str | None:
     if not counts.unanimous_groups:
         return None
@@ -200,21 +216,23 @@ def _unknown(facts: LogFacts) -> tuple[str, ...]:
         unknown.append("estimator: the rule changes within the log")
     elif facts.best is None:
         unknown.append("estimator: no known rule explains the advantages")
+    unknown += facts.ambiguous
     if facts.counts.with_advantage and not facts.counts.unanimous_groups:
         unknown.append("silent: the log has no unanimous group")
     return tuple(unknown)
 
 
 def _extra(facts: LogFacts) -> dict[str, Any]:
-    ranking, counts = facts.ranking, facts.counts
+    ranking, counts, best = facts.ranking, facts.counts, facts.best
     first = ranking[0] if ranking else None
     other = None
     if first is not None:
         family = first.candidate.family
         other = next((fit for fit in ranking if fit.candidate.family != family), None)
     return {
-        "rule": None if facts.best is None else facts.best.candidate.formula,
-        "equals": [] if facts.best is None else list(known_names(facts.best)),
+        "rule": None if best is None or facts.ambiguous else best.candidate.formula,
+        "equals": [name for fit in facts.alike for name in known_names(fit)],
+        "indistinguishable": [fit.candidate.formula for fit in facts.alike[1:]],
         "closest": _fit_json(first),
         "runner_up": _fit_json(other),
         "precision": None if first is None else first.precision.name,

@@ -40,7 +40,7 @@ class Counts:
         mixed_groups: Groups with more than one prompt.
         split_prompts: Prompts with more than one group in a generation.
         repeated_rows: Rows whose (generation, row) came before in the chunk.
-        repeated_groups: Groups with an id and rewards that came before.
+        repeated_groups: Groups whose generation, id and rewards came before.
         recomputed_groups: Of these, groups whose advantages are others.
     """
 
@@ -197,7 +197,7 @@ def _extremes(
 
 
 def _content(chunk: Chunk, *, with_advantage: bool) -> NDArray[np.uint64]:
-    """(P,) hash of a group's id and of its rewards in order (and of its advantages)."""
+    """(P,) hash of a group's generation, id and rewards in order (and of its advantages)."""
     order = np.argsort(chunk.group, kind="stable")
     group = chunk.group[order]
     starts = np.r_[0, np.flatnonzero(np.diff(group)) + 1]
@@ -206,7 +206,8 @@ def _content(chunk: Chunk, *, with_advantage: bool) -> NDArray[np.uint64]:
     if with_advantage:
         rows = mix(rows ^ mix(chunk.advantage[order].view(np.uint64)))
     total: NDArray[np.uint64] = np.add.reduceat(rows, starts)
-    return mix(total ^ chunk.group_key)
+    generation = chunk.generation[order][starts].view(np.uint64)  # ids may be used again in others
+    return mix(total ^ mix(chunk.group_key ^ mix(generation)))
 
 
 def _later_copy(keys: NDArray[np.uint64]) -> NDArray[np.bool_]:

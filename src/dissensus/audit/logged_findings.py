@@ -36,11 +36,11 @@ def _rows(facts: LogFacts, target: str) -> list[Finding]:
     if c.repeated_rows:
         said = f"{c.repeated_rows:,} rows have a generation and row number that came before"
         out.append(Finding.of("LOG605", where=_place(facts, target, "rows"), evidence=said))
-    elif c.repeated_groups > c.recomputed_groups:
+    if c.repeated_groups > c.recomputed_groups:
         count = c.repeated_groups - c.recomputed_groups
         said = f"{count:,} of {c.groups:,} groups came before, with all rewards and advantages"
         out.append(Finding.of("LOG605", where=_place(facts, target, "repeated"), evidence=said))
-    if c.recomputed_groups and not c.repeated_rows:
+    if c.recomputed_groups:
         said = f"{c.recomputed_groups:,} groups came before with the same rewards"
         out.append(Finding.of("LOG615", where=_place(facts, target, "recomputed"), evidence=said))
     if c.rows and not c.with_advantage:
@@ -131,11 +131,11 @@ def _rule(facts: LogFacts, target: str) -> list[Finding]:
     if best is not None and missed and not changes and facts.clipped is None:
         said = f"{missed:,} of {best.rows:,} rows do not follow {best.candidate.formula}"
         out.append(Finding.of("LOG617", where=target, evidence=said))
-    if best is not None and best.candidate.denominator == "leave_one_out_std":
+    if best is not None and facts.estimator.denominator == "leave_one_out_std":
         said = f"{best.candidate.formula} explains {best.share:.1%} of the rows"
         costs = "a lone correct answer of 8 gets +1.0, not +2.47"
         out.append(Finding.of("EST101", where=target, evidence=said, consequence=costs))
-    if best is not None and best.candidate.ddof == 0:
+    if best is not None and facts.estimator.ddof == 0:
         said = f"{best.candidate.formula} explains {best.share:.1%} of the rows"
         scale = ddof_costs(best)
         out.append(Finding.of("EST104", where=target, evidence=said, consequence=scale))

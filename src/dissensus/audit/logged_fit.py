@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from dissensus.audit.blackbox.candidates import CANDIDATES, Candidate
-from dissensus.audit.blackbox.fit import PRECISIONS, Fit, Precision, fit_rows
+from dissensus.audit.blackbox.fit import PRECISIONS, TOLERANCE, Fit, Precision, alike, fit_rows
 from dissensus.audit.blackbox.moments import Floats, Moments, Rows
 
 __all__ = [
@@ -30,6 +30,8 @@ MOST = 0.98
 _FAIR = 0.5
 _KEPT = 4
 _FEW = 12
+_DECIMALS = 4
+"""Numbers of a 16-bit float end after a few decimals as well: only fewer than this say more."""
 _SCREENED = 4096
 _SMALLEST = 64
 """A part of a chunk with fewer rows is not searched for a change of rule."""
@@ -124,7 +126,7 @@ class RuleSearch:
             first, last = int(part_steps.min()), int(part_steps.max())
             for fit in fits:
                 self._note(_regime(fit, first, last), fits[0].rows)
-            self._note_winner(_regime(fits[0], first, last))
+            self._note_winner([_regime(fit, first, last) for fit in alike(fits)])
             worst = fits[0] if worst is None or fits[0].share < worst.share else worst
         return worst
 
@@ -141,6 +143,9 @@ class RuleSearch:
 
     def changes(self) -> list[Regime]:
         """The stretches, in order, where the log follows more than one rule; else empty."""
+        ranking = self.ranking()
+        if ranking and ranking[0].share >= ENOUGH:
+            return []
         solid = [w for w in self.winners if w.explained >= ENOUGH * w.rows and w.rows >= 16]
         joined: list[Regime] = []
         for winner in solid:
@@ -175,7 +180,8 @@ class RuleSearch:
         if self.winners:
             last = self.winners[-1]
             fair = sorted(self.regimes, key=lambda c: -self.regimes[c][-1].explained)[:_KEPT]
-            order = [c for c in CANDIDATES if c in fair or c == last.candidate]
+            fair += [last.candidate, *(fit.candidate for fit in alike(self.ranking()))]
+            order = [c for c in CANDIDATES if c in fair]
             fits = fit_rows(rows, order, [last.precision])
             if fits and (fits[0].share >= ENOUGH or not fits[0].rows):
                 return fits
@@ -203,47 +209,61 @@ class RuleSearch:
         else:
             self._silent_rows[new.candidate] += new.rows
 
-    def _note_winner(self, regime: Regime) -> None:
-        both = self.winners[-1].joined(regime) if self.winners else None
+    def _note_winner(self, tied: list[Regime]) -> None:
+        """One stretch more, unless one of the rules that tie for it explains the last one too."""
+        joined = [self.winners[-1].joined(regime) for regime in tied] if self.winners else []
+        both = next((each for each in joined if each is not None), None)
         if both is not None:
             self.winners[-1] = both
         elif len(self.winners) < 256:
-            self.winners.append(regime)
+            self.winners.append(tied[0])
 
 
 def precisions_of(rows: Rows, known: Sequence[Precision] = ()) -> tuple[Precision, ...]:
     """The roundings to try, from what the written numbers look like.
 
-    Advantages that all end after d decimals were rounded when they were written; those that a
-    16-bit float holds exactly may have been computed in it.
+    Advantages that all end after d decimals or digits, or that a 16-bit float holds exactly, were
+    rounded when they were written: a rule that gives these very numbers does so by accident.
     """
     double, single, half, brain = PRECISIONS
-    out = [double, single]
-    decimals = _decimals(rows.advantages)
-    if decimals is not None:
-        reward = _decimals(rows.rewards)
-        step = 0.5 * 10.0**-decimals
-        out.append(
-            Precision(
-                f"written with {decimals} decimals",
-                single.unit,
-                step,
-                0.5 * 10.0**-reward if reward is not None and reward > 2 else 0.0,
-            )
-        )
     narrow = rows.advantages.astype(np.float32)
-    if len(np.unique(narrow)) <= _FEW:
-        return _merged(known, out)  # a few round numbers are exact in any format
-    if np.array_equal(narrow.astype(np.float16).astype(np.float32), narrow):
-        out.append(half)
+    # A few round numbers are exact in any format: no reason to believe that all was computed in it.
+    many = len(np.unique(narrow)) > _FEW
+    out: list[Precision] = []
     if not (narrow.view(np.uint32) & 0xFFFF).any():
-        out.append(brain)
+        out = _written(brain, 2.0**-8, many)
+    elif np.array_equal(narrow.astype(np.float16).astype(np.float32), narrow):
+        out = _written(half, 2.0**-11, many)
+    decimals = _decimals(rows.advantages)
+    if decimals is not None and not (out and decimals > _DECIMALS):
+        reward = _decimals(rows.rewards)
+        coarse = 0.5 * 10.0**-reward if reward is not None and reward > 2 else 0.0
+        said = f"written with {decimals} decimals"
+        out.append(Precision(said, single.unit, 0.5 * 10.0**-decimals, coarse))
+    digits = _digits(rows.advantages)
+    if digits is not None and not (out and digits > _DECIMALS):
+        said = f"written with {digits} digits"
+        out.append(Precision(said, single.unit, advantage_unit=0.5 * 10.0 ** (1 - digits)))
+    if not out:
+        out = (
+            [single]
+            if np.array_equal(narrow.astype(np.float64), rows.advantages)
+            else [double, single]
+        )
     return _merged(known, out)
+
+
+def _written(computed: Precision, unit: float, many: bool) -> list[Precision]:
+    """Rounded when they were written, and (`many` numbers) computed in such a format."""
+    written = Precision(f"written as {computed.name}", PRECISIONS[1].unit, 2.0**-25, 0.0, unit)
+    return [written, *([computed] if many else [])]
 
 
 def _merged(known: Sequence[Precision], new: Sequence[Precision]) -> tuple[Precision, ...]:
     merged = {p.name: p for p in (*known, *new)}
-    return tuple(sorted(merged.values(), key=lambda p: (p.advantage_step, p.unit)))
+    return tuple(
+        sorted(merged.values(), key=lambda p: (p.unit, p.advantage_unit, p.advantage_step))
+    )
 
 
 def first_batches(rows: Rows, count: int) -> np.ndarray:
@@ -256,6 +276,19 @@ def _decimals(values: Floats) -> int | None:
     for decimals in range(1, 8):
         if np.array_equal(np.round(values, decimals), values):
             return decimals
+    return None
+
+
+def _digits(values: Floats) -> int | None:
+    """Significant digits of written numbers; None for more than five."""
+    some = values[values != 0]
+    power = np.floor(np.log10(np.abs(some)))
+    for digits in range(2, 6):
+        # Divided by an exact power of ten: a product with 0.001 is not the number that was read.
+        shift = digits - 1 - power
+        up, down = 10.0 ** np.maximum(shift, 0), 10.0 ** np.maximum(-shift, 0)
+        if np.array_equal(np.round(some * up / down) / up * down, some):
+            return digits
     return None
 
 
@@ -288,16 +321,24 @@ def regrouped(rows: Rows, fit: Fit | None) -> tuple[str, Fit] | None:
         if np.array_equal(codes, np.unique(rows.group, return_inverse=True)[1]):
             continue
         grouped = rows._replace(group=codes)
-        fits = fit_rows(grouped, _GROUP_RULES, precisions)
+        fits = _without_silent(fit_rows(grouped, _GROUP_RULES, precisions), grouped)
         if fits and fits[0].share > max(before + 0.05, 0.95 if best is None else best[1].share):
             best = (f"blocks of {size} consecutive rows" if size else "the whole batch", fits[0])
     return best
 
 
+def _without_silent(fits: list[Fit], rows: Rows) -> list[Fit]:
+    """The fits, with every advantage of a unanimous group as a row that these rules miss."""
+    size = np.abs(rows.advantages)
+    against = int(((Moments(rows).reach <= TOLERANCE) & (size > 1e-3 * size.max())).sum())
+    return [replace(fit, rows=fit.rows + against) for fit in fits]
+
+
 def by_prompt(rows: Rows, prompts: np.ndarray, fit: Fit | None) -> Fit | None:
     """The fit with all rollouts of a prompt in one group, where that explains more."""
     codes = np.unique(rows.batch * (int(prompts.max()) + 1) + prompts, return_inverse=True)[1]
-    fits = fit_rows(rows._replace(group=codes), _GROUP_RULES, precisions_of(rows))
+    grouped = rows._replace(group=codes)
+    fits = _without_silent(fit_rows(grouped, _GROUP_RULES, precisions_of(rows)), grouped)
     if fits and fits[0].share > (0.0 if fit is None else fit.share) + 0.05:
         return fits[0]
     return None

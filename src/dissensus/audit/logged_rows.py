@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from hashlib import blake2b
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -57,27 +58,32 @@ class Chunk(NamedTuple):
 def chunks(batches: Iterable[LogBatch]) -> Iterator[Chunk]:
     """Cut a stream into chunks of at least 65,536 rows that end where a generation ends.
 
-    Rows of one generation must follow each other. A generation of more than a million rows is cut
-    at a group.
+    Rows of one generation must follow each other; a log of one chunk is sorted where they do not.
+    A generation of more than a million rows is cut at a group.
 
     Raises:
-        InputError: A batch lacks step (or generation), group_id, reward, or any advantage.
+        InputError: A batch lacks step (or generation), group_id, reward, or any advantage; a column
+            holds something else than it should; groups of a longer log are in pieces.
     """
     held: list[pa.Table] = []
-    rows = 0
+    rows, enough, is_first = 0, _CHUNK_ROWS, True
     for batch in batches:
         table = _table(batch)
         for start in range(0, table.num_rows, _CHUNK_ROWS):
             held.append(table.slice(start, _CHUNK_ROWS))
             rows += held[-1].num_rows
-            if rows >= _CHUNK_ROWS:
+            if rows >= enough:
                 whole = pa.concat_tables(held, promote_options="default").combine_chunks()
                 cut = _last_boundary(whole)
                 if cut:
-                    yield _chunk(whole.slice(0, cut))
-                    held, rows = [whole.slice(cut)], whole.num_rows - cut
+                    yield _chunk(_in_order(whole.slice(0, cut)))
+                    is_first = False
+                held, rows = [whole.slice(cut)], whole.num_rows - cut
+                # One long generation is put together again only when it has doubled.
+                enough = _CHUNK_ROWS if cut else min(2 * rows, max(rows + 1, _LONGEST_GENERATION))
     if rows:
-        yield _chunk(pa.concat_tables(held, promote_options="default").combine_chunks())
+        whole = pa.concat_tables(held, promote_options="default").combine_chunks()
+        yield _chunk(_together(whole) if is_first else _in_order(whole))
 
 
 def _table(batch: LogBatch) -> pa.Table:
@@ -112,19 +118,31 @@ def _column(values: Any) -> Any:
 def _canonical(table: pa.Table, advantage: str) -> pa.Table:
     names = set(table.column_names)
     step = "step" if "step" in names else "generation"
+    generation = "generation" if "generation" in names else step
+    # Rows without a step belong to no generation that the log names.
     columns = {
-        "step": table[step].cast(pa.int64()),
-        "generation": table["generation" if "generation" in names else step].cast(pa.int64()),
-        "group_id": table["group_id"].cast(pa.string()),
-        "reward": table["reward"].cast(pa.float64()),
-        "advantage": table[advantage].cast(pa.float64()),
+        "step": pc.fill_null(_cast(table, step, pa.int64()), -1),
+        "generation": pc.fill_null(_cast(table, generation, pa.int64()), -1),
+        "group_id": _cast(table, "group_id", pa.string()),
+        "reward": _cast(table, "reward", pa.float64()),
+        "advantage": _cast(table, advantage, pa.float64()),
     }
     if "prompt_id" in names:
-        columns["prompt_id"] = table["prompt_id"].cast(pa.string())
+        columns["prompt_id"] = _cast(table, "prompt_id", pa.string())
     for name in ("row", "length"):
         if name in names:
-            columns[name] = table[name].cast(pa.float64())
+            columns[name] = _cast(table, name, pa.float64())
     return pa.table(columns)
+
+
+def _cast(table: pa.Table, name: str, dtype: pa.DataType) -> pa.ChunkedArray:
+    try:
+        return table[name].cast(dtype)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        said = " ".join(str(error).split())[:120]
+        raise InputError(
+            f"the column {name} does not hold {dtype}", where="audit of a log", got=said
+        ) from error
 
 
 def _last_boundary(table: pa.Table) -> int:
@@ -138,6 +156,34 @@ def _last_boundary(table: pa.Table) -> int:
     group = table["group_id"].combine_chunks().dictionary_encode().indices.to_numpy()
     change = np.flatnonzero(np.diff(group)) + 1
     return int(change[-1]) if len(change) else table.num_rows
+
+
+def _together(table: pa.Table) -> pa.Table:
+    """The rows by generation, where they lie so far apart that most groups are torn."""
+    generation = table["generation"].to_numpy()
+    stretch = np.r_[0, np.cumsum(np.diff(generation) != 0)]
+    order = np.argsort(generation, kind="stable")
+    n_generations = 1 + np.count_nonzero(np.diff(generation[order]))
+    if stretch[-1] < 2 * n_generations:
+        return table
+    names, ids = _encode(table["group_id"])
+    apart = np.unique(stretch * len(names) + ids, return_counts=True)[1]
+    _, codes = np.unique(generation, return_inverse=True)
+    joined = np.unique(codes * len(names) + ids, return_counts=True)[1]
+    torn = np.mean(apart == 1) > 0.5 and np.mean(joined == 1) < 0.5
+    return table.take(order) if torn else table
+
+
+def _in_order(table: pa.Table) -> pa.Table:
+    """The rows as they are: in a longer log nobody knows where the rest of a torn group is."""
+    if _together(table) is not table:
+        raise InputError(
+            "the rows of a generation lie far apart",
+            where="audit of a log",
+            got=f"groups in pieces among {table.num_rows:,} rows",
+            hint="sort the log by step first",
+        )
+    return table
 
 
 def _chunk(table: pa.Table) -> Chunk:
@@ -181,19 +227,15 @@ def _encode(column: pa.ChunkedArray) -> tuple[NDArray[Any], Ints]:
     encoded = pc.fill_null(column, "").combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
-    names = np.asarray(encoded.dictionary.to_numpy(zero_copy_only=False), dtype=str)
-    return names, encoded.indices.to_numpy().astype(np.int64)
+    return encoded.dictionary.to_numpy(zero_copy_only=False), encoded.indices.to_numpy().astype(
+        np.int64
+    )
 
 
 def _hash_text(names: NDArray[Any]) -> NDArray[np.uint64]:
-    """(P,) 64-bit hashes of texts, computed column by column."""
-    raw = np.char.encode(names, "utf-8")
-    width = -(-max(raw.dtype.itemsize, 1) // 8) * 8
-    words = raw.astype(f"S{width}").view(np.uint64).reshape(len(raw), -1)
-    out = np.full(len(raw), 0x9E3779B97F4A7C15, dtype=np.uint64)
-    for column in words.T:
-        out = mix(out ^ column)
-    return out
+    """(P,) 64-bit hashes of texts, one by one: in a table all are as wide as the longest."""
+    raw = b"".join(blake2b(name.encode(), digest_size=8).digest() for name in names)
+    return np.frombuffer(raw, dtype=np.uint64)
 
 
 def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:

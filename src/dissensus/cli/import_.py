@@ -14,7 +14,7 @@ from dissensus.cli.source import (
     StrictOption,
     TrustOption,
     log_facts,
-    parse_mapping,
+    open_rollout_log,
     print_log_facts,
 )
 
@@ -33,17 +33,13 @@ def import_(  # noqa: PLR0917 — typer makes options of parameters
     ] = False,
 ) -> None:
     """Write a framework's log as a run, with its texts."""
-    from dissensus.readers import open_log
     from dissensus.readers.importing import import_log
     from dissensus.views.format import count, plural
 
-    with open_log(
-        source,
-        format=format,
-        mapping=parse_mapping(mapping or []),
-        strict=strict,
-        trust_pickle=trust_pickle,
-    ) as log:
+    opened = open_rollout_log(
+        source, format=format, mapping=mapping, strict=strict, trust_pickle=trust_pickle
+    )
+    with opened as log:
         with make_console(stderr=True).status("reading") as status:
             done = import_log(
                 log, run, on_progress=lambda n: status.update(f"{count(n)} rollouts written")

@@ -19,6 +19,7 @@ __all__ = [
     "StrictOption",
     "TrustOption",
     "log_facts",
+    "open_rollout_log",
     "open_source",
     "parse_mapping",
     "print_log_facts",
@@ -62,6 +63,24 @@ def open_source(
         if mapping:
             raise InputError("--map is for logs, and this is a run", where=str(path))
         return Run(path)
+    return open_rollout_log(
+        path, format=format, mapping=mapping, strict=strict, trust_pickle=trust_pickle
+    )
+
+
+def open_rollout_log(
+    path: Path,
+    *,
+    format: str,  # noqa: A002
+    mapping: list[str] | None,
+    strict: bool,
+    trust_pickle: bool,
+) -> Log:
+    """Open a log with the options of a command.
+
+    Raises:
+        InputError: No reader recognises it, or the options make no sense.
+    """
     from dissensus.readers import open_log
 
     return open_log(

@@ -220,10 +220,12 @@ def quote_name(name: str) -> str:
 
 
 def text_id(sql: str) -> str:
-    r"""SQL of an id of 16 characters made from a text: the same in every release of DuckDB.
+    """SQL of an id of 16 characters made from a text; no text has no id.
+
+    It is the same in every release of DuckDB.
 
     Example:
         >>> text_id('"prompt"')
-        'left(md5(coalesce("prompt", \'\')), 16)'
+        'left(md5("prompt"), 16)'
     """
-    return f"left(md5(coalesce({sql}, '')), 16)"
+    return f"left(md5({sql}), 16)"

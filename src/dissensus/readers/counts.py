@@ -6,7 +6,6 @@ Three shapes: a JSON object {prompt: [accuracy of each visit]}, a histogram of s
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,9 +13,18 @@ from typing import Any
 
 import pyarrow as pa
 
-from dissensus.readers.base import Format, Grouping, Layout, ReportBadRow, Sample, quote_name
+from dissensus.errors import InputError
+from dissensus.readers.base import (
+    CANONICAL,
+    Format,
+    Grouping,
+    Layout,
+    ReportBadRow,
+    Sample,
+    quote_name,
+)
 from dissensus.readers.jsonstream import JsonStream
-from dissensus.readers.sniff import open_bytes
+from dissensus.readers.sniff import open_bytes, sniff
 from dissensus.readers.tabular import cast, raw_type
 
 __all__ = ["ACCURACY_LISTS", "COUNT_NAMES", "HISTOGRAM", "KOFN", "count_layout", "group_size_of"]
@@ -24,6 +32,7 @@ __all__ = ["ACCURACY_LISTS", "COUNT_NAMES", "HISTOGRAM", "KOFN", "count_layout",
 MAX_GROUP_SIZE = 1024
 """Largest group size that is looked for when only accuracies are given."""
 
+_CONVERTED = ("step", "prompt_id", "correct_count", "size")
 _MAX_ROUNDED = 64
 _BATCH = 65_536
 _MAX_VALUE_CHARS = 64 << 20
@@ -61,65 +70,82 @@ def _is_accuracy_lists(sample: Sample) -> bool:
 
 
 def _are_fractions(values: list[Any]) -> bool:
-    return all(_is_number(value) and 0 <= value <= 1 for value in values)
+    return all(map(_is_fraction, values))
+
+
+def _is_fraction(value: Any) -> bool:
+    return _is_number(value) and 0 <= value <= 1  # neither NaN nor infinite
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _size_in(sample: Sample) -> int | None:
+    """The group size that the opening of a file shows; 0: every accuracy is 0 or 1."""
+    lists = [each for row in sample.rows for each in row.values() if isinstance(each, list)]
+    values = {value for each in lists for value in each if _is_fraction(value)}
+    return 0 if values <= {0, 1} else group_size_of(list(values))
 
 
 def _accuracy_layout(sample: Sample) -> Layout:
-    lists = [each for row in sample.rows for each in row.values() if isinstance(each, list)]
-    values = [value for each in lists for value in each if _is_number(value)]
-    size = group_size_of(values)
+    size = _size_in(sample)
     if size is None:
-        text, certainty = f"accuracies are no fractions of up to {MAX_GROUP_SIZE}", "guessed"
+        raise InputError(
+            f"its accuracies are no multiples of 1/n for any n up to {MAX_GROUP_SIZE}",
+            where=str(sample.file),
+            hint="rows of correct_count and size can be read whatever the size",
+        )
+    if size == 0:
+        text = "each accuracy is one group; all are 0 or 1, which fits any size: taken as 1 rollout"
+        grouping = Grouping("counts", "guessed", text, 1)
     else:
-        text, certainty = f"each accuracy is one group; all are multiples of 1/{size}", "likely"
+        text = f"each accuracy is one group; all are multiples of 1/{size}"
+        grouping = Grouping("counts", "likely", text, size)
     return Layout(
-        raw={"step": "BIGINT", "prompt_id": "VARCHAR", "accuracy": "DOUBLE"},
-        columns={
-            "step": "step",
-            "prompt_id": "prompt_id",
-            "correct_count": f"CAST(round(accuracy * {size or 1}) AS BIGINT)",
-            "size": f"{size or 1}::BIGINT",
-        },
-        grouping=Grouping("counts", certainty, text, size),  # type: ignore[arg-type]
+        raw={name: CANONICAL[name] for name in _CONVERTED},
+        columns={name: name for name in _CONVERTED},
+        grouping=grouping,
         notes=("no step numbers: step is the visit of the prompt, from 0",),
     )
 
 
 def _convert_accuracies(file: Path, report: ReportBadRow) -> Iterator[pa.RecordBatch]:
-    """Stream (prompt, visit, accuracy); a document of any size takes little memory."""
-    steps: list[int] = []
-    prompts: list[str] = []
-    values: list[float] = []
-    row = 0
+    """Stream the groups of a document of any size in little memory.
+
+    The size of the groups is that which the opening of the file shows.
+    """
+    size = _size_in(sniff(file))
+    if size is None:
+        report(0, f"multiples of 1/n for some n up to {MAX_GROUP_SIZE}", "nothing")
+        return
+    size = size or 1
+    tol = 1e-4 if size <= _MAX_ROUNDED else 1e-6
+    rows: list[tuple[int, str, int, int]] = []
     for row, (key, value) in enumerate(_pairs(file, report), start=1):
         if not isinstance(value, list):
             report(row, f"a list of accuracies for prompt {key[:40]!r}", "nothing")
             continue
         for visit, accuracy in enumerate(value):
-            if not (_is_number(accuracy) and 0 <= accuracy <= 1):
+            if not _is_fraction(accuracy):
                 report(row, f"an accuracy from 0 to 1 at visit {visit + 1}", "its other visits")
                 continue
-            steps.append(visit)
-            prompts.append(key)
-            values.append(float(accuracy))
-        if len(values) >= _BATCH:
-            yield _batch(steps, prompts, values)
-            steps, prompts, values = [], [], []
-    yield _batch(steps, prompts, values)
+            correct = round(accuracy * size)
+            if abs(accuracy - correct / size) > tol:
+                report(row, f"a multiple of 1/{size} at visit {visit + 1}", "its other visits")
+                continue
+            rows.append((visit, key, correct, size))
+        if len(rows) >= _BATCH:
+            yield _batch(rows)
+            rows = []
+    yield _batch(rows)
 
 
-def _batch(steps: list[int], prompts: list[str], values: list[float]) -> pa.RecordBatch:
-    return pa.record_batch(
-        {
-            "step": pa.array(steps, pa.int64()),
-            "prompt_id": pa.array(prompts, pa.string()),
-            "accuracy": pa.array(values, pa.float64()),
-        }
-    )
+def _batch(rows: list[tuple[int, str, int, int]]) -> pa.RecordBatch:
+    columns = list(zip(*rows, strict=True)) or [()] * len(_CONVERTED)
+    kinds = (pa.int64(), pa.string(), pa.int64(), pa.int64())
+    arrays = [pa.array(values, kind) for values, kind in zip(columns, kinds, strict=True)]
+    return pa.record_batch(arrays, names=list(_CONVERTED))
 
 
 def _pairs(file: Path, report: ReportBadRow) -> Iterator[tuple[str, Any]]:
@@ -135,6 +161,8 @@ def _pairs(file: Path, report: ReportBadRow) -> Iterator[tuple[str, Any]]:
                 return
             count += 1
             yield pair
+        if stream.next_char("}"):
+            report(count + 1, "nothing after the JSON object", f"the {count} prompts before")
 
 
 def _pair(stream: JsonStream) -> tuple[str, Any] | None:
@@ -202,7 +230,7 @@ def _impossible(
             return f"at least one rollout in {size_column}"
         if not 0 <= row[correct] <= total:
             return f"a number from 0 to {total} in {correct}"
-        if visits is not None and (row.get(visits) or 0) < 0:
+        if visits is not None and row[visits] < 0:
             return f"no negative number in {visits}"
         return ""
 
@@ -220,7 +248,9 @@ def count_layout(sample: Sample, mapping: Mapping[str, str]) -> Layout:
             "exact",
             f"one per row: {mapping['correct_count']} of {mapping['size']} correct",
         ),
-        required=tuple(mapping[name] for name in ("correct_count", "size")),
+        required=tuple(
+            mapping[name] for name in ("correct_count", "size", "visits") if name in mapping
+        ),
         check=_impossible(mapping["correct_count"], mapping["size"], mapping.get("visits")),
     )
 

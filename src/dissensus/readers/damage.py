@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from dissensus.errors import InputError
 from dissensus.readers.base import BadRow, Container, Layout, printable
+from dissensus.readers.dictionaries import cut_by_bytes, open_encoded
 from dissensus.readers.jsonstream import JsonStream
 from dissensus.readers.reading import MAX_ROW_BYTES
 from dissensus.readers.sniff import csv_delimiter, open_bytes
@@ -36,6 +37,7 @@ _BOM = b"\xef\xbb\xbf"
 _INT64 = 1 << 63
 _BROKEN_TEXT = "\ufffd"
 _POINT = re.compile("[.eEnN]")
+_ESCAPE = re.compile(r"\\(?:u[0-9a-f]{4}|.)")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -129,11 +131,18 @@ def repair(
                 continue
             damage.rows_kept += 1
             kept.append({**values, "filename": str(file)})
-            size += sum(len(each) for each in values.values() if isinstance(each, str | list))
+            size += sum(map(_weight, values.values()))
             if len(kept) >= _BATCH_ROWS or size > _BATCH_BYTES:
                 writer.write_table(pa.Table.from_pylist(kept, schema=schema))
                 kept, size = [], 0
         writer.write_table(pa.Table.from_pylist(kept, schema=schema))
+
+
+def _weight(value: Any) -> int:
+    """About the bytes that a value takes."""
+    if isinstance(value, str):
+        return len(value)
+    return 16 + (sum(map(_weight, value)) if isinstance(value, list) else 0)
 
 
 def _checked(row: _Row, task: _Repair) -> dict[str, Any] | None:
@@ -213,8 +222,14 @@ def _convert(  # noqa: C901 — one line per type
         return str(value).lower() if isinstance(value, bool) else str(value)
     if kind.startswith("MAP") and not isinstance(value, dict):
         raise ValueError
-    text = json.dumps(value, default=str)
-    return _SURROGATE.sub(_BROKEN_TEXT, text)
+    is_json = kind != "VARCHAR" or isinstance(value, dict | list)
+    return _SURROGATE.sub(_BROKEN_TEXT, _document(value) if is_json else str(value))
+
+
+def _document(value: Any) -> str:
+    """JSON as DuckDB writes it: ids are made from it."""
+    text = json.dumps(value, default=str, ensure_ascii=False, separators=(",", ":"))
+    return _ESCAPE.sub(lambda found: found[0][:2] + found[0][2:].upper(), text)
 
 
 def _number(value: Any) -> float | None:
@@ -317,12 +332,13 @@ def _json_row(number: int, line: bytes) -> _Row:
 
 
 def _json_array(file: Path, _: Layout) -> Iterator[_Row]:
-    """Elements of one JSON array, read piece by piece."""
+    """Elements of one JSON array, or objects over several lines, read piece by piece."""
     number = 0
     with open_bytes(file) as opened:
         stream = JsonStream(opened, max_chars=MAX_ROW_BYTES)
+        end = "]" if stream.next_char() == "[" else ""
         stream.next_char("[")
-        while stream.next_char(",") != "]":
+        while stream.next_char(",") != end:
             number += 1
             try:
                 value = stream.value()
@@ -372,30 +388,33 @@ def _csv_row(number: int, cells: list[str], header: list[str]) -> Iterator[_Row]
 
 def _parquet_rows(file: Path, layout: Layout) -> Iterator[_Row]:
     try:
-        parquet = pq.ParquetFile(file)
+        parquet = open_encoded(file)
         names = [name for name in parquet.schema_arrow.names if name in layout.raw]
         groups = parquet.num_row_groups
     except (OSError, pa.ArrowException) as error:
         yield _Row(0, None, f"a Parquet file ({str(error).splitlines()[0][:120]})")
         return
-    number = 0
+    end = 0
     for group in range(groups):
-        count = parquet.metadata.row_group(group).num_rows
+        number, end = end, end + parquet.metadata.row_group(group).num_rows
         try:
-            table = parquet.read_row_group(group, columns=names)
+            batches = parquet.iter_batches(_BATCH_ROWS, row_groups=[group], columns=names)
+            for batch in batches:
+                for piece in cut_by_bytes(batch, _BATCH_BYTES):
+                    yield from _batch_rows(piece, number, names)
+                    number += piece.num_rows
         except (OSError, pa.ArrowException, ValueError) as error:
             text = str(error).splitlines()[0][:120]
-            rows = f"rows {number + 1} to {number + count}"
+            rows = f"rows {number + 1} to {end}"
             yield _Row(number + 1, None, f"{rows} in readable pages ({text})")
-            number += count
-            continue
-        for batch in table.to_batches(max_chunksize=_BATCH_ROWS):
-            columns = {name: _values(batch.column(name)) for name in names}
-            for i in range(batch.num_rows):
-                number += 1
-                found = {name: values[i] for name, values in columns.items()}
-                problem = "valid UTF-8" if any(v is _BROKEN_TEXT for v in found.values()) else ""
-                yield _Row(number, found, problem)
+
+
+def _batch_rows(batch: pa.RecordBatch, before: int, names: list[str]) -> Iterator[_Row]:
+    columns = {name: _values(batch.column(name)) for name in names}
+    for i in range(batch.num_rows):
+        found = {name: values[i] for name, values in columns.items()}
+        problem = "valid UTF-8" if any(v is _BROKEN_TEXT for v in found.values()) else ""
+        yield _Row(before + i + 1, found, problem)
 
 
 def _values(array: Any) -> list[Any]:

@@ -16,12 +16,14 @@ from dissensus.readers.base import BadRow, Layout
 from dissensus.readers.damage import Damage, repair
 from dissensus.readers.footers import check_footer
 from dissensus.readers.reading import Reading
+from dissensus.readers.sniff import ends_with_array
 from dissensus.readers.sources import Source
 
 __all__ = ["Engine"]
 
 _MAX_THREADS = 8
 _BASE_MIB = 224
+_ALONE_MIB = 640
 _MIB_PER_THREAD = 32  # the buffer of DuckDB's JSON reader
 
 
@@ -47,6 +49,7 @@ class Engine:
 
         self.damage = damage
         self.repairs = 0
+        self._is_frugal = False
         self._source, self._layout, self._others = source, layout, others
         folder = tempfile.TemporaryDirectory(prefix="dissensus-")
         self._folder = Path(folder.name)
@@ -75,6 +78,11 @@ class Engine:
         """Run a statement; called from what `run` runs, so that its errors lead to a repair."""
         self.connection.execute(query)
 
+    def allow(self, mib: int) -> None:
+        """Let DuckDB use this much memory, where it has not been given more."""
+        if not self._is_frugal:
+            self.execute(f"SET memory_limit='{mib}MiB'")
+
     def row(self, query: str) -> tuple[Any, ...]:
         """The only row of a query."""
         found: tuple[Any, ...] = self.connection.execute(query).fetchone()
@@ -97,6 +105,10 @@ class Engine:
             except of_the_query as error:
                 raise self._refused("DuckDB refuses the query", error) from error
             except duckdb.OutOfMemoryException as error:
+                if not self._is_frugal:  # what one thread holds of long texts may still fit
+                    self._is_frugal = True
+                    self.connection.execute(f"SET threads=1; SET memory_limit='{_ALONE_MIB}MiB'")
+                    continue
                 raise self._refused("DuckDB has not enough memory for it", error) from error
             except duckdb.Error as error:
                 if not self.repair(str(error)):
@@ -136,7 +148,11 @@ class Engine:
             copy,
             container=reading.container,
             layout=layout,
-            nullable=frozenset(raw for raw in layout.required if f'"{raw}"' in nullable),
+            nullable=frozenset(
+                raw
+                for raw in layout.required
+                if f'"{raw}"' in nullable and raw not in layout.unnest
+            ),
             name=self._name(file),
             damage=self.damage,
         )
@@ -164,6 +180,9 @@ class Engine:
         if is_parquet:
             return check_footer(file, self._name(file), self.damage)
         if file.stat().st_size:
+            if self._source.sample.container == "json" and not ends_with_array(file):
+                kept = BadRow(self._name(file), 0, "nothing after the JSON array", "the array")
+                self.damage.report(kept)
             return True
         self.damage.report(BadRow(self._name(file), 0, "at least one row (the file is empty)"))
         return False

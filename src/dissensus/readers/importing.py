@@ -23,6 +23,7 @@ _UNIT = ("step", "generation", "split", "round")
 _MAX_ROLLOUTS = 32_768
 _COLUMNS = [
     *_UNIT,
+    "row",
     "group_id",
     "prompt_id",
     "reward",
@@ -85,6 +86,7 @@ def import_log(
         ) as recorder,
     ):
         for whole in _generations(log.sorted_rollouts(Path(folder), _COLUMNS)):
+            whole = _as_logged(whole)  # noqa: PLW2901
             for piece, is_judged in _by_judgement(whole) if has_correct else [(whole, None)]:
                 _record(recorder, piece, is_judged=is_judged, has=log.columns)
                 recorder.flush()  # nothing is dropped as long as one generation waits at a time
@@ -120,6 +122,17 @@ def _generations(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
                 held.append(part)
     if held:
         yield pa.concat_tables(held)
+
+
+def _as_logged(table: pa.Table) -> pa.Table:
+    """Groups in the order of their first rows; sorting has put their names in order."""
+    place = table["row"].to_numpy()
+    names = table["group_id"].combine_chunks()
+    starts = pc.fill_null(pc.not_equal(names[1:], names[:-1]), True).to_numpy(zero_copy_only=False)
+    group = np.concatenate([[0], np.cumsum(starts)]).astype(np.int64)
+    first = np.full(group[-1] + 1, np.iinfo(np.int64).max)
+    np.minimum.at(first, group, place)
+    return table.take(np.lexsort((place, first[group])))
 
 
 def _size(tables: list[pa.Table]) -> int:

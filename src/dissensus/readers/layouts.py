@@ -81,8 +81,8 @@ def complete_layout(layout: Layout, *, without_step: str) -> Layout:
     if "step" not in columns:
         columns["step"] = columns.get("generation", without_step)
     columns.setdefault("generation", columns["step"])
-    columns.setdefault("split", "'train'")
-    columns.setdefault("round", "0::BIGINT")
+    for name, usual in (("split", "'train'"), ("round", "0::BIGINT")):
+        columns[name] = f"coalesce({columns[name]}, {usual})" if name in columns else usual
     if "prompt_id" not in columns and "prompt" in columns:
         columns["prompt_id"] = text_id(columns["prompt"])
     return replace(layout, columns=columns)

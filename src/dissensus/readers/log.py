@@ -26,12 +26,14 @@ from dissensus.readers.statistics import (
     groups_from_sums,
     rollout_sums,
 )
-from dissensus.runs.scan import check_columns, conditions, quote
+from dissensus.runs.scan import check_columns, conditions, quote, quoted
 
 __all__ = ["Log", "LogAttempt"]
 
 _MAX_VISITS = 100_000_000
 _SORT_MIB = 512
+_NOTHING_READ = "--map COLUMN=FIELD says which column is what; numbers need a decimal point (0.5)"
+_LARGE = 2.0**600
 _LARGEST_ROOT = 1e150  # squares of larger rewards are infinite
 _MEASURED = ("reward", "correct", "advantage", "length", "truncated", "trained", "policy_version")
 
@@ -72,7 +74,10 @@ class Log:
         self._engine = Engine(source, main, others, Damage(strict=strict))
         self._grouping = source.layout.grouping
         self._stepless = _about_steps(source)
-        self._notes = [*source.notes, *source.layout.notes, *self._stepless]
+        self._notes: list[str] = []
+        self._regrouped: list[str] = []
+        self._lists = (0, 0)
+        self._scale = 1.0
         self._correctness = Correctness()
         self._made_after: int | None = None
         self._is_numbered = False
@@ -156,11 +161,11 @@ class Log:
             split: Only this split.
         """
         where = "" if split is None else f" WHERE split = {quote(split)}"
-        names = check_columns("groups", columns)
+        names = quoted(check_columns("groups", columns))
 
         def query() -> str:
             self._make_groups()
-            order = "step, generation, first, group_id"
+            order = "step, generation, first, length(group_id), group_id"
             return f"SELECT {names} FROM groups{where} ORDER BY {order}"  # noqa: S608
 
         return self._engine.query(query)
@@ -183,13 +188,12 @@ class Log:
             split: Only this split.
         """
         names = check_columns("rollouts", columns)
-        wanted = [name.strip('"') for name in names.split(", ")]
         where = conditions(step=step, generation=generation, group_id=group_id, split=split)
-        wanted = list(dict.fromkeys([*wanted, "generation", "row"]))
+        wanted = list(dict.fromkeys([*names, "generation", "row"]))
 
         def query() -> str:
             rows = self._rollout_rows(wanted, " AND ".join(where))
-            return f"SELECT {names} FROM ({rows}) ORDER BY generation, row"  # noqa: S608
+            return f"SELECT {quoted(names)} FROM ({rows}) ORDER BY generation, row"  # noqa: S608
 
         return self._engine.query(query)
 
@@ -209,8 +213,7 @@ class Log:
         self._make_groups()
         self._probe_text(columns)
         rows = self._rollout_rows(list(columns), "", ordered=False)
-        names = ", ".join(f'"{name}"' for name in columns)
-        relation = self._engine.connection.sql(f"SELECT {names} FROM ({rows})")  # noqa: S608
+        relation = self._engine.connection.sql(f"SELECT {quoted(columns)} FROM ({rows})")  # noqa: S608
         yield from relation.to_arrow_reader(rows_per_batch)
 
     def _probe_text(self, columns: Sequence[str]) -> None:
@@ -240,7 +243,7 @@ class Log:
         file = folder / "sorted.parquet"
 
         def copy() -> None:
-            rows = self._rollout_rows([*columns, "row"], "", ordered=False)
+            rows = self._rollout_rows(list(dict.fromkeys([*columns, "row"])), "", ordered=False)
             self._engine.execute(
                 f"""COPY (SELECT * FROM ({rows})
                     ORDER BY step, generation, split, round, group_id, row
@@ -248,7 +251,7 @@ class Log:
             )
 
         # Sorting text takes more than grouping numbers, and nothing else is held meanwhile.
-        self._engine.execute(f"SET memory_limit='{_SORT_MIB}MiB'")
+        self._engine.allow(_SORT_MIB)
         self._engine.run(copy)
         yield from pq.ParquetFile(file).iter_batches(4096)
 
@@ -281,8 +284,9 @@ class Log:
                 pass
             if self._engine.repairs > before:
                 self._engine.run(self._make_sums)
+        self._check_sums()
         self._correctness = self._find_correctness()
-        self._note_reuse()
+        self._notes = self._find_notes()
         groups = groups_from_sums("sums", self._correctness)
         self._engine.execute(
             f"""CREATE OR REPLACE TEMP VIEW groups AS
@@ -291,14 +295,19 @@ class Log:
         self._made_after = self._engine.repairs
 
     def _make_sums(self) -> None:
+        lists = self._engine.reading.broken_lists()
+        self._lists = (0, 0) if lists is None else self._engine.row(lists)
         kind = self._grouping.kind
         if kind == "counts":
             sums = count_sums(self._count_rows())
         elif kind == "key":
             has = frozenset(self._layout.columns) & {*_MEASURED, "prompt_id"}
+            has |= {"file_index"} if self._may_mix_runs() else frozenset()
             keys = [name for name in KEYS if not _is_constant(self._layout, name)]
             keys = [name for name in keys if not (name == "generation" and self._same_generation())]
-            sums = rollout_sums(self._engine.reading.rows([*keys, *sorted(has)]), has, keys)
+            sums = rollout_sums(
+                self._engine.reading.rows([*keys, *sorted(has)]), has, keys, scale=self._scale
+            )
             missing = [name for name in KEYS if name not in keys]
             # A step that is a key is at hand as a column, and generation may be the same.
             source = {**self._layout.columns, **{name: name for name in keys}}
@@ -311,18 +320,63 @@ class Log:
             self._make_numbers()
             has = frozenset(self._layout.columns) & {*_MEASURED, "prompt_id"} | {"line"}
             rows = "SELECT * FROM numbers JOIN assigned USING (line)"
-            sums = rollout_sums(rows, has)
+            sums = rollout_sums(rows, has, scale=self._scale)
         self._engine.execute(f"CREATE OR REPLACE TEMP TABLE measured AS {sums.measured}")
         columns = ", ".join(["*", *sums.fixed])
         self._engine.execute(f"CREATE OR REPLACE TEMP VIEW sums AS SELECT {columns} FROM measured")  # noqa: S608
 
-    def _note_reuse(self) -> None:
-        if self._grouping.kind != "key" or not self._stepless:
-            return
-        rows = self._engine.reading.rows(["file_index", "group_id"])
-        note = note_on_reuse(self._engine.connection, rows, "sums")
-        self._notes = [*self._source.notes, *self._source.layout.notes, *self._stepless]
-        self._notes += [note] if note else []
+    def _check_sums(self) -> None:
+        """Add up again where squares of rewards were infinite.
+
+        Raises:
+            InputError: There is no row, or none that can be read.
+        """
+        damage, where = self._engine.damage, str(self.path)
+        count, is_finite = self._engine.row(
+            "SELECT count(*), coalesce(bool_and(isfinite(mean) AND isfinite(std)), true) FROM sums"
+        )
+        if not count and damage.bad:
+            what = f"no row of it can be read ({damage.bad[0]})"
+            raise InputError(what, where=where, hint=_NOTHING_READ)
+        if not count:
+            raise InputError("the log holds no rollouts", where=where)
+        if not is_finite:
+            self._scale = _LARGE
+            self._engine.run(self._make_sums)
+
+    def _find_notes(self) -> list[str]:
+        """What a reader of a report should know, of the log as it has been read."""
+        source = self._source
+        notes = [*source.notes, *source.layout.notes, *self._stepless, *self._regrouped]
+        if self._grouping.kind == "key" and self._stepless:
+            rows = self._engine.reading.rows(["file_index", "group_id"])
+            notes.append(note_on_reuse(self._engine.connection, rows, "sums"))
+        groups, spread, unjudged, unnamed = self._engine.row(
+            """SELECT count(*), count(*) FILTER (is_spread), sum(unjudged),
+            sum(rollouts) FILTER (prompt_id IS NULL) FROM sums"""
+        )
+        if empty := self._lists[1]:
+            hold = "row holds" if empty == 1 else "rows hold"
+            notes.append(f"{empty} {hold} no rollouts: the lists are empty")
+        if spread:
+            notes.append(
+                f"{spread} of {groups} groups have rows in several files: an equal step and group "
+                "id are one group, so give several runs one by one"
+            )
+        if unjudged:
+            rollouts = "scored rollout is" if unjudged == 1 else "scored rollouts are"
+            notes.append(
+                f"{unjudged} {rollouts} neither right nor wrong by the log: how many of those "
+                "groups are correct is unknown"
+            )
+        if unnamed and self._grouping.kind in ("prompt", "consecutive"):
+            notes.append(f"{unnamed} rows without a prompt were taken for rows of one prompt")
+        return [note for note in notes if note]
+
+    def _may_mix_runs(self) -> bool:
+        """Whether groups of several runs could have the same step and id."""
+        is_one = len(self._engine.reading.files) == 1 or self._source.layout.has_group_steps
+        return not (is_one or self._stepless)
 
     def _same_generation(self) -> bool:
         columns = self._layout.columns
@@ -339,8 +393,7 @@ class Log:
         )
         found = regroup(self._engine.connection, self._source.layout.grouping)
         self._grouping = found.grouping
-        self._notes = [*self._source.notes, *self._source.layout.notes, *self._stepless]
-        self._notes += found.notes
+        self._regrouped = found.notes
         self._is_numbered = True
 
     def _count_rows(self) -> str:
@@ -349,14 +402,17 @@ class Log:
         rows = self._engine.reading.rows([*names, *(["visits"] if "visits" in has else [])])
         rows = f"SELECT row_number() OVER () - 1 AS line, * FROM ({rows})"  # noqa: S608
         if "visits" in has:
-            total = self._engine.row(f"SELECT sum(visits) FROM ({rows})")[0]  # noqa: S608
+            total = self._engine.row(f"SELECT sum(greatest(visits, 0)) FROM ({rows})")[0]  # noqa: S608
             if total is not None and total > _MAX_VISITS:
                 raise InputError(
                     f"the counts stand for more than {_MAX_VISITS} groups",
                     where=str(self.path),
                     got=int(total),
                 )
-            rows = f"SELECT *, unnest(range(greatest(visits, 0))) AS copy FROM ({rows})"  # noqa: S608
+            # A row of no possible number of visits must be seen, to be listed.
+            rows = f"""SELECT * REPLACE (CASE WHEN visits >= 0 THEN size END AS size),
+                unnest(CASE WHEN visits >= 0 THEN range(visits) ELSE [0] END) AS copy
+                FROM ({rows})"""  # noqa: S608
         copy = "'/' || copy" if "visits" in has else "''"
         prompt = f"coalesce(prompt_id, 'row ' || line || {copy})"
         return f"""SELECT * REPLACE ({prompt} AS prompt_id),
@@ -365,7 +421,11 @@ class Log:
     def _has_holes(self) -> bool:
         """Whether any row lacks a key or a reward."""
         kind = self._grouping.kind
-        keys = [name for name in (*KEYS, "prompt_id") if name in self._given]
+        if self._lists[0]:
+            return True
+        by_prompt = kind in ("prompt", "consecutive") and "prompt_id" in self._layout.columns
+        named = self._given | ({"prompt_id"} if by_prompt else set())
+        keys = [name for name in (*KEYS, "prompt_id") if name in named]
         holes = [f"count(*) FILTER ({name} IS NULL)" for name in keys]
         if kind == "counts":
             possible = "coalesce(size > 0 AND right_count BETWEEN 0 AND size, false)"

@@ -21,6 +21,7 @@ _PROMPT_TOKENS = f'list_slice("token_ids"[1], 1, coalesce({_FIRST}, len("token_i
 
 def _layout(sample: Sample) -> Layout:
     reward = "filtered_rewards" if sample.has("filtered_rewards") else "rewards"
+    required = [reward, "token_loss_mask"]
     raw = {
         reward: "DOUBLE[]",
         "token_loss_mask": "DOUBLE[][]",
@@ -36,12 +37,15 @@ def _layout(sample: Sample) -> Layout:
     }
     if sample.has("token_ids"):
         raw |= {"token_ids": "BIGINT[][]"}
+        required.append("token_ids")
         columns["prompt_id"] = text_id(f"array_to_string({_PROMPT_TOKENS}, ' ')")
     if sample.has("content"):
         raw["content"] = "JSON"
         columns["prompt"] = """json_extract_string("content", '$[0][0]')"""
         columns["completion"] = """json_extract_string("content", '$[0][#-1]')"""
-        columns.setdefault("prompt_id", text_id(columns["prompt"]))
+        if "prompt_id" not in columns:
+            columns["prompt_id"] = text_id(columns["prompt"])
+            required.append("content")
     notes = ["the advantage of a sample is that of its first trained token"]
     if reward == "filtered_rewards":
         notes.append("rewards of samples that dynamic sampling discarded are not read")
@@ -53,7 +57,7 @@ def _layout(sample: Sample) -> Layout:
             "likely",
             "rows of one step with equal prompt tokens, as NeMo-RL itself groups",
         ),
-        required=(reward, "token_loss_mask"),
+        required=tuple(required),
         metadata={"framework": "nemo_rl"},
         notes=tuple(notes),
     )

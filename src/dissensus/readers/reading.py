@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from dissensus.errors import InputError
 from dissensus.readers.base import CANONICAL, Container, Layout, quote_name
 from dissensus.readers.sniff import csv_header, is_gzip, parquet_columns
 from dissensus.runs.scan import quote
@@ -21,6 +23,7 @@ FILE_INDEX = "enum_code(filename::log_files)::BIGINT"
 """SQL of the place of a row's file among the files of the log."""
 
 _MAX_EXACT = 1 << 53
+_PLAIN_PATHS = ", hive_partitioning=false"  # a folder named step=7 is no column
 _PLAIN = ("BIGINT", "DOUBLE", "BOOLEAN", "VARCHAR")
 _MAY_BE_FRACTION = re.compile("double|float|decimal|string")
 _GLOB = re.compile(r"[*?\[]")
@@ -63,7 +66,9 @@ class Reading:
         self.container = container
         self.layout = layout
         self.repaired: dict[Path, Path] = {}
-        self._shapes = {file: _shape(file, container) for file in self.files}
+        self._shapes = {
+            file: _shape(file, container, others.get(file, layout)) for file in self.files
+        }
         parts: dict[int, _Part] = {}
         for file in self.files:
             each = others.get(file, layout)
@@ -90,6 +95,29 @@ class Reading:
             return f"SELECT * FROM ({rows}) WHERE {where}" if where else rows  # noqa: S608
         rows = self._plain_rows(names)
         return f"SELECT * FROM ({rows}) WHERE {where}" if where else rows  # noqa: S608
+
+    def broken_lists(self) -> str | None:
+        """SQL of two numbers of rows: of missing or unequal lists, and of empty ones.
+
+        None where no layout has lists. Taking lists apart gives no row for either.
+        """
+        counts = []
+        for part in self._parts:
+            if lists := part.layout.unnest:
+                # What is in the lists is of no interest here.
+                layout = replace(part.layout, raw=dict.fromkeys(lists, "JSON[]"))
+                rows = self._raw_rows(lists, _Part(replace(layout, unnest=()), part.files))
+                lengths = ", ".join(f"len({quote_name(raw)})" for raw in lists)
+                least, most = (f"{name}({lengths})" for name in ("least", "greatest"))
+                gone = [f"{quote_name(raw)} IS NULL" for raw in layout.required if raw in lists]
+                broken = " OR ".join([f"{least} < {most}", *gone])
+                counts.append(
+                    f"""SELECT count(*) FILTER ({broken}) AS broken,
+                    count(*) FILTER ({most} = 0) AS empty FROM ({rows})"""  # noqa: S608
+                )
+        if not counts:
+            return None
+        return f"SELECT sum(broken), sum(empty) FROM ({' UNION ALL '.join(counts)})"  # noqa: S608
 
     def _rows_of_group_steps(self, names: Sequence[str]) -> str:
         """As `rows`, with the smallest step of each group as the step of its rows."""
@@ -124,7 +152,7 @@ class Reading:
         raw = self._raw_rows(needed, part, with_file=has_file)
         return f"SELECT {', '.join(picked)} FROM ({raw})"  # noqa: S608
 
-    def _raw_rows(self, names: Sequence[str], part: _Part, *, with_file: bool) -> str:
+    def _raw_rows(self, names: Sequence[str], part: _Part, *, with_file: bool = False) -> str:
         """SQL of raw columns; lists that lie parallel are taken apart."""
         clean: dict[_Shape, list[Path]] = {}
         for file in part.files:
@@ -138,7 +166,7 @@ class Reading:
         copies = [self.repaired[file] for file in part.files if file in self.repaired]
         if copies:
             picked = self._picked(names, part.layout, None, with_file=with_file)
-            pieces.append(f"SELECT {picked} FROM read_parquet({file_list(copies)})")  # noqa: S608
+            pieces.append(f"SELECT {picked} FROM read_parquet({file_list(copies)}{_PLAIN_PATHS})")  # noqa: S608
         return " UNION ALL ".join(pieces)
 
     def _picked(
@@ -201,8 +229,8 @@ class Reading:
         doubles = {name: layout.raw[name].replace("BIGINT", "DOUBLE") for name in doubtful}
         raw = {**layout.raw, **doubles}
         if self.container == "parquet":
-            return f"read_parquet({paths}{filename})"
-        rest = f"compression={quote('gzip' if shape.is_gzip else 'none')}{filename})"
+            return f"read_parquet({paths}{filename}{_PLAIN_PATHS})"
+        rest = f"compression={quote('gzip' if shape.is_gzip else 'none')}{filename}{_PLAIN_PATHS})"
         if self.container == "csv":
             types = {name: raw.get(name, "VARCHAR") for name in shape.names or ()}
             return (
@@ -221,13 +249,16 @@ def file_list(files: Iterable[Path]) -> str:
     return "[" + ", ".join(quote(_GLOB.sub(r"[\g<0>]", str(file))) for file in files) + "]"
 
 
-def _shape(file: Path, container: Container) -> _Shape:
+def _shape(file: Path, container: Container, layout: Layout) -> _Shape:
     if container == "parquet":
         columns = parquet_columns(file)
         return _Shape(names=tuple(columns), types=tuple(columns.values())) if columns else _Shape()
     if container != "csv":
         return _Shape(is_gzip(file))
     delimiter, names = csv_header(file)
+    twice = [name for name in layout.raw if names.count(name) > 1]
+    if twice:
+        raise InputError(f"it has more than one column {twice[0]}", where=str(file))
     return _Shape(is_gzip(file), delimiter, names)
 
 

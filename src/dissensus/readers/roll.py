@@ -29,16 +29,15 @@ def _layout(sample: Sample) -> Layout:
         if sample.has(name):
             raw[name] = "VARCHAR[]"
             columns[canonical] = quote_name(name)
-    grouping = Grouping("prompt", "likely", "rows of one step with equal prompt")
-    if sample.has("id"):
+    by = "id" if sample.has("id") else "prompt"
+    if by == "id":
         raw["id"] = "VARCHAR[]"
         columns["prompt_id"] = '"id"'
-        grouping = Grouping("prompt", "likely", "rows of one step with equal id")
     return Layout(
         raw=raw,
         columns=columns,
-        grouping=grouping,
-        required=("global_step", "scores"),
+        grouping=Grouping("prompt", "likely", f"rows of one step with equal {by}"),
+        required=("global_step", "scores", by),
         unnest=tuple(raw),
         metadata={"framework": "roll"},
     )

@@ -141,6 +141,8 @@ def _groups(boundaries: Any, prompts: Sequence[str], report: ReportBadRow) -> li
     groups: list[str] = []
     if boundaries:
         for number, (start, end) in enumerate(boundaries):
+            if start != len(groups) or end <= start:
+                raise ValueError("boundaries that follow each other")
             groups += [str(number)] * (int(end) - int(start))
         return groups
     report(0, "policy_prompt_boundaries", "groups from consecutive equal prompts")

@@ -40,6 +40,7 @@ _SCHEMA = pa.schema(
     ]
 )
 _BATCH_ROWS = 1024
+_INT64 = 1 << 63
 
 
 def load_torch(source: Path | bytes) -> Any:
@@ -73,7 +74,7 @@ def _convert(file: Path, report: ReportBadRow) -> Iterator[pa.RecordBatch]:
         return
     samples = content.get("samples") if isinstance(content, dict) else None
     step = content.get("rollout_id") if isinstance(content, dict) else None
-    if not isinstance(samples, list) or not isinstance(step, int):
+    if not isinstance(samples, list) or not isinstance(step, int) or abs(step) >= _INT64:
         report(0, "rollout_id and a list of samples", "nothing")
         return
     split = "eval" if file.stem.endswith(f"eval_{step}") else "train"
@@ -94,9 +95,10 @@ def _row(sample: Any, number: int, report: ReportBadRow) -> dict[str, Any] | Non
         report(number, "a sample with a reward", "nothing")
         return None
     rewards = _rewards(sample["reward"])
-    if rewards is None:
-        report(number, "a number, or numbers by name, in reward", "the row without it")
-        rewards = {}
+    reward = None if rewards is None else rewards.get("", rewards.get("score"))
+    if rewards is None or (reward is None and sample["reward"] is not None):
+        expected = "a number in reward, or numbers by name with a score or only one"
+        report(number, expected, "the row without it")
     group = sample.get("group_index")
     if group is None:
         report(number, "a group_index", "nothing")
@@ -106,16 +108,20 @@ def _row(sample: Any, number: int, report: ReportBadRow) -> dict[str, Any] | Non
     status = sample.get("status")
     return {
         "group_id": str(group),
-        "prompt_id": hashlib.sha256(f"{prompt}\0{label}".encode()).hexdigest()[:16],
-        "reward": rewards.get("", rewards.get("score")),
-        "length": length if isinstance(length, int) else None,
+        "prompt_id": None if prompt is None and label is None else _id(prompt, label),
+        "reward": reward,
+        "length": length if isinstance(length, int) and abs(length) < _INT64 else None,
         "truncated": status == "truncated",
         "trained": not sample.get("remove_sample", False),
-        "rewards_by_function": [each for each in rewards.items() if each[0]] or None,
+        "rewards_by_function": [each for each in (rewards or {}).items() if each[0]] or None,
         "completion": _text(sample.get("response")),
         "prompt": prompt,
         "reference": label,
     }
+
+
+def _id(prompt: str | None, label: str | None) -> str:
+    return hashlib.sha256(f"{prompt}\0{label}".encode()).hexdigest()[:16]
 
 
 def _rewards(value: Any) -> dict[str, float | None] | None:
@@ -138,7 +144,10 @@ def _number(value: Any) -> float | None:
             value = value.item()
         except (RuntimeError, ValueError):  # of several elements
             return None
-    return float(value) if isinstance(value, int | float) else None
+    try:
+        return float(value) if isinstance(value, int | float) else None
+    except OverflowError:
+        return None
 
 
 def _text(value: Any) -> str | None:

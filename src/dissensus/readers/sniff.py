@@ -17,6 +17,7 @@ __all__ = [
     "CSV_DELIMITERS",
     "csv_delimiter",
     "csv_header",
+    "ends_with_array",
     "is_gzip",
     "leading_pairs",
     "open_bytes",
@@ -64,6 +65,31 @@ def is_gzip(file: Path) -> bool:
     """Whether the file begins with gzip's magic number."""
     with file.open("rb") as stream:
         return stream.read(2) == b"\x1f\x8b"
+
+
+def ends_with_array(file: Path) -> bool:
+    """Whether nothing comes after the first JSON array, as far as the ends of a file show.
+
+    DuckDB reads the first array and says nothing of what follows it.
+    """
+    with open_bytes(file) as stream:
+        head = stream.read(_HEAD_BYTES).removeprefix(_BOM).lstrip()
+        if not head.startswith(b"["):
+            return True
+        is_whole = not stream.read(1)
+    if not is_whole:
+        return is_gzip(file) or _last_bytes(file).endswith(b"]")
+    try:
+        end = json.JSONDecoder().raw_decode(head.decode("utf-8", "replace"))[1]
+    except (ValueError, RecursionError):  # the slow pass says what is wrong
+        return True
+    return not head.decode("utf-8", "replace")[end:].strip()
+
+
+def _last_bytes(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        stream.seek(max(0, file.stat().st_size - _HEAD_BYTES))
+        return stream.read().rstrip()
 
 
 def leading_pairs(text: str) -> Iterator[tuple[str, Any]]:

@@ -22,6 +22,15 @@ __all__ = ["Source", "find_source"]
 
 _NUMBER = re.compile(r"(\d+)")
 _MAX_FILES = 200_000
+_ENCODINGS = {
+    b"\xff\xfe": ("UTF-16 text", "iconv -f UTF-16 -t UTF-8 makes text of it that can be read"),
+    b"\xfe\xff": ("UTF-16 text", "iconv -f UTF-16 -t UTF-8 makes text of it that can be read"),
+    b"\x28\xb5\x2f\xfd": ("compressed by zstd", "unpack it with zstd -d; gzip is read as it is"),
+    b"BZh": ("compressed by bzip2", "unpack it with bunzip2; gzip is read as it is"),
+    b"\xfd7zXZ": ("compressed by xz", "unpack it with unxz; gzip is read as it is"),
+}
+"""What a file begins with that no reader reads: what it is, and what to do."""
+_KEYS = ("step", "generation", "group_id", "prompt_id", "reward")
 
 
 class Source(NamedTuple):
@@ -256,6 +265,9 @@ def _unrecognised(path: Path, samples: Sequence[Sample], tried: Sequence[Format]
     first = next((each for each in samples if each.columns), samples[0])
     if first.container == "parquet" and not first.columns:
         return InputError("the footer of this Parquet file cannot be read", where=str(first.file))
+    for magic, (encoding, hint) in _ENCODINGS.items():
+        if first.head.startswith(magic):
+            raise InputError(f"the file is {encoding}", where=str(first.file), hint=hint)
     columns = printable(", ".join(list(first.columns)[:12]))
     what = f"{first.container} with columns {columns}" if columns else f"{first.container} content"
     names = ", ".join(each.name for each in tried)
@@ -293,7 +305,13 @@ def _mapped_layout(format_: Format, sample: Sample, mapping: Mapping[str, str]) 
     layout = format_.layout(sample)
     raw = {column: raw_type(name, column, sample) for name, column in mapping.items()}
     columns = {name: cast(name, column, sample) for name, column in mapping.items()}
-    return replace(layout, raw={**raw, **layout.raw}, columns={**layout.columns, **columns})
+    keys = [raw for name, raw in mapping.items() if name in _KEYS]
+    return replace(
+        layout,
+        raw={**raw, **layout.raw},
+        columns={**layout.columns, **columns},
+        required=tuple(dict.fromkeys([*layout.required, *keys])),
+    )
 
 
 def _check_fields(mapping: Mapping[str, str], sample: Sample) -> None:

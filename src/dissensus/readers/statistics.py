@@ -61,21 +61,25 @@ class Sums(NamedTuple):
     fixed: tuple[str, ...] = ()
 
 
-def rollout_sums(rows: str, has: frozenset[str], keys: Sequence[str] = KEYS) -> Sums:
+def rollout_sums(
+    rows: str, has: frozenset[str], keys: Sequence[str] = KEYS, *, scale: float = 1.0
+) -> Sums:
     """SQL of the sums of every group.
 
     Args:
         rows: SQL of canonical columns, one row per rollout.
         has: Canonical columns that the log has; what it has not costs nothing.
         keys: Columns that name a group, among those of `rows`.
+        scale: Power of two that rewards are divided by before they are squared.
     """
+    small, grown = ("r", "") if scale == 1 else (f"r / {scale!r}", f" * {scale!r}")
     parts = [
         *keys,
         "any_value(prompt_id) AS prompt_id" if "prompt_id" in has else "NULL AS prompt_id",
         "count(*) AS rollouts",
         "count(r) AS size",
-        "avg(r) AS mean",
-        "stddev_pop(r) AS std",
+        f"avg({small}){grown} AS mean",
+        f"stddev_pop({small}){grown} AS std",
         "min(r) AS min",
         "max(r) AS max",
         _if("correct" in has, "count(*) FILTER (r IS NOT NULL AND correct)", "right_count", _INT),
@@ -99,6 +103,7 @@ def rollout_sums(rows: str, has: frozenset[str], keys: Sequence[str] = KEYS) -> 
         _if("trained" in has, "count(*) FILTER (trained)", "trained", _INT),
         _if("policy_version" in has, "max(policy_version)", "policy_version", _INT),
         _if("line" in has, "min(line)", "first", _INT),
+        _if("file_index" in has, "min(file_index) < max(file_index)", "is_spread", "BOOLEAN"),
     ]
     fixed = tuple(part for part in parts if part.startswith("NULL"))
     parts = [part for part in parts if part not in fixed]
@@ -124,6 +129,7 @@ def count_sums(rows: str) -> Sums:
             "0::BIGINT AS unjudged",
             *(f"NULL::{_REAL} AS {name}" for name in reals),
             *(f"NULL::{_INT} AS {name}" for name in integers),
+            "false AS is_spread",
         ),
     )
 
@@ -149,12 +155,14 @@ def groups_from_sums(sums: str, correctness: Correctness) -> str:
     else:
         correct, contrast = "NULL::BIGINT", against
     return f"""SELECT step, generation, split, round, NULL::DOUBLE AS epoch, group_id, prompt_id,
-        rollouts, size, mean, CASE WHEN max = min THEN 0.0 ELSE std END AS std, min, max, correct,
+        rollouts, size, mean, CASE WHEN max - min <= {TOL} THEN 0.0 ELSE std END AS std, min, max,
+        correct,
         coalesce(max - min <= {TOL}, false) AS unanimous,
         correct = 0 AS all_wrong, correct = size AS all_correct,
         loudest = 0 AS silent,
         coalesce(trained, CASE WHEN split = 'train' THEN rollouts ELSE 0 END) AS trained,
-        contrast, pushes / nullif(size, 0) AS push,
+        CASE WHEN isfinite(contrast) THEN contrast END AS contrast,
+        pushes / nullif(size, 0) AS push,
         length_mean, truncated, policy_version, NULL::DOUBLE AS time_s, first
         FROM (SELECT *, {correct} AS correct, {contrast} AS contrast
             FROM {sums})"""  # noqa: S608

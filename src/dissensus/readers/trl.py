@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dissensus.readers.base import Format, Grouping, Layout, Sample, quote_name
+from dissensus.readers.dictionaries import open_encoded, text_keys
 from dissensus.readers.inference import (
     RewardColumns,
     choose_reward_columns,
@@ -61,8 +62,8 @@ def _layout(sample: Sample) -> Layout:
         )
     raw = {
         "step": "BIGINT",
-        "prompt": "VARCHAR",
-        "completion": "VARCHAR",
+        "prompt": _kind("prompt", sample),
+        "completion": _kind("completion", sample),
         "advantage": "DOUBLE",
         **dict.fromkeys(rewards.names, "DOUBLE"),
     }
@@ -87,8 +88,12 @@ def _layout(sample: Sample) -> Layout:
     )
 
 
+def _kind(name: str, sample: Sample) -> str:
+    return "VARCHAR" if sample.columns[name] in ("string", "large_string") else "JSON"
+
+
 def _prompt(sample: Sample) -> str:
-    if sample.columns["prompt"] in ("string", "large_string"):
+    if _kind("prompt", sample) == "VARCHAR":
         return '"prompt"'
     return 'CAST(to_json("prompt") AS VARCHAR)'
 
@@ -96,7 +101,7 @@ def _prompt(sample: Sample) -> str:
 def _text(name: str, sample: Sample) -> str:
     """A text as it is; a list of messages as their contents, one per line."""
     quoted = quote_name(name)
-    if sample.columns[name] in ("string", "large_string"):
+    if _kind(name, sample) == "VARCHAR":
         return quoted
     json = f"to_json({quoted})"
     contents = f"json_extract_string({json}, '$[*].content')"
@@ -109,9 +114,12 @@ def _reward_columns(sample: Sample, candidates: Sequence[str]) -> RewardColumns:
     table = _read(sample.file, needed) if len(candidates) > 1 else None
     if table is None or not set(needed) <= set(table.column_names):
         return RewardColumns(tuple(candidates), None)
-    rows = table.slice(0, _ROWS).to_pydict()
+    batch = next(iter(table.to_batches(_ROWS)), None)
+    if batch is None:
+        return RewardColumns(tuple(candidates), None)
+    rows = batch.select([*candidates, "advantage"]).to_pydict()
     return choose_reward_columns(
-        {name: rows[name] for name in candidates}, rows["advantage"], rows["prompt"]
+        {name: rows[name] for name in candidates}, rows["advantage"], text_keys(batch["prompt"])
     )
 
 
@@ -161,10 +169,9 @@ def _is_repeat(before: Path, file: Path) -> bool:
 def _read(file: Path, columns: Sequence[str] | None) -> Any:
     """A table of a file; None where it cannot be read or would be too large."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        parquet = pq.ParquetFile(file)
+        parquet = open_encoded(file)
         sizes = [
             parquet.metadata.row_group(i).total_byte_size for i in range(parquet.num_row_groups)
         ]

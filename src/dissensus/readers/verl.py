@@ -10,6 +10,7 @@ Read from `_write_generations` of both trainers, verl 0.9.1.
 from __future__ import annotations
 
 from dissensus.readers.base import Format, Grouping, Layout, Sample
+from dissensus.readers.tabular import truth
 
 __all__ = ["VERL", "VERL_LEGACY"]
 
@@ -47,7 +48,7 @@ def _layout(sample: Sample) -> Layout:
         raw={**_RAW, "uid": "VARCHAR"},
         columns={**_COLUMNS, "group_id": r"""regexp_replace("uid", '_\d+_\d+$', '')"""},
         grouping=Grouping("key", "exact", "rows with equal prompt part of uid"),
-        required=("input", "score", "step", "uid"),
+        required=("score", "step", "uid"),
         metadata={"framework": "verl", "trainer": "v1"},
         notes=tuple(notes),
     )
@@ -61,7 +62,7 @@ def _legacy_layout(sample: Sample) -> Layout:
     judged = [row["acc"] for row in sample.rows if "acc" in row]
     if judged and all(value in (0, 1) for value in judged if isinstance(value, int | float)):
         raw["acc"] = "VARCHAR"
-        columns["correct"] = """lower("acc") IN ('true', '1', '1.0')"""
+        columns["correct"] = truth("acc", is_text=True)
     return Layout(
         raw=raw,
         columns=columns,

@@ -20,6 +20,7 @@ from dissensus.runs.scan import (
     is_sound,
     live,
     quote,
+    quoted,
     read_parquet,
     scan,
 )
@@ -192,7 +193,7 @@ class Run:
         order: str | None = None,
         wanted: set[int] | None = None,
     ) -> pa.Table:
-        picked = check_columns(table, columns)
+        picked = quoted(check_columns(table, columns))
 
         def read() -> pa.Table:
             ends = attempts.end_steps(self.attempts)

@@ -21,6 +21,7 @@ __all__ = [
     "is_sound",
     "live",
     "quote",
+    "quoted",
     "read_parquet",
     "scan",
 ]
@@ -103,13 +104,13 @@ def is_sound(path: Path) -> bool:
     return True
 
 
-def check_columns(table: str, columns: Sequence[str] | None) -> str:
-    """Quoted names of the columns to read.
+def check_columns(table: str, columns: Sequence[str] | None) -> list[str]:
+    """Names of the columns to read.
 
     Raises:
         InputError: The table has no such column.
     """
-    names = COLUMN_NAMES[table] if columns is None else list(columns)
+    names = list(COLUMN_NAMES[table] if columns is None else columns)
     unknown = [name for name in names if name not in COLUMN_NAMES[table]]
     if unknown or not names:
         raise InputError(
@@ -117,6 +118,11 @@ def check_columns(table: str, columns: Sequence[str] | None) -> str:
             got=unknown,
             hint=f"columns are {', '.join(COLUMN_NAMES[table])}",
         )
+    return names
+
+
+def quoted(names: Sequence[str]) -> str:
+    """Names of columns as SQL."""
     return ", ".join(f'"{name}"' for name in names)
 
 

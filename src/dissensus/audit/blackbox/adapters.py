@@ -37,7 +37,7 @@ class DenseAdapter:
 
     def call(self, function: Callable[..., Any], batch: Batch) -> Any:
         """Call it on (P, G) float64 rewards."""
-        return function(batch.dense.copy())
+        return function(batch.passed(batch.dense))
 
     def reseed(self, seed: int) -> None:
         """Seed numpy."""
@@ -59,7 +59,7 @@ class FlatAdapter:
 
     def call(self, function: Callable[..., Any], batch: Batch) -> Any:
         """Call it on float64 rewards and integer group ids."""
-        return function(batch.rewards.copy(), batch.group_ids.copy())
+        return function(batch.passed(batch.rewards), batch.group_ids.copy())
 
     def reseed(self, seed: int) -> None:
         """Seed numpy."""
@@ -80,7 +80,7 @@ class FlatSizedAdapter:
 
     def call(self, function: Callable[..., Any], batch: Batch) -> Any:
         """Call it on float64 rewards in blocks of one group each, and the size of a group."""
-        return call_sized(function, batch.rewards.copy(), batch.group_size)
+        return call_sized(function, batch.passed(batch.rewards), batch.group_size)
 
     def reseed(self, seed: int) -> None:
         """Seed numpy."""

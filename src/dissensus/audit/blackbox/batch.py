@@ -26,6 +26,7 @@ class Batch:
         lengths: (N,) tokens of each completion, ≥ 1.
         seed: What the further inputs (values, log_probs, baselines) are made from.
         redrawn: Name of one further input that is drawn anew.
+        single: Adapters that pass numpy arrays pass float32, not float64.
     """
 
     rewards: Floats
@@ -33,6 +34,7 @@ class Batch:
     lengths: Ints
     seed: int = 0
     redrawn: str | None = None
+    single: bool = False
 
     @classmethod
     def of(
@@ -76,6 +78,10 @@ class Batch:
             UnsupportedError: Groups differ in size or are not consecutive.
         """
         return self.rewards.reshape(-1, self.group_size)
+
+    def passed(self, rewards: Floats) -> NDArray[Any]:
+        """A copy of rewards in the type in which a numpy function gets them."""
+        return rewards.astype(np.float32 if self.single else np.float64)
 
     @cached_property
     def mask(self) -> NDArray[np.bool_]:

@@ -15,14 +15,16 @@ from dissensus.errors import UnsupportedError
 __all__ = ["Behaviour", "Chance", "chance", "observe"]
 
 _TOL = 1e-6
+_TREND_CALLS = 8
 
 
 class Chance(NamedTuple):
     """What equal calls return.
 
     Attributes:
-        is_random: They differ, and no longer do once the random generators are seeded.
-        is_stateful: They differ even then: something is remembered between calls.
+        is_random: They differ, and no longer do once the random generators are seeded, or else
+            with no trend, as numbers of a generator of its own do.
+        is_stateful: They differ even then, in a direction: something is remembered between calls.
         spread: Largest difference between two equal calls.
     """
 
@@ -38,7 +40,8 @@ class Behaviour(NamedTuple):
         silent_alone: Largest |A| in a batch of unanimous groups only.
         silent_beside: Largest |A| of a unanimous group next to split ones.
         silent_failure: How a call with a unanimous group failed, where the others did not.
-        noise: Constant reward → largest |A| of eight equal float32 rewards.
+        noise: Constant reward → (size, largest |A|) of the group of equal float32 rewards, among
+            sizes 3 … 12, that gets most.
         single: What a group of one rollout gets, in words.
         leaks: Largest change of a group's advantages when the other groups change.
         reads_lengths: Advantages change with completion lengths.
@@ -51,7 +54,7 @@ class Behaviour(NamedTuple):
     silent_alone: float | None
     silent_beside: float | None
     silent_failure: str | None
-    noise: dict[float, float]
+    noise: dict[float, tuple[int, float]]
     single: str
     leaks: float | None
     reads_lengths: bool
@@ -61,8 +64,8 @@ class Behaviour(NamedTuple):
     modifies: tuple[str, ...]
 
 
-def chance(subject: Subject, batch: Batch) -> Chance:
-    """Call twice with the same input, then twice with the same seed."""
+def chance(subject: Subject, batch: Batch, large: Batch) -> Chance:
+    """Call twice with the same input, twice with the same seed; look for a trend in `large`."""
     first, second = subject.try_ask(batch), subject.try_ask(batch)
     spread = _difference(first, second)
     if not spread > _TOL:
@@ -71,8 +74,24 @@ def chance(subject: Subject, batch: Batch) -> Chance:
     third = subject.try_ask(batch)
     subject.adapter.reseed(0)
     fourth = subject.try_ask(batch)
-    again = _difference(third, fourth) > _TOL
+    again = _difference(third, fourth) > _TOL and not _is_fresh(subject, large)
     return Chance(is_random=not again, is_stateful=again, spread=spread)
+
+
+def _is_fresh(subject: Subject, batch: Batch) -> bool:
+    """Whether what equal calls return is drawn anew each time.
+
+    Neighbouring differences of independent numbers have the correlation −1/2; those of something
+    that is remembered go on in one direction, or back and forth.
+    """
+    replies = [subject.try_ask(batch) for _ in range(_TREND_CALLS)]
+    if any(reply is None for reply in replies):
+        return False
+    change = np.diff([reply.advantages for reply in replies if reply is not None], axis=0)
+    square = (change**2).sum()
+    size = len(change) / (len(change) - 1)
+    correlation = size * (change[1:] * change[:-1]).sum() / square if square > 0 else 0.0
+    return bool(-0.75 < correlation < -0.25)
 
 
 def observe(subject: Subject, base: Batch) -> Behaviour:
@@ -109,12 +128,16 @@ def _silent(subject: Subject, batch: Batch) -> tuple[float | None, str | None]:
     return float(np.abs(first).max()), None  # NaN stays NaN
 
 
-def _noise(subject: Subject) -> dict[float, float]:
-    found = {}
+def _noise(subject: Subject) -> dict[float, tuple[int, float]]:
+    found: dict[float, tuple[int, float]] = {}
     for value in probes.NOISE_CONSTANTS:
-        reply = subject.try_ask(probes.constant_batch(value))
-        if reply is not None:
-            found[value] = float(np.abs(reply.advantages).max())
+        for size in probes.NOISE_SIZES:
+            reply = subject.try_ask(probes.constant_batch(value, size))
+            if reply is None:
+                continue
+            largest = float(np.abs(reply.advantages).max())
+            if not largest <= found.get(value, (0, -1.0))[1]:  # NaN is the worst
+                found[value] = (size, largest)
     return found
 
 
@@ -142,17 +165,20 @@ def _single(subject: Subject) -> str:
 
 
 def _leaks(subject: Subject) -> float | None:
-    """How much the first group changes when the rewards of the others do."""
+    """How much a group changes when the rewards of the others do: the first, middle and last."""
     size = 8
-    first = (np.arange(size) < 3).astype(float)
+    same = (np.arange(size) < 3).astype(float)
     others = [np.arange(size) < k for k in (1, 5)]
     spread = [np.linspace(0.0, 5.0, size), np.linspace(0.0, 0.1, size)]
     lengths = 1 + np.arange(3 * size) % 5
-    one = subject.try_ask(Batch.of([first, *others], lengths))
-    two = subject.try_ask(Batch.of([first, *spread], lengths))
-    if one is None or two is None:
-        return None
-    return float(np.abs(one.advantages[:size] - two.advantages[:size]).max())
+    found = []
+    for place in range(3):
+        asked = [[*beside[:place], same, *beside[place:]] for beside in (others, spread)]
+        replies = [subject.try_ask(Batch.of(groups, lengths)) for groups in asked]
+        own = [r.advantages[place * size : (place + 1) * size] for r in replies if r is not None]
+        if len(own) == 2:
+            found.append(float(np.abs(own[0] - own[1]).max()))
+    return max(found, default=None)
 
 
 def _reads_lengths(subject: Subject, base: Batch, reply: Reply | None) -> bool:

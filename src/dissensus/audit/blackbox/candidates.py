@@ -58,6 +58,8 @@ class Candidate:
         """What distinguishes rules for a reader: not where eps is added."""
         if self.denominator == "own_std":  # at one group size only eps differs from that rule
             return ("mean", "group_std", self.ddof)
+        if (self.numerator, self.denominator) == ("leave_one_out", "batch_centred_std"):
+            return ("mean", "batch_centred_std", self.ddof)  # the same holds here
         return (self.numerator, self.denominator, self.ddof)
 
     @property
@@ -88,9 +90,9 @@ class Candidate:
             bottom += f", ddof {self.ddof}"
         if self.by == "token":
             bottom += ", over tokens"
+        top = top if top.startswith("(") or top == "r" else f"({top})"
         if self.denominator == "constant":
             return f"{top} / constant"
-        top = top if top.startswith("(") or top == "r" else f"({top})"
         if self.limit is not None:
             return f"{top} / {_LIMIT_TEXT[self.limit].format(bottom)}"
         return (

@@ -81,17 +81,19 @@ def _silent(behaviour: Behaviour, target: str, found: Identified) -> list[Findin
         code = "SIL205" if whitened else "LOG601"
         costs = f"a silent group is pushed by up to {beside:.3g}, by what its neighbours are"
         out.append(Finding.of(code, where=target, evidence=said, consequence=costs))
-    noisy = {k: v for k, v in behaviour.noise.items() if not v <= NOISE}
+    noisy = [(a, size, value) for value, (size, a) in behaviour.noise.items() if not a <= NOISE]
     if noisy and has_baseline and not pushes:
-        worst = max(noisy, key=lambda k: -math.inf if math.isnan(noisy[k]) else noisy[k])
-        said = f"8 rewards of {worst:g} in float32: largest |A| = {noisy[worst]:.3g}"
+        worst, size, value = max(
+            noisy, key=lambda each: -math.inf if math.isnan(each[0]) else each[0]
+        )
+        said = f"{size} rewards of {value:g} in float32: largest |A| = {worst:.3g}"
         out.append(
             Finding.of(
                 "LOG610",
                 where=target,
                 evidence=said,
-                consequence=f"groups without disagreement get advantages up to {noisy[worst]:.3g}",
-                severity="error" if not noisy[worst] < 0.3 else None,
+                consequence=f"groups without disagreement get advantages up to {worst:.3g}",
+                severity="error" if not worst < 0.3 else None,
             )
         )
     return out

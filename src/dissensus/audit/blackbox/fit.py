@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 from dissensus.audit.blackbox.candidates import CANDIDATES, CANONICAL_EPS, Candidate
 from dissensus.audit.blackbox.moments import Floats, Moments, Rows
 
-__all__ = ["PRECISIONS", "Fit", "Precision", "covering_interval", "fit_rows", "fit_with"]
+__all__ = [
+    "PRECISIONS",
+    "Fit",
+    "Precision",
+    "alike",
+    "covering_interval",
+    "fit_rows",
+    "fit_with",
+]
 
 _WORTH = 0.02
 TOLERANCE = 1e-6
@@ -32,12 +40,14 @@ class Precision:
         unit: Relative rounding.
         advantage_step: Absolute rounding of written advantages (half of the last digit).
         reward_step: The same of written rewards.
+        advantage_unit: Relative rounding of written advantages.
     """
 
     name: str
     unit: float
     advantage_step: float = 0.0
     reward_step: float = 0.0
+    advantage_unit: float = 0.0
 
 
 PRECISIONS = (
@@ -167,7 +177,8 @@ def eps_intervals(
     top = candidate.top(m)
     scale = m.batch_largest if candidate.shift else m.largest
     slack_top = 8 * unit * scale + 2 * precision.reward_step
-    slack = 16 * unit * np.abs(rows.advantages) + precision.advantage_step
+    relative = 16 * unit + precision.advantage_unit
+    slack = relative * np.abs(rows.advantages) + precision.advantage_step
     size_top, size = np.abs(top), np.abs(rows.advantages)
     low = np.maximum(size_top - slack_top, 0) / (size + slack)
     low = np.where(np.isnan(low), 0.0, low)
@@ -218,6 +229,16 @@ def _limits(
     from_ = np.where(undivided & ~unchanged, least, 0.0)
     to = np.where(unchanged & ~undivided, most, np.inf)
     return from_, np.where(unchanged | undivided, to, -np.inf)
+
+
+def alike(fits: Sequence[Fit]) -> list[Fit]:
+    """Of sorted fits those that the rows cannot tell apart, the simplest first.
+
+    A row or two may have been damaged: that alone decides for no rule.
+    """
+    tied = [fit for fit in fits if fit.rank == fits[0].rank and fit.rows >= fits[0].rows]
+    fewest = min(fit.rows - fit.explained for fit in tied)
+    return [fit for fit in tied if fit.rows - fit.explained <= 2 * fewest + 2]
 
 
 def covering_interval(low: Floats, high: Floats) -> tuple[tuple[float, float], int]:

@@ -11,7 +11,7 @@ from dissensus.audit.blackbox import probes
 from dissensus.audit.blackbox.adapters import NUMPY_ADAPTERS, choose_adapter
 from dissensus.audit.blackbox.batch import Batch
 from dissensus.audit.blackbox.behaviour import Behaviour, Chance, chance, observe
-from dissensus.audit.blackbox.fit import Fit
+from dissensus.audit.blackbox.fit import Fit, alike
 from dissensus.audit.blackbox.known import SPECIALS, known_names, limit_name, own_name
 from dissensus.audit.blackbox.moments import Floats, Rows
 from dissensus.audit.blackbox.scaling import (
@@ -38,7 +38,7 @@ class Identified(NamedTuple):
         fit: The rule of the family that explains the replies; None where none does.
         closest: The best fit, whether it explains enough or not; None without any reply.
         runner_up: The best fit of another family.
-        equivalent: Formulas that the probes cannot tell from `fit`.
+        equivalent: Fits that the probes cannot tell from `fit`.
         special: The rule outside the family that equals it, where one does.
         names: Framework rules that it equals; for a limited spread what the limit is.
         own: The rule of this package that it equals.
@@ -59,7 +59,7 @@ class Identified(NamedTuple):
     fit: Fit | None
     closest: Fit | None
     runner_up: Fit | None
-    equivalent: tuple[str, ...]
+    equivalent: tuple[Fit, ...]
     special: SpecialFit | None
     names: tuple[str, ...]
     own: str | None
@@ -140,14 +140,16 @@ def identify(
     subject, replies = _first_replies(function, adapters, adapter, call_limit_s, budget_s)
     if not replies:
         return _nothing(subject)
-    luck = chance(subject, replies[0][0])
+    largest = max((batch for batch, _ in replies), key=lambda batch: len(batch.rewards))
+    luck = chance(subject, replies[0][0], largest)
     rows = _rows(replies)
     per_token = any(reply.per_token for _, reply in replies)
     scaled = Scaled([] if per_token else fit_screen(rows))
     if scaled.fits and scaled.fits[0].share >= ENOUGH:
         scaled = fit_scaled(subject, rows, scaled.fits)
     fits = scaled.fits
-    fit = fits[0] if fits and fits[0].share >= ENOUGH and not scaled.contradicted else None
+    sure = bool(fits) and fits[0].share >= ENOUGH and not scaled.contradicted
+    fit = alike(fits)[0] if sure else None
     special = _special(subject, replies) if fit is None else None
     running = fit is None and special is None and luck.is_stateful and _is_running(replies)
     return Identified(
@@ -155,7 +157,7 @@ def identify(
         fit=fit,
         closest=fits[0] if fits else None,
         runner_up=_other_family(fits),
-        equivalent=_equivalent(fits) if fit else (),
+        equivalent=tuple(alike(fits)[1:]) if fit else (),
         special=special,
         names=_names(fit, special),
         own=own_name(fit) if fit else None,
@@ -207,7 +209,7 @@ def _screen(subject: Subject) -> list[tuple[Batch, Reply]]:
             replies.append((batch, reply))
         elif reply is not None:
             subject.failures.append("some advantages of split groups are NaN or infinite")
-        if position == 3 and not replies:
+        if position == 9 and not replies:
             break  # it does not work like this; more calls would only take time
     return replies
 
@@ -237,13 +239,6 @@ def _other_family(fits: Sequence[Fit]) -> Fit | None:
         return None
     best = fits[0].candidate.family
     return next((fit for fit in fits if fit.candidate.family != best), None)
-
-
-def _equivalent(fits: Sequence[Fit]) -> tuple[str, ...]:
-    best = fits[0]
-    return tuple(
-        fit.candidate.formula for fit in fits[1:] if fit.rank == best.rank and fit.rows >= best.rows
-    )
 
 
 def _is_running(replies: Sequence[tuple[Batch, Reply]]) -> bool:

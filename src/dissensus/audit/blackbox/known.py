@@ -111,6 +111,8 @@ def own_name(fit: Fit) -> str | None:
             return "rloo()"
         case ("mean", "group_std", False) if not candidate.inside:
             return f"grpo({parameters})"
+        case ("mean", "group_mean", False) if fit.eps is None or fit.eps[0] <= 0:
+            return "maxrl()"
         case ("mean", "batch_std", False) if not candidate.inside:
             return f"lite_ppo({parameters})"
         case ("mean", "batch_centred_std", True) if candidate.inside and candidate.by == "token":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +12,7 @@ from dissensus.audit.blackbox.batch import Batch
 __all__ = [
     "LARGE_SCALES",
     "NOISE_CONSTANTS",
+    "NOISE_SIZES",
     "SCALES",
     "constant_batch",
     "mixed_sizes",
@@ -29,11 +32,15 @@ LARGE_SCALES = (10.0, 100.0, 1000.0)
 NOISE_CONSTANTS = (0.1, 0.3, 0.7, 0.95)
 """Rewards that float32 cannot hold exactly: eight times the same has a std above zero there."""
 
+NOISE_SIZES = (3, 5, 7, 8, 12)
+"""Group sizes at which such rewards are asked: sums round differently at each."""
+
 
 def screening() -> list[Batch]:
     """For each group size a batch of two-valued and one of real-valued rewards, all split.
 
     Sizes differ between batches and not within, so that rules for (P, G) tables can take part.
+    One batch has large groups and one has many.
     """
     batches = []
     for seed, size in enumerate(SIZES):
@@ -43,7 +50,18 @@ def screening() -> list[Batch]:
         batches.append(Batch.of(binary, _lengths(rng, size * len(binary)), seed))
         real = [_split(rng, size) * level + offset for level, offset in _LEVELS]
         batches.append(Batch.of(real, _lengths(rng, size * len(real)), seed + 100))
-    return batches
+    return [*batches[:-2], *_large(), *batches[-2:]]
+
+
+def _large() -> list[Batch]:
+    """A lone right and a lone wrong answer of 64, which reach 7.9 σ, and 24 groups of 3."""
+    rng = np.random.default_rng(30)
+    lone = [np.arange(64) == 9, np.arange(64) != 40]
+    many = [_split(rng, 3) * _LEVELS[i % 5][0] for i in range(24)]
+    return [
+        Batch.of(groups, _lengths(rng, sum(map(len, groups))), 30 + i)
+        for i, groups in enumerate((lone, many))
+    ]
 
 
 def mixed_sizes() -> Batch:
@@ -68,8 +86,8 @@ def with_unanimous(value: float, size: int = 8) -> Batch:
 
 
 def constant_batch(value: float, size: int = 8, groups: int = 2) -> Batch:
-    """Unanimous groups of `value` only."""
-    return Batch.of([np.full(size, value)] * groups)
+    """Unanimous groups of `value` only, in float32."""
+    return replace(Batch.of([np.full(size, value)] * groups), single=True)
 
 
 def single_rollouts() -> Batch:

@@ -17,7 +17,7 @@ from dissensus.audit.blackbox.subject import Adapter
 from dissensus.audit.blackbox.target import load_function
 from dissensus.core.advantages import Signature
 
-__all__ = ["answer_of", "audit_function", "estimator_facts"]
+__all__ = ["answer_of", "audit_function", "common_facts"]
 
 _PACKAGES = {
     "trl": ("trl", "trl"),
@@ -60,16 +60,17 @@ def answer_of(
 ) -> Answer:
     """The answer about an identified function."""
     framework, version = _framework(function)
+    estimator, ambiguous = _estimator(found)
     return Answer(
         target=target,
         kind="function",
         framework=framework,
         version=version,
         version_source=None if version is None else "installed",
-        estimator=_estimator(found),
+        estimator=estimator,
         silent=_silent(found),
         silent_cost=_silent_cost(found.behaviour),
-        unknown=_unknown(found),
+        unknown=(*_unknown(found), *ambiguous),
         findings=findings_of(found, target),
         extra=_extra(found),
     )
@@ -85,14 +86,47 @@ def estimator_facts(fit: Fit, name: str | None) -> EstimatorFacts:
     return EstimatorFacts(name, numerator, denominator, candidate.ddof, eps)
 
 
-def _estimator(found: Identified) -> EstimatorFacts:
+def common_facts(fits: Sequence[Fit], name: str | None) -> tuple[EstimatorFacts, tuple[str, ...]]:
+    """What fits that explain the same rows alike have in common, and where they disagree.
+
+    Args:
+        fits: The simplest first.
+        name: What the first of them is called; left out where they disagree.
+
+    Returns:
+        Facts with None where the rules disagree, eps as wide as all of them allow; and one line
+        for each such field.
+    """
+    # Rules of one family give the same advantages up to eps: they do not contradict the first.
+    first = fits[0].candidate
+    other = [
+        fit
+        for fit in fits
+        if fit.candidate.family != first.family or fit.candidate.numerator == first.numerator
+    ]
+    each = [estimator_facts(fit, None) for fit in other]
+    shared: dict[str, Any] = {}
+    unknown = []
+    for field in ("numerator", "denominator", "ddof"):
+        values = list(dict.fromkeys(getattr(facts, field) for facts in each))
+        shared[field] = values[0] if len(values) == 1 else None
+        if len(values) > 1:
+            words = " and ".join("none" if value is None else str(value) for value in values)
+            unknown.append(f"{field}: {words} explain the advantages alike")
+    bounds = [facts.eps for facts in each if isinstance(facts.eps, tuple)]
+    if len(bounds) == len(each):
+        shared["eps"] = (min(low for low, _ in bounds), max(high for _, high in bounds))
+    return EstimatorFacts(None if unknown else name, **shared), tuple(unknown)
+
+
+def _estimator(found: Identified) -> tuple[EstimatorFacts, tuple[str, ...]]:
     name = found.own or next(iter(found.names), None)
     if found.fit is not None:
-        return estimator_facts(found.fit, name)
+        return common_facts([found.fit, *found.equivalent], name)
     if found.special is not None:
         rule = found.special.special
-        return EstimatorFacts(name, rule.numerator, rule.denominator, rule.ddof, found.eps)
-    return EstimatorFacts(numerator="running" if found.running else None)
+        return EstimatorFacts(name, rule.numerator, rule.denominator, rule.ddof, found.eps), ()
+    return EstimatorFacts(numerator="running" if found.running else None), ()
 
 
 def _silent(found: Identified) -> str | None:
@@ -134,7 +168,7 @@ def _extra(found: Identified) -> dict[str, Any]:
         "rule": found.formula,
         "equals": [*([found.own] if found.own else []), *found.names],
         "error": found.error,
-        "indistinguishable": list(found.equivalent),
+        "indistinguishable": [fit.candidate.formula for fit in found.equivalent],
         "closest": None if found.fit else _fit_json(found.closest),
         "runner_up": _fit_json(found.runner_up),
         "per_token": found.per_token,
@@ -146,7 +180,9 @@ def _extra(found: Identified) -> dict[str, Any]:
     if behaviour is not None:
         extra |= {
             "one_rollout_group": behaviour.single,
-            "constant_float32": {str(k): _finite(v) for k, v in behaviour.noise.items()},
+            "constant_float32": {
+                str(value): _finite(largest) for value, (_, largest) in behaviour.noise.items()
+            },
             "leak": behaviour.leaks,
             "modifies": list(behaviour.modifies),
             "reads": [*(["lengths"] if behaviour.reads_lengths else []), *behaviour.reads],

@@ -26,6 +26,8 @@ __all__ = [
     "beta_unanimous_rate",
 ]
 
+_BLOCK = 1 << 16
+
 
 def beta_all_correct_rate(a: ArrayLike, b: ArrayLike, group_size: ArrayLike) -> FloatArray:
     """Probability that all G rollouts are correct when p ~ Beta(a, b).
@@ -115,8 +117,11 @@ def beta_expected_contrast(signature: SignatureLike, a: ArrayLike, b: ArrayLike)
 def _rising_ratio(a: FloatArray, b: FloatArray, group_size: FloatArray) -> FloatArray:
     """Π_{j<G} (a+j)/(a+b+j), as a sum of logarithms of one sign: nothing cancels."""
     first, second, size = broadcast(a=a, b=b, group_size=group_size)
-    log_rate = np.zeros(size.shape)
-    for j in range(int(size.max(initial=0))):
-        log_rate -= np.where(size > j, np.log1p(second / (first + j)), 0.0)
+    first, second, size = (np.asarray(each)[..., np.newaxis] for each in (first, second, size))
+    log_rate = np.zeros(size.shape[:-1])
+    largest, width = int(size.max(initial=0)), max(1, _BLOCK // max(1, size.size))
+    for start in range(0, largest, width):  # in blocks: a group may hold millions of rollouts
+        j = np.arange(start, min(start + width, largest))
+        log_rate -= np.where(size > j, np.log1p(second / (first + j)), 0.0).sum(axis=-1)
     with np.errstate(under="ignore"):
         return np.exp(log_rate)
