@@ -37,7 +37,7 @@ def test_counts_are_summed_by_cell_and_prompt():
     assert cells == {(0, 2): 2, (2, 2): 1, (1, 1): 1}
     assert counts.table.shape[1] == 2
     assert (counts.usual_size(), counts.largest_size) == (2, 2)
-    assert counts.unanimous_share(2) == 1.0
+    assert counts.unanimous_shares(2) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
 
 
 def test_many_prompts_share_hands_and_none_is_split():

@@ -106,6 +106,23 @@ def test_half_the_group_size_buys_most_per_rollout_and_says_what_it_costs(estima
     assert found.weighed[1].gain_high < 0
 
 
+def test_sizes_a_rule_is_not_defined_for_have_no_contrast(estimate):
+    def needs_four(groups, context):
+        if (groups.size < 4).any():
+            raise InputError("this rule needs groups of 4")
+        return groups.centered
+
+    rule = advantages.AdvantageEstimator("needs_four", needs_four)
+    sizes = predict_sizes(estimate.population, estimate.allowed, [2, 4], rule)
+    assert np.isnan([sizes.contrast_per_1000[0], sizes.contrast_range.high[0]]).all()
+    assert sizes.unanimous[0] == pytest.approx(2 / 3, abs=3e-3)
+    assert sizes.contrast_range.low[1] < sizes.contrast_per_1000[1]
+    found = recommend(estimate.population, estimate.allowed, 4, rule)
+    assert [change.group_size for change in found.weighed] == [8]
+    with pytest.raises(InputError, match="groups of 4"):
+        predict_sizes(estimate.population, estimate.allowed, [2, 3], rule)
+
+
 def test_nothing_is_recommended_where_no_contrast_is_to_be_had():
     dead = fit_population(Counts.from_groups([0] * 200, 8))
     found = recommend(dead.population, dead.allowed, 2, advantages.get("grpo"))

@@ -52,7 +52,8 @@ class Prediction:
         group_size: Group size of most groups: what "now" means.
         recorded: Largest group size with as many rollouts recorded; beyond it intervals also hold
             what the counts cannot tell.
-        measured: Measured unanimous share of the groups of `group_size`.
+        measured_wrong: Measured all-wrong share of the groups of `group_size`.
+        measured_correct: Measured all-correct share of them.
         estimate: The distribution of solve rates and everything else the counts allow.
         sizes: By group size.
         difficulty: By tenth of solve rate, at `group_size`.
@@ -64,7 +65,8 @@ class Prediction:
 
     group_size: int
     recorded: int
-    measured: float
+    measured_wrong: float
+    measured_correct: float
     estimate: Estimate
     sizes: SizeTable
     difficulty: list[DifficultyRow]
@@ -72,6 +74,11 @@ class Prediction:
     rules: list[RuleRow]
     recommendation: Recommendation
     forecast: DriftForecast | None
+
+    @property
+    def measured(self) -> float:
+        """Measured unanimous share of the groups of `group_size`."""
+        return self.measured_wrong + self.measured_correct
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,10 +242,12 @@ def _predict(
     signature = signature_on(rule, group_size, population)
     contrast = 1000.0 * population.expected_contrast(signature) / group_size
     stretches = read_stretches(source)
+    wrong, correct = counts.unanimous_shares(group_size)
     return Prediction(
         group_size=group_size,
         recorded=counts.largest_size,
-        measured=counts.unanimous_share(group_size),
+        measured_wrong=wrong,
+        measured_correct=correct,
         estimate=estimate,
         sizes=predict_sizes(population, allowed, group_sizes, rule),
         difficulty=difficulty_rows(population, allowed, signature),
@@ -262,6 +271,8 @@ def _prediction_json(found: Prediction, advice: str) -> dict[str, Any]:
         "group_size": found.group_size,
         "recorded_group_size": found.recorded,
         "unanimous_measured": found.measured,
+        "all_wrong_measured": found.measured_wrong,
+        "all_correct_measured": found.measured_correct,
         "population": {
             "kind": population.kind,
             "mean": population.mean,

@@ -44,11 +44,10 @@ def advice_text(plan: Plan) -> str:
 
 def measured_text(found: Prediction) -> str:
     """How many groups are unanimous, and by which cause."""
-    population, size = found.estimate.population, found.group_size
     return (
-        f"{fraction(found.measured)} of the groups of {size} were unanimous: about "
-        f"{fraction(float(population.all_wrong_rate(size)))} all-wrong, "
-        f"{fraction(float(population.all_correct_rate(size)))} all-correct."
+        f"{fraction(found.measured)} of the groups of {found.group_size} were unanimous: "
+        f"{fraction(found.measured_wrong)} all-wrong, {fraction(found.measured_correct)} "
+        "all-correct."
     )
 
 
@@ -136,8 +135,8 @@ def _best_text(found: Prediction, best: Change) -> str:
 def _unknown_text(plan: Plan) -> str:
     facts = plan.facts
     text = (
-        f"It is not known which rollouts are correct ({plan.unknown}), so nothing is said of "
-        "causes or of unanimity at other group sizes."
+        f"It is not known which rollouts are correct: {plan.unknown}. So nothing is said of causes "
+        "or of unanimity at other group sizes."
     )
     if facts.unanimous is None:
         return text

@@ -133,12 +133,15 @@ class Counts:
         groups = np.bincount(inverse.ravel(), weights=self.groups)
         return int(sizes[len(groups) - 1 - int(np.argmax(groups[::-1]))])
 
-    def unanimous_share(self, size: int) -> float:
-        """Measured share of unanimous groups among those of one size; NaN without any."""
+    def unanimous_shares(self, size: int) -> tuple[float, float]:
+        """Measured shares of all-wrong and all-correct groups of one size; NaN without any."""
         mine = self.size == size
-        flat = mine & ((self.correct == 0) | (self.correct == self.size))
-        total = self.groups[mine].sum()
-        return float(self.groups[flat].sum() / total) if total else float("nan")
+        total = float(self.groups[mine].sum())
+        wrong, right = (
+            float(self.groups[mine & (self.correct == k)].sum()) / total if total else float("nan")
+            for k in (0, size)
+        )
+        return wrong, right
 
     def of_hands(self, chosen: IntArray | FloatArray) -> Counts:
         """The same cells with only the chosen hands (a mask or positions)."""

@@ -25,6 +25,7 @@ __all__ = [
     "RuleRow",
     "SizeTable",
     "compare_rules",
+    "contrast_curves",
     "contrast_from_variance",
     "contrast_per_1000",
     "difficulty_rows",
@@ -160,6 +161,26 @@ def contrast_per_1000(
     return _PER / group_size * laws.expected_contrast(signature, population.rates)
 
 
+def contrast_curves(
+    estimator: AdvantageEstimator, sizes: Sequence[int], population: Population
+) -> FloatArray:
+    """(S, m) contrast per 1,000 rollouts by group size; NaN at sizes the rule is not defined for.
+
+    Raises:
+        DissensusError: It is defined for none of them.
+    """
+    curves, refused = [], []
+    for size in sizes:
+        try:
+            curves.append(contrast_per_1000(estimator, size, population))
+        except DissensusError as error:
+            refused.append(error)
+            curves.append(np.full(len(population.rates), np.nan))
+    if refused and len(refused) == len(sizes):
+        raise refused[0]
+    return np.stack(curves)
+
+
 def predict_sizes(
     population: Population,
     allowed: Compatible,
@@ -180,8 +201,9 @@ def predict_sizes(
     G = np.asarray(sizes, dtype=np.float64)
     wrong = laws.all_wrong_rate(population.rates, G[:, None])
     right = laws.all_correct_rate(population.rates, G[:, None])
-    contrast = np.stack([contrast_per_1000(estimator, int(each), population) for each in sizes])
-    kinds = (wrong + right, wrong, right, contrast)
+    contrast = contrast_curves(estimator, sizes, population)
+    known = np.asarray(np.isfinite(contrast).all(axis=1))
+    kinds = (wrong + right, wrong, right, np.where(known[:, None], contrast, 0.0))
     ends = allowed.range_of(np.concatenate(kinds))
     ranges = [
         Interval(low, high)
@@ -189,9 +211,8 @@ def predict_sizes(
     ]
     shares = [Interval(np.clip(each.low, 0, 1), np.clip(each.high, 0, 1)) for each in ranges[:3]]
     w = population.weights
-    return SizeTable(
-        G, wrong @ w, right @ w, contrast @ w, shares[0], shares[1], shares[2], ranges[3]
-    )
+    spread = Interval(*(np.where(known, end, np.nan) for end in ranges[3]))
+    return SizeTable(G, wrong @ w, right @ w, contrast @ w, shares[0], shares[1], shares[2], spread)
 
 
 def compare_rules(

@@ -10,7 +10,7 @@ from dissensus.core import laws
 from dissensus.core.advantages import AdvantageEstimator
 from dissensus.core.population.compatible import Compatible
 from dissensus.core.population.population import Population
-from dissensus.core.population.predictions import contrast_per_1000
+from dissensus.core.population.predictions import contrast_curves
 
 __all__ = ["Change", "Recommendation", "recommend"]
 
@@ -80,15 +80,18 @@ def recommend(
     Raises:
         DissensusError: The rule has no signature on a population of solve rates.
     """
-    now = contrast_per_1000(estimator, group_size, population)
-    others = [size for size in (group_size // 2, group_size * 2) if _LEAST <= size <= _MOST]
-    curves = [contrast_per_1000(estimator, size, population) for size in others]
+    sizes = [size for size in (group_size // 2, group_size * 2) if _LEAST <= size <= _MOST]
+    now, *curves = contrast_curves(estimator, [group_size, *sizes], population)
+    # A rule such as pass@k needs a least group size.
+    known = {
+        size: curve for size, curve in zip(sizes, curves, strict=True) if np.isfinite(curve).all()
+    }
     current = float(population.weights @ now)
-    if not others:
+    if not known:
         return Recommendation(current, None, [])
-    ends = allowed.range_of(np.stack(curves) - now)
+    ends = allowed.range_of(np.stack([*known.values()]) - now)
     weighed = []
-    for i, (size, curve) in enumerate(zip(others, curves, strict=True)):
+    for i, (size, curve) in enumerate(known.items()):
         value = float(population.weights @ curve)
         ratio = value * size / (current * group_size) if current else float("nan")
         weighed.append(
