@@ -12,6 +12,7 @@ FOLDER = Path(__file__).parent
 # Cheap ones first, so that a broken set-up shows early.
 ORDER = (
     "groups",
+    "rules",
     "readers",
     "recorder",
     "identity",

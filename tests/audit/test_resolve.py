@@ -507,10 +507,15 @@ def test_sections_that_differ_leave_what_they_decide_unknown():
     assert any("rewards.code.query_filter_config.type=no_filter" in each for each in answer.unknown)
 
 
-def test_the_geometric_mean_loss_of_verl_reads_no_loss_agg_mode():
-    # verl/trainer/ppo/core_algos.py compute_policy_loss_geo_mean ends in torch.mean over sequences
+@pytest.mark.parametrize(
+    ("loss_mode", "aggregation"),
+    # verl/trainer/ppo/core_algos.py: compute_policy_loss_geo_mean ends in a mean over sequences,
+    # compute_policy_loss_sapo calls agg_loss with loss_agg_mode="seq-mean-token-mean"
+    [("geo_mean", "mean over sequences"), ("sapo", "seq-mean-token-mean, whatever")],
+)
+def test_losses_of_verl_that_read_no_loss_agg_mode(loss_mode, aggregation):
     values = {
         "algorithm.adv_estimator": "grpo",
-        "actor_rollout_ref.actor.policy_loss.loss_mode": "geo_mean",
+        "actor_rollout_ref.actor.policy_loss.loss_mode": loss_mode,
     }
-    assert "mean over sequences" in str(_resolved("verl", values).loss_aggregation)
+    assert aggregation in str(_resolved("verl", values).loss_aggregation)

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from dissensus.core.advantages.base import Context, Rule, Scope
+from dissensus.core.advantages.neutral import reference_context
 from dissensus.core.groups import FloatArray, RewardGroups
 from dissensus.errors import InputError, MissingContextError
 
@@ -81,18 +82,21 @@ class Whiten:
     ) -> FloatArray:
         """Whitened advantages; unscored rollouts do not enter the statistics."""
         if context.reference is None:
-            values, weights = advantages[groups.is_scored], self._weights(groups, context)
+            values, weights = _scored(advantages, groups), self._weights(groups, context)
         else:
             # The reference has no lengths of its own here, so each of its rollouts counts once.
-            values = rule(context.reference, Context())[context.reference.is_scored]
+            asked = reference_context(rule, context)
+            values = rule(context.reference, asked)[context.reference.is_scored]
             weights = np.ones(len(values))
         count = weights.sum() - self.ddof
         if not weights.any():  # nothing scored, or only empty completions
             return np.zeros_like(advantages)
-        mean = np.average(values, weights=weights)
+        mean = float(weights @ values / weights.sum())
         squares = float(weights @ np.square(values - mean))
         if count <= 0 or squares <= 0:
             return np.zeros_like(advantages)
+        if mean**2 * weights.sum() <= 1e-24 * squares:
+            mean = 0.0  # a rounding error, which would give unanimous groups an advantage
         whitened: FloatArray = (advantages - mean) / np.sqrt(squares / count + self.eps)
         return whitened
 
@@ -104,7 +108,12 @@ class Whiten:
                 "whitening by token needs the context field 'lengths'",
                 hint="pass context=Context(lengths=…), or whiten by='rollout'",
             )
-        lengths = np.asarray(context.lengths, dtype=np.float64)[groups.is_scored]
+        lengths = _scored(np.asarray(context.lengths, dtype=np.float64), groups)
         if not (lengths >= 0).all():
             raise InputError("lengths must be numbers of tokens ≥ 0", where=self.name)
         return lengths
+
+
+def _scored(per_rollout: FloatArray, groups: RewardGroups) -> FloatArray:
+    # The selection copies, which at millions of rollouts takes longer than the statistics.
+    return per_rollout if groups.is_scored.all() else per_rollout[groups.is_scored]
