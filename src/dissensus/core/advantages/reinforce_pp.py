@@ -1,7 +1,5 @@
 """REINFORCE++ without a group baseline."""
 
-import numpy as np
-
 from dissensus.core.advantages.base import Context
 from dissensus.core.advantages.profile import IDENTITY, Profile, never
 from dissensus.core.advantages.registry import rule
@@ -34,4 +32,4 @@ def reinforce_pp(groups: RewardGroups, context: Context) -> FloatArray:
     penalty inside the reward, and a discount below 1. OpenRLHF's `reinforce` divides by the
     population standard deviation, with the variance clamped at 1e-8.
     """
-    return np.where(groups.is_scored, groups.rewards, 0.0)
+    return groups.rewards
