@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 
 from rule_formulas_of_rewards import RULES_OF_REWARDS
+from rule_formulas_shaping import SHAPING_FORMULAS
 
 Formula = Callable[[int, int], tuple[float, float]]
 
@@ -57,4 +58,5 @@ FORMULAS: dict[str, Formula] = {
     "reinforce_pp_baseline": scaled(centred, whitened_centred),
     **RULES_OF_REWARDS,
     "rloo": lambda k, n: ((n - k) / (n - 1), -k / (n - 1)),
+    **SHAPING_FORMULAS,
 }

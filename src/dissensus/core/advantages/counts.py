@@ -10,7 +10,7 @@ import numpy as np
 from dissensus.core.groups import BoolArray, FloatArray, IntArray, RewardGroups
 from dissensus.errors import InputError
 
-__all__ = ["Counts", "counts", "for_each_count", "to_rollouts"]
+__all__ = ["Counts", "counts", "draw_rate", "for_each_count", "to_rollouts"]
 
 
 class Counts(NamedTuple):
@@ -46,6 +46,20 @@ def counts(groups: RewardGroups, rule: str) -> Counts:
             hint="pass correct=, a threshold or an array, to RewardGroups",
         )
     return Counts(groups.is_correct, groups.correct, groups.size - groups.correct)
+
+
+def draw_rate(part: IntArray, whole: IntArray, draws: int) -> FloatArray:
+    """Chance that `draws` of `whole` rollouts, drawn without replacement, all lie in `part`.
+
+        C(part, draws) / C(whole, draws) = Π_{j<draws} (part − j)/(whole − j)
+
+    0 where `part` has fewer than `draws`; 1 for no draws. A product of ratios cannot overflow, as
+    the binomial coefficients of large groups do.
+    """
+    rate = np.ones(len(whole))
+    for j in range(min(draws, int(whole.max()))):
+        rate *= np.maximum(part - j, 0) / np.maximum(whole - j, 1)
+    return np.where(part >= draws, rate, 0.0)
 
 
 def to_rollouts(

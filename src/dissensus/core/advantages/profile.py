@@ -19,6 +19,7 @@ __all__ = [
     "Limit",
     "Profile",
     "never",
+    "pass_at_k_rate",
     "unanimous_only",
 ]
 
@@ -53,6 +54,13 @@ class Limit:
     slope: Callable[[FloatArray], FloatArray]
     objective: Callable[[FloatArray], FloatArray] | None = None
 
+    def times(self, formula: str, weight: Callable[[FloatArray], FloatArray]) -> Limit:
+        """The limit of the rule under a weight u(p), up to one factor: f̃′ = f′ · u."""
+        return Limit(
+            self.formula if formula == "1" else f"∫ {formula} d[{self.formula}]",
+            lambda p: np.asarray(self.slope(np.asarray(p)) * weight(np.asarray(p))),
+        )
+
 
 ARCSINE = Limit(
     "2·arcsin√p", lambda p: 1.0 / np.sqrt(p * (1.0 - p)), lambda p: 2.0 * np.arcsin(np.sqrt(p))
@@ -63,12 +71,17 @@ LOG = Limit("log p", lambda p: 1.0 / p, np.log)
 LOGIT = Limit("logit p", lambda p: 1.0 / (p * (1.0 - p)), lambda p: np.log(p) - np.log1p(-p))
 
 
+def pass_at_k_rate(p: FloatArray, attempts: int) -> FloatArray:
+    """Chance that at least one of K attempts is correct, 1 − (1−p)^K."""
+    return np.asarray(1.0 - (1.0 - p) ** attempts, dtype=np.float64)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Profile:
     """Properties of a rule at its default parameters.
 
     The defaults are those of `r − mean`. Batch rules state them for a fixed reference batch, rules
-    with memory for a fixed state.
+    with memory for a fixed state, and rules that read more than rewards for `neutral_context`.
 
     Attributes:
         title: Name as the field writes it.

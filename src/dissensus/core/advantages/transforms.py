@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from dissensus.core.advantages.base import Context, Rule, Scope
+from dissensus.core.advantages.neutral import reference_context
 from dissensus.core.groups import FloatArray, RewardGroups
 from dissensus.errors import InputError, MissingContextError
 
@@ -84,7 +85,8 @@ class Whiten:
             values, weights = groups.scored(advantages), self._weights(groups, context)
         else:
             # The reference has no lengths of its own here, so each of its rollouts counts once.
-            values = context.reference.scored(rule(context.reference, Context()))
+            asked = rule(context.reference, reference_context(rule, context))
+            values = context.reference.scored(asked)
             weights = np.ones(len(values))
         count = weights.sum() - self.ddof
         if not weights.any():  # nothing scored, or only empty completions
