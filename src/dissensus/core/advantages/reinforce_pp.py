@@ -1,5 +1,7 @@
 """REINFORCE++ without a group baseline."""
 
+import numpy as np
+
 from dissensus.core.advantages.base import Context
 from dissensus.core.advantages.profile import IDENTITY, Profile, never
 from dissensus.core.advantages.registry import rule
@@ -32,4 +34,4 @@ def reinforce_pp(groups: RewardGroups, context: Context) -> FloatArray:
     penalty inside the reward, and a discount below 1. OpenRLHF's `reinforce` divides by the
     population standard deviation, with the variance clamped at 1e-8.
     """
-    return groups.rewards
+    return groups.rewards if groups.is_scored.all() else np.nan_to_num(groups.rewards)
