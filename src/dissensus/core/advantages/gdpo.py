@@ -57,10 +57,10 @@ def gdpo(
             got=unknown[0],
             hint=f"one of {', '.join(map(str, by_function))}",
         )
-    total = np.zeros(groups.n_rollouts)
+    total: FloatArray | None = None
     for name, rewards in by_function.items():
-        each = groups.with_rewards(np.where(groups.is_scored, rewards, np.nan))
+        each = groups.with_rewards(rewards)
         advantages = divide_by_std(each, each.std(ddof), eps)
         advantages *= weights.get(name, 1.0)
-        total += advantages
-    return total
+        total = advantages if total is None else np.add(total, advantages, out=total)
+    return np.zeros(groups.n_rollouts) if total is None else total
