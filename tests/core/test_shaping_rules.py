@@ -396,6 +396,24 @@ def test_a_table_holds_the_scored_rollouts_in_order_and_gives_them_back():
     assert full.of(np.arange(4)).tolist() == [[0, 1], [2, 3]]
 
 
+@pytest.mark.parametrize("size", [127, 128, 300])
+def test_many_pairs_are_counted_without_overflow(size):
+    groups = RewardGroups.from_dense([np.arange(size, dtype=float)])
+    np.testing.assert_allclose(advantages.get("rank")(groups)[[0, -1]], [-1, 1], rtol=1e-12)
+    context = Context(clusters=np.zeros(size, dtype=int))
+    np.testing.assert_allclose(advantages.get("seed_grpo")(groups, context), groups.centered)
+
+
+def test_an_unscored_rollout_likelier_than_all_others_does_not_touch_lens():
+    rewards, likely = [1, 0, 0, np.nan], np.array([-1.0, -2, -3, 900])
+    rule, lengths = advantages.get("lens"), np.ones(4, dtype=int)
+    groups = RewardGroups.from_dense([rewards])
+    values = rule(groups, Context(log_likelihoods=likely, lengths=lengths))
+    three = RewardGroups.from_dense([rewards[:3]])
+    alone = rule(three, Context(log_likelihoods=likely[:3], lengths=lengths[:3]))
+    np.testing.assert_allclose(values, [*alone, 0], rtol=1e-12)
+
+
 def test_pairs_are_compared_within_rows_across_blocks():
     rng = np.random.default_rng(0)
     values = rng.integers(0, 9, (700, 200)).astype(float)  # several blocks of rows
