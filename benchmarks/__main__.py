@@ -16,6 +16,7 @@ ORDER = (
     "readers",
     "recorder",
     "identity",
+    "score_noise",
     "plan_real_data",
     "plan_coverage",
     "recording_cost",
