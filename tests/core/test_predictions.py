@@ -20,6 +20,7 @@ from dissensus.core.population.predictions import (
     difficulty_rows,
     filter_costs,
 )
+from dissensus.core.population.products import product_of_averages
 from dissensus.core.population.rates import solve_rates
 from dissensus.core.population.recommendation import recommend
 from dissensus.core.population.sizes import predict_sizes, signature_on
@@ -139,6 +140,21 @@ def test_skipping_unanimous_prompts_by_hand(estimate):
     for row in (wrong, right, both):
         for value, low, high in row[1:]:
             assert low < value < high
+
+
+def test_intervals_of_products_agree_with_exact_ratios(estimate):
+    p = estimate.population.rates
+    above, below = p * (1 - p) ** 8, (1 - p) ** 8
+    exact = estimate.allowed.range_of_ratio(above, below)
+    found = product_of_averages(estimate.population, estimate.allowed, (above, 1.0), (below, -1.0))
+    # p ~ U(0, 1): (1/90)/(1/9).
+    assert found.value[0] == pytest.approx(0.1, rel=5e-3)
+    width = exact.high[0] - exact.low[0]
+    assert np.abs(np.subtract(found.range, exact)).max() < 0.05 * width
+    root = product_of_averages(estimate.population, estimate.allowed, (above, 0.5), (below, -0.5))
+    np.testing.assert_allclose(np.square(root.range), found.range, rtol=1e-3)
+    nothing = product_of_averages(estimate.population, estimate.allowed, (0 * p, 1.0))
+    assert np.isnan([nothing.value[0], nothing.range.high[0]]).all()
 
 
 def test_skipping_gains_by_both_measures_and_is_recommended(estimate):

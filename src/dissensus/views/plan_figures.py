@@ -58,7 +58,8 @@ def contrast_figure(sizes: SizeTable, group_size: int, *, theme: Theme = "light"
 
     Args:
         sizes: From `predict_sizes`.
-        group_size: Group size in use; without a prediction for it contrast is over the first.
+        group_size: Group size in use; without a prediction for it contrast is over the
+            nearest.
         theme: Colours.
     """
     colour = palette(theme)

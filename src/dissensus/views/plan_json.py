@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from dissensus.core.groups import FloatArray
 from dissensus.core.population.drift import DriftForecast, ShareForecast
-from dissensus.core.population.recommendation import Change, Recommendation, SizeCost
+from dissensus.core.population.recommendation import Change, SizeCost
 from dissensus.core.population.sizes import SizeTable
 from dissensus.core.population.skipping import Estimated
-from dissensus.views.plan_words import change_text
+from dissensus.views.plan_words import change_text, sizes_text
 
 if TYPE_CHECKING:
     from dissensus.views.plan import Prediction
@@ -47,7 +47,7 @@ def prediction_json(found: Prediction, advice: str) -> dict[str, Any]:
             for each in found.rules
         ],
         "filters": [each._asdict() for each in found.filters],
-        "recommendation": _recommendation_json(found.recommendation, found.group_size, advice),
+        "recommendation": _recommendation_json(found, advice),
         "forecast": _forecast_json(found.forecast),
     }
 
@@ -81,15 +81,16 @@ def _sizes_json(sizes: SizeTable) -> list[dict[str, Any]]:
     ]
 
 
-def _recommendation_json(found: Recommendation, group_size: int, advice: str) -> dict[str, Any]:
-    best = found.best
+def _recommendation_json(found: Prediction, advice: str) -> dict[str, Any]:
+    best = found.recommendation.best
     return {
         "text": advice,
+        "group_sizes_text": sizes_text(found),
         "change": "none" if best is None else best.name,
-        "group_size": group_size,
-        "contrast_per_1000_rollouts_now": found.now,
+        "group_size": found.group_size,
+        "contrast_per_1000_rollouts_now": found.recommendation.now,
         "best": None if best is None else _change_json(best),
-        "weighed": [_change_json(each) for each in found.weighed],
+        "weighed": [_change_json(each) for each in found.recommendation.weighed],
     }
 
 

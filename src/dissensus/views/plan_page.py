@@ -16,7 +16,7 @@ from dissensus.views.plan_figures import (
     sizes_figure,
 )
 from dissensus.views.plan_tables import between, change_cells, same_mass, shown_sizes, times
-from dissensus.views.plan_words import CAVEATS, filter_text, forecast_text
+from dissensus.views.plan_words import CAVEATS, filter_text, forecast_text, sizes_text
 
 __all__ = ["plan_page", "plan_panels"]
 
@@ -35,7 +35,7 @@ def plan_page(plan: Plan) -> str:
     links = [("advice", "The main point"), *((p.name, p.title) for p in panels)]
     said: list[Child] = [tag("p", plan.advice)]
     if found is not None:
-        lines = [filter_text(found), forecast_text(found), *CAVEATS]
+        lines = [sizes_text(found), filter_text(found), forecast_text(found), *CAVEATS]
         said.append(tag("ul", [tag("li", each) for each in lines if each], class_="advice"))
     sections: list[Child] = [section("advice", "The main point", *said)]
     sections += [panel_section(panel) for panel in panels]

@@ -14,7 +14,7 @@ from dissensus.core.population.predictions import RuleRow
 from dissensus.core.population.skipping import SkipRow
 from dissensus.views.format import UNKNOWN, clean_text, count, fraction, number, one_line, plural
 from dissensus.views.plan import Plan, Prediction
-from dissensus.views.plan_words import CAVEATS, filter_text, forecast_text
+from dissensus.views.plan_words import CAVEATS, filter_text, forecast_text, sizes_text
 from dissensus.views.style import TERMINAL
 
 __all__ = ["between", "change_cells", "plan_view", "same_mass", "shown_sizes", "times"]
@@ -32,7 +32,7 @@ def plan_view(plan: Plan) -> RenderableType:
         parts += [_sizes(plan, found), Text("")]
         parts += [_difficulty(found), Text("")]
         parts += [_rules(found), Text("")]
-        said = [filter_text(found), forecast_text(found), *CAVEATS]
+        said = [sizes_text(found), filter_text(found), forecast_text(found), *CAVEATS]
         parts += [_bullet(each) for each in said if each is not None]
     parts += [_bullet(f"{note[0].upper()}{note[1:]}.") for note in plan.notes]
     return Group(*parts)
@@ -131,7 +131,15 @@ def _changes(found: Prediction) -> RenderableType:
     table = _table(header, first="change")
     for row in change_cells(found):
         table.add_row(*row)
-    return Group(Text("Changes at equal rollouts, over today's", style=TERMINAL["title"]), table)
+    under = (
+        "< gains most by both measures. Skipped: share of the prompts whose last group was so; "
+        "would split: share of those skipped."
+    )
+    return Group(
+        Text("Changes at equal rollouts, over today's, 95 % intervals", style=TERMINAL["title"]),
+        table,
+        Text(under, style=TERMINAL["muted"]),
+    )
 
 
 def change_cells(found: Prediction) -> list[list[str]]:

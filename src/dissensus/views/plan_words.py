@@ -46,22 +46,21 @@ def advice_text(plan: Plan) -> str:
     if found is None:
         return _unknown_text(plan)
     best = found.recommendation.best
-    said = [measured_text(found)]
-    said.append(
-        "No change that was weighed surely gains by both measures, contrast per 1,000 rollouts "
-        "and signal to noise of a batch."
-        if best is None
-        else change_text(best)
+    if best is not None:
+        return f"{measured_text(found)} {change_text(best)}"
+    return (
+        f"{measured_text(found)} No change that was weighed surely gains by both measures, "
+        "contrast per 1,000 rollouts and signal to noise of a batch."
     )
-    return " ".join([*said, *filter(None, [sizes_text(found)])])
 
 
 def change_text(change: Change) -> str:
     """What one change would give by both measures, and what it costs."""
     contrast, signal, cost = change.contrast_ratio, change.signal_to_noise, change.cost
     gives = (
-        f"would give {_more(contrast.value)} contrast per 1,000 rollouts (95 % interval "
-        f"{_factors(contrast)}) and {_more(signal.value)} signal to noise ({_factors(signal)})"
+        f"would give {_factor(contrast)} the contrast per 1,000 rollouts (95 % interval "
+        f"{contrast.low:.2f} to {contrast.high:.2f}) and {_factor(signal)} the signal to noise "
+        f"({signal.low:.2f} to {signal.high:.2f})"
     )
     if isinstance(cost, SizeCost):
         return (
@@ -86,8 +85,8 @@ def sizes_text(found: Prediction) -> str | None:
     if not changes:
         return None
     parts = [
-        f"groups of {each.group_size} have {_more(each.contrast_ratio.value)} contrast and "
-        f"{_more(each.signal_to_noise.value)} signal to noise"
+        f"groups of {each.group_size} have {_factor(each.contrast_ratio)} the contrast and "
+        f"{_factor(each.signal_to_noise)} the signal to noise"
         for each in changes
     ]
     text = f"At equal rollouts {', '.join(parts)}, where the noise of scores dominates."
@@ -96,8 +95,8 @@ def sizes_text(found: Prediction) -> str | None:
         return text
     even = ", ".join(_even_text(each, found.group_size) for each in undecided)
     return (
-        f"{text} Counts cannot decide between the two measures: by signal to noise {even}, where "
-        "V/‖δ‖² is the noise of scores over their signal (dissensus.core.anatomy measures it)."
+        f"{text} Counts cannot decide between the measures; the noise of scores over their signal "
+        f"can (V/‖δ‖², measured by dissensus.core.anatomy): in signal to noise {even}."
     )
 
 
@@ -105,17 +104,12 @@ def _even_text(change: Change, group_size: int) -> str:
     small, large = sorted((change.group_size, group_size))
     low, high = cast("SizeCost", change.cost).even_noise
     if not high < float("inf"):
-        return f"{large} need not beat {small} at any V/‖δ‖²"
-    return f"{large} beat {small} once V/‖δ‖² exceeds {number(low)} to {number(high)}"
+        return f"{large} need not beat {small} at any noise"
+    return f"{large} beat {small} above {number(low)} to {number(high)}"
 
 
-def _more(ratio: float) -> str:
-    word = "more" if ratio >= 1.0 else "less"
-    return f"{fraction(abs(ratio - 1.0))} {word}"
-
-
-def _factors(found: Estimated) -> str:
-    return f"×{found.low:.2f} to ×{found.high:.2f}"
+def _factor(found: Estimated) -> str:
+    return f"×{found.value:.2f}"
 
 
 def measured_text(found: Prediction) -> str:
@@ -170,6 +164,8 @@ def notes_on(facts: GroupFacts, found: Prediction | None) -> list[str]:
             f"{plural(facts.single, 'group')} of one rollout: they tell the mean solve rate, not "
             "how prompts differ"
         )
+    if facts.groups == facts.prompts:
+        notes.append("no prompt was seen twice: skipping prompts acts from a second visit on")
     if facts.smallest != facts.largest:
         notes.append(
             f"groups have {count(facts.smallest)} to {count(facts.largest)} rollouts: solve rates "
