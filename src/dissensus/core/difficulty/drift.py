@@ -46,8 +46,9 @@ class PooledDrift:
         log w_s  ←  log w_s⁰ + fade · (log w_s − log w_s⁰) + Σ_visits log P(k | way s)
 
     The ways are: standing still; the fitted moves at speeds 1/16, ¼, 1, 4, 16; their mirror image
-    at ¼, 1, 4, 16; both together at ½, 2, 8, 32. All prompts vote for one way, so a few hundred
-    visits settle it, and `half_life` visits later a vote counts half.
+    at ¼, 1, 4, 16; both together at ½, 2, 8, 32. All prompts vote for one way, and `half_life`
+    visits later a vote counts half. A faster policy is found within some hundred visits; a slower
+    one takes thousands, and costs little until then.
 
     Args:
         model: Fitted moves.
@@ -71,10 +72,10 @@ class PooledDrift:
         for generator, powers in kinds:
             doubled = _doubled(generator, low + min(powers), high + max(powers))
             table += [doubled[p - min(powers) :][: high - low + 1] for p in powers]
-        moves = (1.0 - _SURPRISE) * np.stack(table, axis=1) + _SURPRISE / model.states
-        still = np.broadcast_to(np.eye(model.states), (len(moves), 1, *Q.shape))
+        still = np.broadcast_to(np.eye(model.states), (high - low + 1, *Q.shape))
         # Axes: rung, way, state before, state after.
-        self._moves = np.concatenate([still, moves], axis=1)
+        certain = np.stack([still, *map(np.stack, table)], axis=1)
+        self._moves = (1.0 - _SURPRISE) * certain + _SURPRISE / model.states
         ways = self._moves.shape[1]
         usual = np.full(ways, (1.0 - _USUAL_CHANCE) / (ways - 1))
         usual[1 + _AS_FITTED.index(0)] = _USUAL_CHANCE

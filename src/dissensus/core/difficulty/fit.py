@@ -98,7 +98,10 @@ def fit_model(
         raise InputError(
             "strength must be > 0 and rounds ≥ 1", where="fit_model", got=(strength, rounds)
         )
-    visits = _side_by_side(*checked_visits(prompts, correct, size, "fit_model"), start.rates)
+    rows = checked_visits(prompts, correct, size, "fit_model")
+    if not len(rows[0]):
+        raise InputError("there is no visit with a scored rollout", where="fit_model")
+    visits = _side_by_side(*rows, start.rates)
     model, last = start, -np.inf
     for _ in range(rounds):
         expected = _expected(visits, model)

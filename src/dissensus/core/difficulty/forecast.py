@@ -52,20 +52,20 @@ def tabulate(
     rates: FloatArray, group_size: int, signature: SignatureLike | None
 ) -> tuple[FloatArray, ...]:
     """The four quantities of a forecast at every rate."""
-    if signature is None:
-        signature = advantages.signature(advantages.get("grpo"), group_size)
-    elif signature.group_size != group_size:
+    if signature is not None and signature.group_size != group_size:
         raise InputError(
             "the signature is of another group size",
             where="forecast",
             got=(signature.group_size, group_size),
             hint="make one with advantages.signature(estimator, group_size)",
         )
+    if signature is None and group_size > 1:
+        signature = advantages.signature(advantages.get("grpo"), group_size)
     return (
         laws.unanimous_rate(rates, group_size),
         laws.all_wrong_rate(rates, group_size),
         laws.all_correct_rate(rates, group_size),
-        laws.expected_contrast(signature, rates),
+        np.zeros(len(rates)) if signature is None else laws.expected_contrast(signature, rates),
     )
 
 

@@ -92,7 +92,10 @@ class SolveRateModel:
                 where="SolveRateModel",
                 got=(states, len(self.up), len(self.down)),
             )
-        object.__setattr__(self, "prior", self.prior / self.prior.sum())
+        total = float(self.prior.sum())
+        # What is normalised stays as it is to the last digit, as a saved model must.
+        if abs(total - 1.0) > 1e-12:
+            object.__setattr__(self, "prior", self.prior / total)
         object.__setattr__(self, "rates", state_rates(states))
         for name in ("prior", "up", "down", "rates"):
             getattr(self, name).setflags(write=False)

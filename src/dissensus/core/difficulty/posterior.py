@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from dissensus.core.difficulty.default import DEFAULT_MODEL
 from dissensus.core.difficulty.drift import STILL, PooledDrift, rung_of
-from dissensus.core.difficulty.forecast import Forecast, quantiles_of_rate, ranges, tabulate
+from dissensus.core.difficulty.forecast import (
+    Forecast,
+    Range,
+    quantiles_of_rate,
+    ranges,
+    tabulate,
+)
 from dissensus.core.difficulty.inputs import checked_indices, checked_visits
 from dissensus.core.difficulty.model import SolveRateModel, log_likelihood
 from dissensus.core.difficulty.newcomers import Newcomers, normalised
@@ -267,7 +273,10 @@ class SolveRatePosterior:
         levels = np.asarray(level, dtype=np.float64)
         if not ((levels >= 0) & (levels <= 1)).all():
             raise InputError("level must lie in [0, 1]", where="quantile", got=level)
-        return quantiles_of_rate(self.beliefs(prompts, now=now), levels)
+        index = self._index(prompts)
+        levels = np.broadcast_to(levels, len(index))
+        parts = self._in_parts(index, now)
+        return np.concatenate([quantiles_of_rate(part, levels[rows]) for rows, part in parts])
 
     def sample(
         self,
@@ -282,8 +291,8 @@ class SolveRatePosterior:
             >>> SolveRatePosterior(2).sample(np.random.default_rng(0)).shape
             (2,)
         """
-        beliefs = self.beliefs(prompts, now=now)
-        return quantiles_of_rate(beliefs, rng.random(len(beliefs)))
+        index = self._index(prompts)
+        return self.quantile(rng.random(len(index)), index, now=now)
 
     def forecast(
         self,
@@ -321,8 +330,27 @@ class SolveRatePosterior:
                 got=(group_size, coverage),
             )
         tables = tabulate(self.model.rates, int(size), signature)
-        beliefs = self.beliefs(prompts, now=now)
-        return Forecast(*(ranges(beliefs, table, coverage) for table in tables))
+        parts = [
+            [ranges(part, table, coverage) for table in tables]
+            for _, part in self._in_parts(self._index(prompts), now)
+        ]
+        return Forecast(
+            *(
+                Range(*map(np.concatenate, zip(*each, strict=True)))
+                for each in zip(*parts, strict=True)
+            )
+        )
+
+    def _index(self, prompts: ArrayLike | None) -> IntArray:
+        if prompts is None:
+            return np.arange(len(self))
+        return checked_indices(prompts, "prompts", len(self))
+
+    def _in_parts(self, index: IntArray, now: float | None) -> Iterator[tuple[slice, FloatArray]]:
+        """Beliefs in bounded memory, with the rows they belong to; at least one part."""
+        for start in range(0, max(1, len(index)), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            yield rows, self.beliefs(index[rows], now=now)
 
     # ── checkpoints ──
 
