@@ -183,7 +183,7 @@ def test_a_policy_that_stands_still_is_told_from_a_fast_one():
     posterior = SolveRatePosterior(300, model=start)
     follow(posterior, np.random.default_rng(2), np.repeat(rates, 12, axis=1))
     weights = posterior.drift.weights
-    assert weights[[4, 5, 8, 9, 12, 13]].sum() < 1e-6  # speeds 4 and above
+    assert weights[[4, 5, 8, 9, 12, 13]].sum() < 1e-3  # speeds 4 and above
     assert weights[[0, 1, 2]].sum() > 0.2 / 13 * 3 * 2
 
 

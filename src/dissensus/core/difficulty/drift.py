@@ -73,10 +73,10 @@ class PooledDrift:
             doubled = _doubled(generator, low + min(powers), high + max(powers))
             table += [doubled[p - min(powers) :][: high - low + 1] for p in powers]
         still = np.broadcast_to(np.eye(model.states), (high - low + 1, *Q.shape))
-        # Axes: rung, way, state before, state after.
-        certain = np.stack([still, *map(np.stack, table)], axis=1)
+        # Axes: rung, state before, way, state after.
+        certain = np.stack([still, *map(np.stack, table)], axis=2)
         self._moves = (1.0 - _SURPRISE) * certain + _SURPRISE / model.states
-        ways = self._moves.shape[1]
+        ways = self._moves.shape[2]
         usual = np.full(ways, (1.0 - _USUAL_CHANCE) / (ways - 1))
         usual[1 + _AS_FITTED.index(0)] = _USUAL_CHANCE
         self._usual = np.log(usual)
@@ -91,7 +91,7 @@ class PooledDrift:
         """(M, M) chances of moving from each state to each in 2^rung ticks."""
         if rung == STILL:
             return np.eye(self._moves.shape[-1])
-        return np.asarray(np.tensordot(self.weights, self._moves[rung - _RUNGS[0]], axes=1))
+        return np.asarray(np.einsum("s,isj->ij", self.weights, self._moves[rung - _RUNGS[0]]))
 
     def chances(self, before: FloatArray, likelihood: FloatArray, rung: int) -> FloatArray:
         """(N, S) chance of what each visit showed under each way, up to a constant of each row.
@@ -102,8 +102,8 @@ class PooledDrift:
             rung: Not STILL.
         """
         ways = self._moves[rung - _RUNGS[0]]
-        predicted = before @ np.concatenate(list(ways), axis=1)
-        predicted = predicted.reshape(len(before), len(ways), -1)
+        predicted = before @ ways.reshape(len(ways), -1)
+        predicted = predicted.reshape(len(before), *ways.shape[1:])
         return np.asarray(np.einsum("nsm,nm->ns", predicted, likelihood))
 
     def learn(self, chances: FloatArray) -> None:
