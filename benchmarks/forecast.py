@@ -162,6 +162,29 @@ def other_policies(fit: np.ndarray, counts: np.ndarray) -> dict[str, dict[str, f
     return out
 
 
+def costs(prompts: int = 10_000_000, visited: int = 1_000_000, batch: int = 1024) -> dict:
+    """Median processor time of one update and bytes saved, over a large pool."""
+    rng = np.random.default_rng(0)
+    posterior = SolveRatePosterior(prompts)
+    chosen = rng.choice(prompts, visited, replace=False)
+    for part in np.array_split(chosen, 20):
+        posterior.update(part, rng.binomial(SIZE, 0.4, len(part)), SIZE, now=0)
+    seconds = []
+    for step in range(1, 31):
+        groups = rng.choice(chosen, batch, replace=False), rng.binomial(SIZE, 0.4, batch)
+        began = time.process_time()
+        posterior.update(*groups, SIZE, now=step)
+        seconds.append(time.process_time() - began)
+    saved = sum(np.asarray(each).nbytes for each in posterior.state_dict().values())
+    return {
+        "prompts": prompts,
+        "visited": visited,
+        "groups": batch,
+        "update_s": float(np.median(seconds)),
+        "saved_bytes": saved,
+    }
+
+
 def what_was_tried(fit: np.ndarray, counts: np.ndarray) -> dict[str, dict[str, float]]:
     model = fitted(fit)
     on_fit = forecasts(fit, model)["unanimous"]
@@ -216,11 +239,13 @@ def run_benchmark(path: Path, resamples: int) -> dict[str, Any]:
     worst = max(abs(row["standard_errors"]) for rows in deciles.values() for row in rows)
     return {
         "ours": result,
+        "halves_swapped": score(fit, forecasts(fit, fitted(rest))["unanimous"]),
         "against": against,
         "calibration": deciles,
         "worst_decile_standard_errors": worst,
         "tried": what_was_tried(fit, rest),
         "other_policies": other_policies(fit, rest),
+        "costs": costs(),
         "visits": int(scored(rest).sum()),
         "seconds": time.perf_counter() - started,
         "limits": LIMITS,
@@ -233,6 +258,7 @@ def print_tables(result: dict[str, Any]) -> None:
     row = "{:34} {:>8.4f} {:>8.4f}"
     print(f"{result['visits']} visits{'':22} log loss    Brier   ours minus it, 95 % interval")
     print(row.format("ours", *result["ours"].values()))
+    print(row.format("ours, the halves swapped", *result["halves_swapped"].values()))
     for name, each in result["against"].items():
         gap, low, high = each["ours_minus_it"]["log_loss"]
         print(row.format(name, each["log_loss"], each["brier"]), end="")
@@ -247,6 +273,12 @@ def print_tables(result: dict[str, Any]) -> None:
     print("\nlog loss on other policies")
     for name, each in result["other_policies"].items():
         print(f"{name:24}", " · ".join(f"{key} {value:.4f}" for key, value in each.items()))
+    cost = result["costs"]
+    print(
+        f"\nupdate of {cost['groups']:,} groups {1e3 * cost['update_s']:.1f} ms, saved state "
+        f"{cost['saved_bytes'] / 1e6:.0f} MB: {cost['prompts']:,} prompts, "
+        f"{cost['visited']:,} of them visited"
+    )
     print("met" if result["met"] else f"NOT met: {result['limits']}, {ALL_DECILES} standard errors")
 
 
