@@ -12,9 +12,12 @@ FOLDER = Path(__file__).parent
 # Cheap ones first, so that a broken set-up shows early.
 ORDER = (
     "groups",
+    "rules",
     "readers",
     "recorder",
     "identity",
+    "plan_real_data",
+    "plan_coverage",
     "recording_cost",
     "kills",
     "silent_prediction",

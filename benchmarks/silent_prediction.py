@@ -29,6 +29,7 @@ import numpy as np
 from dissensus import Run, laws
 from dissensus.lab.evaluation import sample_completions
 from dissensus.lab.model import load_model
+from dissensus.lab.paper.intervals import r_squared
 from dissensus.lab.quiet import quiet_frameworks
 from dissensus.lab.tasks import make_problems
 from dissensus.lab.tokenizer import build_tokenizer
@@ -74,11 +75,6 @@ def measured_rates(weights: Path, settings: TrainSettings) -> dict[str, np.ndarr
         row = [float((np.ptp(part, axis=1) == 0).mean()) for part in parts]
         found.setdefault(owner, []).append(row)
     return {owner: np.mean(rows, axis=0) for owner, rows in found.items()}
-
-
-def r_squared(measured: np.ndarray, predicted: np.ndarray) -> float:
-    residual = np.square(measured - predicted).sum()
-    return float(1 - residual / np.square(measured - measured.mean()).sum())
 
 
 def run_benchmark(arguments: argparse.Namespace, folder: Path) -> dict:

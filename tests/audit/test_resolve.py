@@ -454,3 +454,68 @@ def test_no_text_can_be_broken_by_what_a_configuration_holds():
     assert len(finding.evidence) < 400
     assert _resolved("trl", {"num_generations": 10**9}).extra["group_size"] == 10**9
     assert _resolved("trl", {"num_generations": "many", "beta": [1, 2]}).silent == "keep"
+
+
+@pytest.mark.parametrize(
+    "text", ["{= x}", "{G}", "{nothing}", "{", "{= positive 1 grpo}", "{@eps}"]
+)
+def test_text_of_a_configuration_is_never_a_template(text):
+    assert any(
+        text in each for each in _resolved("verl", {"algorithm.adv_estimator": text}).unknown
+    )
+    answer = _resolved("ms_swift", {"loss_type": text, "advantage_estimator": text})
+    assert answer.estimator.name == answer.loss_aggregation == text
+
+
+def test_an_eps_that_is_no_number_is_unknown():
+    values = {
+        "actor.reward_norm.mean_level": "group",
+        "actor.reward_norm.std_level": "group",
+        "actor.reward_norm.eps": "tiny",
+    }
+    answer = _resolved("areal", values)
+    assert answer.estimator.eps is None
+    assert any(text.startswith("estimator.eps") and "tiny" in text for text in answer.unknown)
+
+
+def test_what_depends_on_an_unknown_group_size_is_said_with_it():
+    n = Setting("num_generations", None, "run.sh:3", missing=("N",))
+    given = Settings("trl", "shell", "run.sh", "GRPOTrainer", {"num_generations": n})
+    findings = {f.code: f for f in resolve(given, installed={}).findings}
+    assert "for groups of 7 and more (decided by N)" in findings["MET404"].evidence
+    assert "8 equal rewards" in findings["MET404"].consequence
+    assert not {"EST105", "EST113"} & set(findings)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected", "is_error"), [((16,), 16, False), ((1,), 1, True), ((16, 4), None, False)]
+)
+def test_the_group_size_of_every_source_of_prime_rl(sizes, expected, is_error):
+    prefix = "orchestrator.train.source"
+    answer = _resolved("prime_rl", {f"{prefix}.{i}.group_size": n for i, n in enumerate(sizes)})
+    assert answer.extra["group_size"] == (expected or "16, 4")
+    assert ("EST105" in [f.code for f in answer.findings]) == is_error
+
+
+def test_sections_that_differ_leave_what_they_decide_unknown():
+    filters = {
+        "rewards.math.query_filter_config.type": "std_filter",
+        "rewards.code.query_filter_config.type": "no_filter",
+    }
+    answer = _resolved("roll", {"adv_estimator": "grpo", **filters})
+    assert answer.silent is None
+    assert any("rewards.code.query_filter_config.type=no_filter" in each for each in answer.unknown)
+
+
+@pytest.mark.parametrize(
+    ("loss_mode", "aggregation"),
+    # verl/trainer/ppo/core_algos.py: compute_policy_loss_geo_mean ends in a mean over sequences,
+    # compute_policy_loss_sapo calls agg_loss with loss_agg_mode="seq-mean-token-mean"
+    [("geo_mean", "mean over sequences"), ("sapo", "seq-mean-token-mean, whatever")],
+)
+def test_losses_of_verl_that_read_no_loss_agg_mode(loss_mode, aggregation):
+    values = {
+        "algorithm.adv_estimator": "grpo",
+        "actor_rollout_ref.actor.policy_loss.loss_mode": loss_mode,
+    }
+    assert aggregation in str(_resolved("verl", values).loss_aggregation)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -120,3 +122,24 @@ def test_the_metric_of_trl_misses_equal_rewards_from_seven_rollouts_on(size):
     std = torch.nanmean((rows - mean) ** 2, dim=1).mul(size / (size - 1)).sqrt()[8]
     missed = not torch.isclose(std, torch.zeros(()))
     assert missed == says("trl", "MET404", num_generations=size)
+
+
+@pytest.mark.parametrize("size", [4, 7, 8, 16])
+def test_gdpo_of_ms_swift_makes_advantages_of_rounding_steps(size):
+    # swift/rl_core/advantage.py, compute_advantages; swift/utils/torch_utils.py, nanstd
+    rows = constant(size, 0.7)
+    centred = rows - torch.nanmean(rows, dim=1, keepdim=True)
+    std = torch.nanmean(centred**2, dim=1, keepdim=True).mul(size / (size - 1)).sqrt()
+    worst = (centred / (std + 1e-8))[8].abs().max().item()
+    assert worst == 0 or worst == pytest.approx(0.81, abs=0.03)
+    assert says("ms_swift", "EST103", scale_rewards="gdpo", num_generations=size) == (worst > 0)
+
+
+def test_the_group_std_of_one_rollout_is_nan_in_roll():
+    # roll/utils/functionals.py, reward_norm
+    rewards = torch.ones(4, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        std = torch.std(rewards, dim=-1, keepdim=True)
+    assert ((rewards - rewards.mean(dim=-1, keepdim=True)) / (std + 1e-6)).isnan().all()
+    assert says("roll", "EST105", adv_estimator="grpo")

@@ -468,6 +468,7 @@ CASES = [
     Case("slime", "EST105", {}, _SLIME),
     # ── ms-swift ────────────────────────────────────────────────────────────────────────────────
     Case("ms_swift", "MET401", {"scale_rewards": "batch"}, {"scale_rewards": "group"}),
+    Case("ms_swift", "EST103", {"scale_rewards": "gdpo"}, {"scale_rewards": "group"}),
     Case("ms_swift", "SIL204", {"dynamic_sample": True}, {}),
     Case(
         "ms_swift", "CFG901", {"loss_type": "real", "scale_rewards": "group"}, {"loss_type": "real"}
@@ -569,6 +570,7 @@ CASES = [
         {**_ROLL, "adv_estimator": "reinforce", "norm_mean_type": "group", "norm_std_type": None},
     ),
     Case("roll", "CFG901", {**_ROLL, "norm_mean_type": "batch"}, _ROLL),
+    Case("roll", "EST105", {"adv_estimator": "grpo"}, _ROLL),
     Case("roll", "SAM501", {**_ROLL, "difficulty_mask": True}, _ROLL),
     Case(
         "roll",

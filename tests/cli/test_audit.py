@@ -132,6 +132,54 @@ def test_a_target_that_cannot_be_read_is_not_clean(script, tmp_path, capsys):
     assert audit(capsys, tmp_path)[0] == 0  # a folder may hold what is no configuration
 
 
+def test_one_bad_target_does_not_lose_the_others(script, tmp_path, capsys):
+    code, output = audit(capsys, script(), tmp_path / "absent.sh", "--json")
+    document = json.loads(output.out)
+    assert code == 2
+    assert len(document["targets"]) == 1
+    assert "no such file" in document["unreadable"][0]
+    code, output = audit(capsys, script(), tmp_path / "absent.sh")
+    assert (code, "group std" in output.out, "no such file" in output.out) == (2, True, True)
+
+
+def test_a_folder_of_broken_files_says_so(tmp_path, capsys):
+    (tmp_path / "bad.yaml").write_text("algorithm: [unclosed\n")
+    code, output = audit(capsys, tmp_path, "--json")
+    assert code == 2
+    assert "bad.yaml" in json.loads(output.out)["unreadable"][0]
+
+
+def test_one_configuration_that_cannot_be_resolved_is_told(script, tmp_path, capsys, monkeypatch):
+    from dissensus.audit import resolve
+
+    def fail_on_b(settings, real=resolve.resolve):
+        if settings.target.endswith("b.sh"):
+            raise ValueError("odd")
+        return real(settings)
+
+    monkeypatch.setattr(resolve, "resolve", fail_on_b)
+    script(name="a.sh"), script(name="b.sh")
+    _, output = audit(capsys, tmp_path, "--json")
+    document = json.loads(output.out)
+    assert [target["target"][-4:] for target in document["targets"]] == ["a.sh"]
+    assert "b.sh" in document["unreadable"][0]
+
+
+def test_a_path_stays_whole_when_the_output_is_piped(script, tmp_path, capsys):
+    folder = tmp_path / ("a_quite_long_name_" * 6)
+    folder.mkdir()
+    path = folder / "run.sh"
+    script().rename(path)
+    _, output = audit(capsys, path)
+    assert f"{path}:" in output.out
+    for n in range(6):
+        (folder / f"run_{n}.sh").write_text(path.read_text())
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "run.sh").write_text(path.read_text())
+    _, output = audit(capsys, tmp_path)
+    assert f"{folder.name}/run_5.sh " in output.out
+
+
 def test_a_log_says_how_it_was_read_and_what_was_not(tmp_path, capsys):
     path = tmp_path / "log.jsonl"
     row = {"step": 0, "group_id": "a", "reward": 1.0, "advantage": 0.5}

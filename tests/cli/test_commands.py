@@ -76,6 +76,11 @@ def test_help_loads_nothing_heavy():
         (["train", "--estimator", "nope"], "no advantage rule of that name"),
         (["train", "--estimator", "grpo(nope=1)"], "nope"),
         (["train", "--estimator", "grpo(1)"], "an estimator is a name"),
+        (["train", "--estimator", "weighted(grpo, nope)"], "no advantage rule of that name"),
+        (["estimators", "nope"], "no advantage rule of that name"),
+        (["estimators", "grpo", "--against", "power(x)"], "no advantage rule of that name"),
+        (["estimators", "grpo", "--group-size", "1"], "group size"),
+        (["estimators", "--html", "x.html"], "need the NAME"),
         (["train", "--estimator", "__import__('os')"], "an estimator is a name"),
         (["train", "--silent", "loudly"], "loudly"),
     ],
@@ -201,8 +206,27 @@ def test_estimators(capsys):
     assert run(["estimators", "--json"]) == 0
     found = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
     assert found["grpo"]["parameters"] == {"ddof": 0, "eps": 0.0}
+    assert found["power"]["kind"] == "weight"
     assert run(["estimators"]) == 0
     assert "dr_grpo" in capsys.readouterr().out
+
+
+def test_one_estimator_and_a_second_one(tmp_path, capsys):
+    page = tmp_path / "page.html"
+    written = "weighted(grpo(ddof=1), power(0.5))"
+    arguments = ["estimators", written, "--group-size", "4", "--against", "dr_grpo"]
+    assert run([*arguments, "--json", "--html", str(page)]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["written"] == "weighted(grpo(ddof=1, eps=0.0), power(alpha=0.5))"
+    assert len(document["signature"]) == 5
+    assert document["signature"][0]["positive"] is None
+    assert document["against"]["name"] == "dr_grpo"
+    assert 0 < document["against"]["comparison"]["cosine"] <= 1
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert run(arguments) == 0
+    assert "At equal total pull" in capsys.readouterr().out
+    assert run(["estimators", "power"]) == 0
+    assert "GRPO × power" in capsys.readouterr().out
 
 
 def test_a_file_is_not_called_an_absent_folder(tmp_path, capsys):

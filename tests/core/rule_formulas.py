@@ -10,6 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from rule_formulas_of_rewards import RULES_OF_REWARDS
+from rule_formulas_shaping import SHAPING_FORMULAS
+
 Formula = Callable[[int, int], tuple[float, float]]
 
 
@@ -53,5 +56,7 @@ FORMULAS: dict[str, Formula] = {
     "lite_ppo": scaled(centred, evenly_spread_std),
     "maxrl": lambda k, n: ((n - k) / k, -1.0) if 0 < k < n else (0.0, 0.0),
     "reinforce_pp_baseline": scaled(centred, whitened_centred),
+    **RULES_OF_REWARDS,
     "rloo": lambda k, n: ((n - k) / (n - 1), -k / (n - 1)),
+    **SHAPING_FORMULAS,
 }

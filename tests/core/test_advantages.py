@@ -243,7 +243,8 @@ def test_estimators_are_values():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: advantages.get("grop"), "one of dapo"),
+        (lambda: advantages.get("grop"), "did you mean grpo"),
+        (lambda: advantages.get("zz"), "one of"),
         (lambda: advantages.get("grpo", epsilon=1), "it has ddof, eps"),
         (lambda: advantages.get("dr_grpo", ddof=1), "it has none"),
         (lambda: advantages.get("grpo", eps=-1.0)(REFERENCE), "eps"),

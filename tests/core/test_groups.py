@@ -274,3 +274,17 @@ def test_dense_equals_flat():
     np.testing.assert_array_equal(dense.size, flat.size)
     with pytest.raises(InputError, match="each of the 2 groups once"):
         RewardGroups.from_dense(table, ids=["x", "x"])
+
+
+def test_other_rewards_keep_groups_correctness_and_what_is_unscored():
+    groups = RewardGroups.from_flat([1, np.nan, 0, 1], ["b", "a", "a", "b"])
+    other = groups.with_rewards([3.0, 4.0, 5.0, 6.0])
+    assert other.ids.tolist() == ["b", "a"]
+    assert other.mean.tolist() == [4.5, 5.0]
+    assert other.size.tolist() == [2, 1]
+    assert other.correct.tolist() == [2, 0]
+    assert RewardGroups.from_dense([[0.1, 0.5, 0.9]]).with_rewards([1.0, 0, 0]).correct is None
+    with pytest.raises(InputError):
+        groups.with_rewards([[1.0, 2.0, 3.0, 4.0]])
+    with pytest.raises(InputError):
+        groups.with_rewards([1.0])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from laws_cases import big_math
+from laws_cases import big_math, dr_grpo, grpo, random_rule
 from scipy import stats
 
 from dissensus import laws
@@ -50,6 +50,35 @@ def test_error_against_exact_fractions(k, n, size):
     assert laws.unbiased_all_correct_rate(k, n, size) == pytest.approx(drawn, rel=1e-8)
 
 
+@given(st.integers(2, 8), st.integers(0, 99), st.data())
+def test_contrast_is_the_mean_over_subsets(n, seed, data):
+    k = data.draw(st.integers(0, n))
+    rule = random_rule(data.draw(st.integers(2, n)), seed)
+    subsets = list(itertools.combinations([1] * k + [0] * (n - k), rule.group_size))
+    by_hand = sum(rule.contrast[sum(s)] for s in subsets) / len(subsets)
+    got = laws.unbiased_expected_contrast(rule, k, n)
+    assert got == pytest.approx(by_hand, rel=1e-12, abs=1e-13)
+
+
+@given(st.floats(0, 1), st.integers(8, 40))
+def test_its_mean_is_the_expected_contrast(p, n):
+    k = np.arange(n + 1)
+    mean = stats.binom.pmf(k, n, p) @ laws.unbiased_expected_contrast(dr_grpo(8), k, n)
+    assert mean == pytest.approx(p * (1 - p) * 7 / 8, abs=1e-12)
+
+
+@pytest.mark.parametrize(("k", "n", "size"), [(1, 64, 32), (30, 64, 8), (2000, 4096, 512)])
+def test_contrast_against_exact_fractions(k, n, size):
+    rule = grpo(size)
+    counts = [math.comb(k, j) * math.comb(n - k, size - j) for j in range(size + 1)]
+    total = math.comb(n, size)
+    exact = sum(
+        Fraction(c, total) * Fraction(w) for c, w in zip(counts, rule.contrast, strict=True)
+    )
+    got = Fraction(float(laws.unbiased_expected_contrast(rule, k, n)))
+    assert abs(got / exact - 1) < 1e-10
+
+
 def test_rates_of_big_math(shared_data):
     k, problems = big_math(shared_data)
 
@@ -80,6 +109,7 @@ def test_limits_and_shapes():
         lambda: laws.unbiased_unanimous_rate(-1, 4, 2),
         lambda: laws.unbiased_unanimous_rate([1, 2], [4, 4, 4], 2),
         lambda: laws.unbiased_unanimous_rate(0, 0, 1),
+        lambda: laws.unbiased_expected_contrast(grpo(8), 3, 4),
     ],
 )
 def test_bad_input_is_one_line(call):

@@ -16,7 +16,7 @@ from rule_formulas import FORMULAS
 from dissensus import RewardGroups, advantages
 from dissensus.core.advantages import AdvantageEstimator, Context, EstimatorState
 from dissensus.core.advantages.tokens import sum_over_tokens
-from dissensus.errors import InputError
+from dissensus.errors import InputError, MissingContextError
 
 NAMES = advantages.names()
 SIZES = [4, 8, 16]
@@ -108,11 +108,25 @@ def split_rewards(profile: advantages.Profile, seed: int = 0) -> tuple[np.ndarra
     return mixed, right
 
 
+def split_and_unanimous(profile: advantages.Profile) -> RewardGroups:
+    """The twelve split groups, one all-wrong and one all-correct."""
+    rewards, right = split_rewards(profile)
+    ends = np.repeat([[0.0], [1.0]], 6, axis=1)
+    return RewardGroups.from_dense(
+        np.concatenate([rewards, ends]), correct=np.concatenate([right, ends == 1])
+    )
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_push_is_as_declared(name):
     estimator, profile = rule(name)
-    rewards, right = split_rewards(profile)
-    values = call(estimator, RewardGroups.from_dense(rewards, correct=right)).reshape(12, 6)
+    groups = split_and_unanimous(profile)
+    context = advantages.neutral_context(estimator)(groups)
+    if context.lengths is not None and context.log_likelihoods is None:
+        # a baseline that weighs by length shows its push only then
+        lengths = np.random.default_rng(0).integers(1, 9, groups.n_rollouts)
+        context = replace(context, lengths=lengths)
+    values = estimator(groups, context).reshape(len(groups), -1)
     assert (np.abs(values.sum(axis=1)).max() < 1e-9) == profile.is_centred
 
 
@@ -193,13 +207,19 @@ def test_group_rules_answer_each_group_by_itself(name, data):
 @pytest.mark.parametrize("name", having(scope="batch"))
 def test_a_batch_rule_looks_at_its_batch(name):
     estimator, profile = rule(name)
-    rewards, right = split_rewards(profile)
     context = advantages.neutral_context(estimator)
-    groups = RewardGroups.from_dense(rewards, correct=right)
-    bare = replace(context(groups), reference=None)
-    alone = RewardGroups.from_dense(rewards[:1], correct=right[:1])
-    bare_alone = replace(context(alone), reference=None)
-    assert not np.allclose(estimator(groups, bare)[:6], estimator(alone, bare_alone))
+
+    def by_itself(groups: RewardGroups) -> np.ndarray:
+        return estimator(groups, replace(context(groups), reference=None)).reshape(len(groups), -1)
+
+    groups = split_and_unanimous(profile)
+    rewards = groups.rewards.reshape(len(groups), -1)
+    right = groups.is_correct.reshape(rewards.shape)
+    alone = [
+        by_itself(RewardGroups.from_dense(rewards[row : row + 1], correct=right[row : row + 1]))[0]
+        for row in range(len(groups))
+    ]
+    assert not np.allclose(by_itself(groups), alone)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -253,7 +273,7 @@ def test_ragged_tiny_and_empty_groups_give_finite_advantages(name):
 def test_equal_rewards_in_float32_are_unanimous(name):
     estimator, profile = rule(name)
     constant = np.full((3, 8), 0.1, dtype=np.float32) + np.float32(1e-9) * np.arange(8)
-    if profile.rewards == "binary" or not profile.is_silent(np.array([0]), 8)[0]:
+    if profile.rewards == "binary" or not profile.is_silent(np.array([0, 8]), 8).all():
         pytest.skip("what it gives to unanimous groups is its own choice")
     assert np.abs(call(estimator, RewardGroups.from_dense(constant))).max() < 1e-6
 
@@ -268,7 +288,8 @@ def test_memory_survives_a_checkpoint(name):
     ]
 
     def run(state: EstimatorState, groups: list[RewardGroups]) -> np.ndarray:
-        return [estimator(each, replace(neutral(each), state=state)) for each in groups][-1]
+        bare = [replace(neutral(each), state=state, reference=None) for each in groups]
+        return [estimator(*pair) for pair in zip(groups, bare, strict=True)][-1]
 
     straight = run(EstimatorState(), batches)
     saved = EstimatorState()
@@ -309,10 +330,10 @@ def test_the_large_group_limit_is_that_of_large_signatures(name):
     estimator, profile = rule(name)
     if profile.is_ordered:
         pytest.skip("no signature")
-    size = 2048
-    k = np.array([205, 512, 1024, 1638, 1843])
-    rewards, is_correct = table(size)
-    groups = RewardGroups.from_dense(rewards[k], correct=is_correct[k])
+    size = 4096
+    k = np.array([410, 1024, 2048, 2867, 3277])
+    is_correct = np.arange(size) < k[:, None]
+    groups = RewardGroups.from_dense(is_correct.astype(float), correct=is_correct)
     values = call(estimator, groups).reshape(len(k), size)
     slope = values[:, 0] - values[:, -1]
     expected = profile.limit.slope(k / size)
@@ -337,7 +358,7 @@ def test_the_context_that_a_rule_says_it_needs_is_asked_for():
         groups = RewardGroups.from_dense([[1, 0]], correct=0.5)
         for missing in estimator.needs:
             context = replace(advantages.neutral_context(estimator)(groups), **{missing: None})
-            with pytest.raises(InputError, match=missing):
+            with pytest.raises(MissingContextError, match=missing):
                 estimator(groups, context)
 
 

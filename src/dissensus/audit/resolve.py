@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import metadata
 from typing import Any, NamedTuple
 
 from dissensus.audit.answer import Answer, EstimatorFacts
 from dissensus.audit.facts import FIELDS, FrameworkFacts, Row, load_facts, version_key
-from dissensus.audit.facts.conditions import Truth, Value, evaluate, normalise
+from dissensus.audit.facts.conditions import Truth, Value, evaluate, normalise, same
 from dissensus.audit.findings import Finding, entry
 from dissensus.audit.numbers import fill
 from dissensus.audit.settings import Settings
@@ -75,9 +75,10 @@ def _installed(distribution: str) -> str | None:
 
 @dataclass
 class _Field:
-    """A field of the answer while rows are applied to it."""
+    """A field of the answer while rows are applied to it; only texts of the facts hold `{…}`."""
 
     value: Any = None
+    is_template: bool = True
     where: str = ""
     missing: dict[str, None] = field(default_factory=dict)
 
@@ -142,11 +143,15 @@ class _Resolution:
         return Value(None if missing else is_there, missing=missing)
 
     def _any(self, ending: str) -> Value:
-        """First setting whose key ends so, whatever section it is in."""
-        for key, setting in self.settings.values.items():
-            if key.endswith("." + ending):
-                return Value(normalise(setting.value), setting.where, True, setting.missing)
-        return Value(None, missing=self.settings.missing)
+        """The setting whose key ends so, whatever section it is in; unknown where they differ."""
+        found = [s for key, s in self.settings.values.items() if key.endswith("." + ending)]
+        if not found:
+            return Value(None, missing=self.settings.missing)
+        first, *others = found
+        missing = first.missing
+        if any(not same(first.value, other.value) for other in others):
+            missing = tuple(f"{s.key}={_printable(str(s.value))}" for s in found)
+        return Value(normalise(first.value), first.where, True, missing)
 
     def _share(self, prefix: str, ending: str) -> Value:
         """How many sections of a list set a key: all of them, some, or none."""
@@ -167,7 +172,7 @@ class _Resolution:
         values = dict.fromkeys(str(setting.value) for setting in found)
         missing = tuple(name for setting in found for name in setting.missing)
         where = found[0].where if found else ""
-        return Value(", ".join(values) or None, where, bool(found), missing)
+        return Value(normalise(", ".join(values)) or None, where, bool(found), missing)
 
     def _apply_defaults(self) -> None:
         for row in self.facts.rows_of("default", self.version.version):
@@ -184,12 +189,16 @@ class _Resolution:
             decided = next(filter(None, (self.look_up(key).where for key in row.when)), "")
             for name, value in row.body["set"].items():
                 found = self._value(value)
-                self._set(self.fields[name], found._replace(where=found.where or decided), truth)
+                if name in ("ddof", "eps") and isinstance(found.value, str):
+                    found = Value(None, missing=(f"{value} = {_printable(found.value)!r}",))
+                is_template = not _refers(value)
+                found = found._replace(where=found.where or decided)
+                self._set(self.fields[name], found, truth, is_template=is_template)
 
-    def _set(self, state: _Field, value: Value, truth: Truth) -> None:
+    def _set(self, state: _Field, value: Value, truth: Truth, *, is_template: bool) -> None:
         if truth.holds:
             state.value, state.missing = value.value, dict.fromkeys(value.missing)
-            state.where = value.where
+            state.where, state.is_template = value.where, is_template
         elif truth.is_open and (state.value != value.value or state.missing or value.missing):
             state.value = None
             state.missing.update(dict.fromkeys((*truth.missing, *value.missing)))
@@ -241,8 +250,10 @@ class _Resolution:
         )
 
     def _text(self, name: str) -> str | None:
-        value = self.fields[name].value
-        return None if value is None else self._fill(str(value))
+        state = self.fields[name]
+        if state.value is None:
+            return None
+        return self._fill(str(state.value)) if state.is_template else _printable(str(state.value))
 
     def _metrics(self) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -261,19 +272,35 @@ class _Resolution:
         for row in self.facts.rows_of("trap", self.version.version):
             code = row.body["code"]
             # A framework's own row says more than the cross-check that is common to all.
-            if (row.is_common and code in seen) or not evaluate(row.when, self.look_up).holds:
+            if row.is_common and code in seen:
                 continue
-            finding = self._finding(row)
+            truth = evaluate(row.when, self.look_up)
+            finding = self._finding(row) if truth.holds else self._if_large(row, truth)
+            if finding is None:
+                continue
             if finding.evidence not in seen.setdefault(code, []):
                 seen[code].append(finding.evidence)
                 yield finding
         yield from self._about_version()
 
+    def _if_large(self, row: Row, truth: Truth) -> Finding | None:
+        """Say what holds for groups of some size and more, where only their size is unknown."""
+        size = row.when.get("@group_size")
+        if not truth.is_open or not isinstance(size, dict) or set(size) != {"ge"}:
+            return None
+        rest = {key: test for key, test in row.when.items() if key != "@group_size"}
+        if not evaluate(rest, self.look_up).holds:
+            return None
+        finding = self._finding(row)
+        names = ", ".join(self.fields["group_size"].missing)
+        shown = f"{finding.evidence}; for groups of {size['ge']} and more (decided by {names})"
+        return replace(finding, evidence=shown)
+
     def _about_version(self) -> Iterator[Finding]:
         if version_key(self.version.version)[:2] > version_key(self.facts.version)[:2]:
             yield Finding.of(
                 "CFG905",
-                where=f"{self.settings.target}:{self.settings.line}",
+                where=self.settings.place,
                 evidence=f"{self.facts.title} {self.version.version} ({self.version.source}); "
                 f"the facts are from {self.facts.version}",
             )
@@ -302,7 +329,7 @@ class _Resolution:
         for key in (*keys, *row.when):
             if where := self.look_up(key).where:
                 return where
-        return f"{self.settings.target}:{self.settings.line}"
+        return self.settings.place
 
     def _fill(self, template: str) -> str:
         group_size = self.fields["group_size"].value
@@ -324,10 +351,9 @@ class _Texts(Mapping[str, Any]):
             return "null"
         if isinstance(found.value, bool):
             return str(found.value).lower()
-        text = str(found.value)
         if key.startswith("@") and key[1:] in self.resolution.fields:
-            text = self.resolution._fill(text)  # noqa: SLF001 — one object, in two parts
-        return _printable(text)
+            return self.resolution._text(key[1:])  # noqa: SLF001 — one object, in two parts
+        return _printable(str(found.value))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.resolution.settings.values)
@@ -337,6 +363,11 @@ class _Texts(Mapping[str, Any]):
 
     def __contains__(self, key: object) -> bool:
         return isinstance(key, str)
+
+
+def _refers(value: Any) -> bool:
+    """Return whether a value of the facts stands for one of the configuration."""
+    return isinstance(value, str) and value.startswith(("$", "?"))
 
 
 def _is_at(key: str, section: str) -> bool:

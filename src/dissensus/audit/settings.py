@@ -82,7 +82,8 @@ class Settings:
         version: Version of the framework, where the configuration names it.
         launch: What may still override any key when the training is launched (`"$@"` of a
             script, the command line of a parser), beyond what was read. Nothing is unknown by it.
-        line: Line of the launch or of the trainer in the target, from 1.
+        line: Line of the launch or of the trainer in the target, from 1; `cell 3:7` is line 7 of
+            the third cell of a notebook.
 
     Example:
         >>> settings = Settings("verl", "shell", "run.sh", "verl.trainer.main_ppo",
@@ -99,7 +100,7 @@ class Settings:
     missing: tuple[str, ...] = ()
     version: str | None = None
     launch: tuple[str, ...] = ()
-    line: int = 1
+    line: int | str = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", MappingProxyType(dict(self.values)))
@@ -120,8 +121,13 @@ class Settings:
             if found is not None and found.value == {}:  # an empty section: defaults inside
                 found = None
         if found is None and self.missing:
-            return Setting(key, None, f"{self.target}:{self.line}", missing=self.missing)
+            return Setting(key, None, self.place, missing=self.missing)
         return found
+
+    @property
+    def place(self) -> str:
+        """`file:line` of the launch or of the trainer."""
+        return f"{self.target}:{self.line}"
 
     def has_section(self, prefix: str) -> bool:
         """Whether any key below `prefix` is set: `actor.reward_norm` has `.mean_level`."""

@@ -18,11 +18,14 @@ from dissensus.cli.source import (
     open_source,
     print_log_facts,
 )
-from dissensus.errors import InputError
+from dissensus.errors import DissensusError, InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dissensus.audit.answer import Answer
     from dissensus.audit.findings import Severity
+    from dissensus.audit.settings import Settings
     from dissensus.readers.log import Log
     from dissensus.runs import Run
 
@@ -32,6 +35,7 @@ _LOG_COLUMNS = (
     "step", "generation", "split", "group_id", "prompt_id", "row", "reward", "advantage_used",
     "length",
 )  # fmt: skip
+_LONGEST_PATH = 300
 _IN_FULL = 4  # targets; more of them are shown as an overview
 
 
@@ -80,19 +84,31 @@ def audit(  # noqa: PLR0917 — typer makes options of parameters
     single_threaded_algebra()
     from dissensus.audit.blackbox.target import parse_target
 
+    def look_at(target: str) -> _Found:
+        path = Path(target)
+        if not path.exists() and parse_target(target):
+            return _look_at_function(target, adapter)
+        read = _look_at_configurations(path)
+        if read is not None and read.answers:
+            return read
+        try:
+            return _look_at_log(
+                open_source(path, format=format, mapping=mapping, trust_pickle=trust_pickle)
+            )
+        except InputError:
+            if read is None:
+                raise
+            return read
+
     limit = _severity(fail_on)
     found: list[_Found] = []
     for target in targets:
-        path = Path(target)
-        if not path.exists() and parse_target(target):
-            found.append(_look_at_function(target, adapter))
-        else:
-            found.append(
-                _look_at_configurations(path)
-                or _look_at_log(
-                    open_source(path, format=format, mapping=mapping, trust_pickle=trust_pickle)
-                )
-            )
+        try:
+            found.append(look_at(target))
+        except DissensusError as error:
+            if len(targets) == 1:
+                raise
+            found.append(_Found([], [str(error)]))  # what the other targets gave is not lost
     answers = [answer for each in found for answer in each.answers]
     if as_json:
         unreadable = [text for each in found for text in each.unreadable]
@@ -124,9 +140,8 @@ def _severity(name: str | None) -> Severity | None:
 
 
 def _look_at_configurations(path: Path) -> _Found | None:
-    """Answers about the configurations in a file or folder; None where a log may be meant."""
+    """Answers about the configurations in a file or folder; None or no answer: perhaps a log."""
     from dissensus.audit.configs import CONFIG_ENDINGS, scan_configs
-    from dissensus.audit.resolve import resolve
 
     if not path.exists():
         raise InputError(
@@ -145,9 +160,20 @@ def _look_at_configurations(path: Path) -> _Found | None:
             where=str(path),
             hint="docs/audit.md lists what is recognised",
         )
-    if path.is_dir() and not scan.settings:
+    if not (scan.settings or problems):
         return None
-    return _Found([resolve(each) for each in scan.settings], problems)
+    return _Found(list(_resolved(scan.settings, problems)), problems)
+
+
+def _resolved(settings: list[Settings], problems: list[str]) -> Iterator[Answer]:
+    """Yield the answer about each configuration; one that cannot be given is a problem."""
+    from dissensus.audit import resolve
+
+    for each in settings:
+        try:
+            yield resolve.resolve(each)
+        except Exception as error:  # noqa: BLE001 - one odd file must not hide all the others
+            problems.append(f"{each.place}: could not be resolved ({error})")
 
 
 def _look_at_function(target: str, adapter: str | None) -> _Found:
@@ -184,6 +210,10 @@ def _print(found: list[_Found], answers: list[Answer], *, in_full: bool) -> None
     from dissensus.views.format import clean_text
 
     console = make_console()
+    if not console.is_terminal:  # a path that is cut in two cannot be copied or searched for
+        places = [f.where for answer in answers for f in answer.findings]
+        longest = max(map(len, [*places, *(answer.target for answer in answers)]), default=0)
+        console.width = max(console.width, min(longest, _LONGEST_PATH) + console.width)
     if in_full:
         for answer in answers:
             console.print(answer_view(answer))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from dissensus.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["make_console", "print_json", "to_plain"]
+__all__ = ["make_console", "print_json", "to_plain", "write_html"]
 
 
 def print_json(document: Any) -> None:
@@ -44,3 +49,23 @@ def make_console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+def write_html(page: str, path: Path) -> None:
+    """Write a page, all of it or nothing.
+
+    Args:
+        page: The document.
+        path: File to write; an existing one is replaced.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    from dissensus.runs.store import commit_bytes
+
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        commit_bytes(path, page.encode("utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot write the page ({error.strerror})", where=str(path)) from error

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dissensus.cli.output import make_console, print_json
+from dissensus.cli.output import make_console, print_json, write_html
 from dissensus.cli.source import (
     FormatOption,
     MapOption,
@@ -19,7 +18,6 @@ from dissensus.cli.source import (
     open_source,
     print_log_facts,
 )
-from dissensus.errors import InputError
 
 if TYPE_CHECKING:
     from dissensus.runs import Run
@@ -106,16 +104,9 @@ def write_page(run: Run | Snapshot, summary: RunSummary | None, path: Path) -> N
     Raises:
         InputError: The file cannot be written.
     """
-    from dissensus.runs.store import commit_bytes
     from dissensus.views.html import report_page
 
-    page = report_page(run, summary).encode("utf-8")
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        commit_bytes(path, page)
-    except OSError as error:
-        raise InputError(f"cannot write the page ({error.strerror})", where=str(path)) from error
+    write_html(report_page(run, summary), path)
 
 
 def single_threaded_algebra() -> None:

@@ -24,6 +24,7 @@ _STYLES = {
     Severity.NOTE: TERMINAL["muted"],
 }
 _PLACES = 3
+_LONGEST_PATH = 300
 
 _NUMERATORS = {
     "mean": "r − group mean",
@@ -73,7 +74,7 @@ def overview(answers: Sequence[Answer]) -> RenderableType:
     base = _common_folder(answer.target for answer in answers)
     for answer in answers:
         table.add_row(
-            one_line(_relative(answer.target, base), 80),
+            one_line(_relative(answer.target, base), 120),
             one_line(answer.framework or UNKNOWN, 20),
             one_line(_equation(answer), 120),
             answer.silent or UNKNOWN,
@@ -122,7 +123,7 @@ def equation(estimator: EstimatorFacts, *, inside: bool = False) -> str:
         return top
     if estimator.denominator is None:
         return f"({top}) / unknown"
-    bottom = [_DENOMINATORS[estimator.denominator]]
+    bottom = [_DENOMINATORS.get(estimator.denominator, "unknown")]
     if estimator.ddof is not None:
         bottom.append(f"ddof {estimator.ddof}")
     eps = ""
@@ -142,7 +143,7 @@ def _equation(answer: Answer) -> str:
 
 
 def _title(answer: Answer) -> Text:
-    text = Text(one_line(answer.target, 200), style=TERMINAL["title"], overflow="fold")
+    text = Text(one_line(answer.target, _LONGEST_PATH), style=TERMINAL["title"], overflow="fold")
     if answer.framework:
         version = f" {answer.version}" if answer.version else ""
         text.append(f"  {one_line(answer.framework + version, 80)}", style="not bold")
@@ -178,7 +179,7 @@ def _two_columns(rows: Iterable[tuple[str, str]]) -> Table:
 def _finding_view(finding: Finding, places: Sequence[str]) -> RenderableType:
     head = Text(f"{finding.severity.value} {finding.code}", style=_STYLES[finding.severity])
     head.append(f"  {clean_text(finding.title, 200)}", style=TERMINAL["title"])
-    shown = ", ".join(one_line(place, 160) for place in places[:_PLACES])
+    shown = ", ".join(one_line(place, _LONGEST_PATH) for place in places[:_PLACES])
     if len(places) > _PLACES:
         shown += f" and {len(places) - _PLACES} more"
     lines = [("where", shown), ("evidence", finding.evidence), ("means", finding.consequence)]

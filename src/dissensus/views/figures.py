@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from dissensus.views.canvas import add_line, new_figure
 from dissensus.views.distributions import HeatMap, HeldoutPoint
 from dissensus.views.forecast import Forecast
 from dissensus.views.mass import DifficultyMass
@@ -25,7 +26,6 @@ __all__ = [
     "unanimous_figure",
 ]
 
-_HEIGHT = 380
 _DASHES = ("solid", "dot", "dash", "dashdot")
 
 
@@ -40,7 +40,7 @@ def progress_figure(
         theme: Colours.
     """
     colour = palette(theme)
-    figure = _figure(theme, "reward, solve rate")
+    figure = new_figure(theme, "reward, solve rate")
     steps = [p.step for p in timeline]
     rewards = [p.measures.reward_mean for p in timeline]
     rates = [p.measures.solve_rate for p in timeline]
@@ -49,9 +49,9 @@ def progress_figure(
         for a, b in zip(rewards, rates, strict=True)
     )
     name = "training reward = solve rate" if is_same else "training reward, mean"
-    _line(figure, steps, rewards, name, colour["reward"])
+    add_line(figure, steps, rewards, name, colour["reward"])
     if not is_same and any(rate is not None for rate in rates):
-        _line(figure, steps, rates, "training solve rate", colour["correct"], dash="dash")
+        add_line(figure, steps, rates, "training solve rate", colour["correct"], dash="dash")
     for i, split in enumerate(sorted({p.split for p in heldout})):
         points = [p for p in heldout if p.split == split]
         _heldout_trace(figure, points, colour["heldout"], _DASHES[i % len(_DASHES)], i)
@@ -71,11 +71,11 @@ def unanimous_figure(
         theme: Colours.
     """
     colour = palette(theme)
-    figure = _figure(theme, "share of groups")
+    figure = new_figure(theme, "share of groups")
     figure.update_yaxes(tickformat=".0%", range=[0, 1])
     if forecast is None:
         shares = [p.measures.unanimous for p in timeline]
-        _line(figure, [p.step for p in timeline], shares, "unanimous", colour["unanimous"])
+        add_line(figure, [p.step for p in timeline], shares, "unanimous", colour["unanimous"])
         return figure
     points = forecast.points
     steps = [p.step for p in points]
@@ -93,7 +93,7 @@ def unanimous_figure(
             fillcolor=colour[role] + "99",
             hovertemplate="%{y:.1%}",
         )
-    _line(
+    add_line(
         figure,
         steps,
         [p.predicted for p in points],
@@ -102,7 +102,7 @@ def unanimous_figure(
         dash="dash",
         percent=True,
     )
-    _line(
+    add_line(
         figure,
         steps,
         [p.predicted_all_wrong for p in points],
@@ -112,7 +112,7 @@ def unanimous_figure(
         width=1.5,
         percent=True,
     )
-    _line(
+    add_line(
         figure,
         steps,
         [p.plug_in for p in points],
@@ -133,7 +133,7 @@ def heat_map_figure(heat: HeatMap, y_title: str, *, theme: Theme = "light") -> F
         theme: Colours.
     """
     colour = palette(theme)
-    figure = _figure(theme, y_title)
+    figure = new_figure(theme, y_title)
     is_numeric = all(label.isdecimal() for label in heat.labels)
     largest = max((share for row in heat.shares for share in row), default=1.0)
     figure.add_heatmap(
@@ -180,7 +180,7 @@ def mass_figure(mass: DifficultyMass, *, theme: Theme = "light") -> Figure:
         theme: Colours.
     """
     colour = palette(theme)
-    figure = _figure(theme, "share", x_title="solve rate of the prompt in its other groups")
+    figure = new_figure(theme, "share", x_title="solve rate of the prompt in its other groups")
     bins = len(mass.rollouts)
     centres = [(i + 0.5) / bins for i in range(bins)]
     figure.add_bar(
@@ -192,70 +192,14 @@ def mass_figure(mass: DifficultyMass, *, theme: Theme = "light") -> Figure:
         hovertemplate="%{y:.1%}",
     )
     if mass.used is not None:
-        _line(figure, centres, mass.used, "estimator in use", colour["used"], width=5, percent=True)
-    _line(figure, centres, mass.grpo, "GRPO", colour["grpo"], dash="dash", percent=True)
-    _line(figure, centres, mass.dr_grpo, "Dr. GRPO", colour["dr_grpo"], dash="dot", percent=True)
+        add_line(
+            figure, centres, mass.used, "estimator in use", colour["used"], width=5, percent=True
+        )
+    add_line(figure, centres, mass.grpo, "GRPO", colour["grpo"], dash="dash", percent=True)
+    add_line(figure, centres, mass.dr_grpo, "Dr. GRPO", colour["dr_grpo"], dash="dot", percent=True)
     figure.update_xaxes(range=[0, 1], tickformat=".0%", dtick=0.2)
     figure.update_yaxes(tickformat=".0%", rangemode="tozero")
     return figure
-
-
-def _figure(theme: Theme, y_title: str, *, x_title: str = "training step") -> Figure:
-    from plotly.graph_objects import Figure, layout
-
-    colour = palette(theme)
-    axis = {
-        "gridcolor": colour["grid"],
-        "linecolor": colour["axis"],
-        "zerolinecolor": colour["grid"],
-        "tickcolor": colour["axis"],
-        "automargin": True,
-    }
-    return Figure(
-        layout={
-            "template": layout.Template(),
-            "height": _HEIGHT,
-            "margin": {"l": 48, "r": 20, "t": 40, "b": 44},
-            "paper_bgcolor": colour["background"],
-            "plot_bgcolor": colour["background"],
-            "font": {"color": colour["text"], "size": 13, "family": "system-ui, sans-serif"},
-            "hovermode": "x unified",
-            "hoverlabel": {"bgcolor": colour["panel"], "bordercolor": colour["axis"]},
-            "legend": {
-                "orientation": "h",
-                "x": 0,
-                "y": 1.02,
-                "yanchor": "bottom",
-                "traceorder": "normal",
-            },
-            "xaxis": {**axis, "title": {"text": x_title}},
-            "yaxis": {**axis, "title": {"text": y_title}},
-        }
-    )
-
-
-def _line(
-    figure: Figure,
-    x: Sequence[float],
-    y: Sequence[float | None],
-    name: str,
-    colour: str,
-    *,
-    dash: str = "solid",
-    width: float = 2.5,
-    percent: bool = False,
-) -> None:
-    # A single point is invisible as a line.
-    known = sum(value is not None for value in y)
-    figure.add_scatter(
-        x=list(x),
-        y=list(y),
-        name=name,
-        mode="lines" if known > 1 else "markers",
-        line={"color": colour, "width": width, "dash": dash},
-        marker={"color": colour, "size": 9},
-        hovertemplate="%{y:.1%}" if percent else "%{y:.3g}",
-    )
 
 
 def _heldout_trace(

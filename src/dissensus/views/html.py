@@ -1,17 +1,8 @@
-"""One self-contained HTML page about a run: it loads nothing and runs only its own three scripts.
-
-What a model wrote reaches the page as escaped text only (`markup.tag`), never through a script.
-The content security policy names the scripts by their hashes and forbids every connection, so that
-even markup that slipped through could not run or call home.
-"""
+"""The report of a run as one self-contained HTML page."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-from collections.abc import Iterable
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +12,11 @@ from dissensus.views.correctness import not_shown
 from dissensus.views.examples import Answer, SplitGroup, split_groups
 from dissensus.views.format import UNKNOWN, clean_text, count, fraction, number, plural
 from dissensus.views.markup import Child, Markup, tag
-from dissensus.views.panels import Panel, run_panels
+from dissensus.views.page import document, navigation, panel_section, section, table, tile
+from dissensus.views.panels import run_panels
 from dissensus.views.prompts import PromptRow, extreme_prompts
 from dissensus.views.readable import Readable
 from dissensus.views.snapshot import Snapshot
-from dissensus.views.style import DARK, LIGHT
 from dissensus.views.summary import RunSummary, summarise_run
 
 __all__ = ["report_page"]
@@ -47,76 +38,20 @@ def report_page(run: Readable | Snapshot, summary: RunSummary | None = None) -> 
     source = run if isinstance(run, Snapshot) else Snapshot(run)
     summary = summarise_run(source) if summary is None else summary
     panels = run_panels(source, summary)
-    sections: list[Child] = [_advice(summary), map(_panel, panels)]
+    links = [("advice", "What stands out"), *((p.name, p.title) for p in panels)]
+    links += [("prompts", _PROMPTS_TITLE), ("examples", "Split groups")]
+    sections: list[Child] = [_advice(summary), map(panel_section, panels)]
     sections += [_prompts(source, summary), _examples(source)]
     body = [
         tag("a", "Skip to the figures", href="#progress", class_="skip"),
         _header(summary),
-        _navigation(panels),
+        navigation(links),
         tag("main", sections),
         _footer(summary),
     ]
-    return _document(
+    return document(
         f"{clean_text(Path(summary.source).name, 120)} · Dissensus report", body, panels
     )
-
-
-def _document(title: str, body: list[Markup], panels: list[Panel]) -> str:
-    from plotly.offline import get_plotlyjs
-
-    # The parser of HTML normalises line ends, and the hash is over what it makes of them.
-    scripts = [_unix(get_plotlyjs()), _unix(_resource("page.js"))]
-    policy = (
-        "default-src 'none'; "
-        f"script-src {' '.join(map(_hash, scripts))}; "
-        "style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
-    )
-    head = [
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=policy),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="referrer", content="no-referrer"),
-        tag("meta", name="generator", content=f"dissensus {dissensus.__version__}"),
-        tag("title", title),
-        tag("style", Markup(_styles())),
-    ]
-    shown = {p.name: p.figure.to_plotly_json() for p in panels if p.figure is not None}
-    data = [
-        _json_script("figures", shown),
-        _json_script("colours", {light: DARK[role] for role, light in LIGHT.items()}),
-    ]
-    code = [tag("script", Markup(script)) for script in scripts]
-    page = tag("html", tag("head", *head), tag("body", *body, *data, *code), lang="en")
-    return f"<!doctype html>\n{page}\n"
-
-
-def _styles() -> str:
-    light = "".join(f"--{role}:{colour};" for role, colour in LIGHT.items())
-    dark = "".join(f"--{role}:{colour};" for role, colour in DARK.items())
-    schemes = f":root{{{light}}}@media (prefers-color-scheme: dark){{:root{{{dark}}}}}"
-    return schemes.replace("_", "-") + _resource("page.css")
-
-
-def _resource(name: str) -> str:
-    return (files("dissensus.views") / name).read_text(encoding="utf-8")
-
-
-def _unix(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _hash(script: str) -> str:
-    digest = hashlib.sha256(script.encode("utf-8")).digest()
-    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
-
-
-def _json_script(name: str, value: Any) -> Markup:
-    from plotly.utils import PlotlyJSONEncoder
-
-    text = json.dumps(value, cls=PlotlyJSONEncoder)  # escapes everything beyond ASCII
-    for char in "<>&":
-        text = text.replace(char, f"\\u{ord(char):04x}")
-    return tag("script", Markup(text), type="application/json", id=name)
 
 
 def _header(summary: RunSummary) -> Markup:
@@ -124,24 +59,24 @@ def _header(summary: RunSummary) -> Markup:
     tiles: list[Markup] = []
     if heldout is not None and heldout.last.solve_rate is not None:
         note = f"{fraction(heldout.first.solve_rate)} at step {count(heldout.first_step)}"
-        tiles.append(_tile(heldout.name, fraction(heldout.last.solve_rate), note))
+        tiles.append(tile(heldout.name, fraction(heldout.last.solve_rate), note))
     if train.solve_rate is not None:
-        tiles.append(_tile("Training solve rate", fraction(train.solve_rate), "whole run"))
+        tiles.append(tile("Training solve rate", fraction(train.solve_rate), "whole run"))
     else:
-        tiles.append(_tile("Mean reward", number(train.reward_mean), "whole run"))
+        tiles.append(tile("Mean reward", number(train.reward_mean), "whole run"))
     causes = f"{fraction(train.all_wrong)} all-wrong, {fraction(train.all_correct)} all-correct"
     is_known = train.all_wrong is not None
     tiles += [
-        _tile(
+        tile(
             "Unanimous groups", fraction(train.unanimous), causes if is_known else "cause unknown"
         ),
-        _tile(
+        tile(
             "Effective rollouts",
             fraction(train.effective_rollout_frac),
             "trained on, in groups with an advantage",
         ),
-        _tile("Contrast per 1,000 rollouts", number(train.contrast_per_1000_rollouts), "1000·ΣW/R"),
-        _tile("Rollouts", count(train.rollouts), f"{count(train.trained_rollouts)} trained on"),
+        tile("Contrast per 1,000 rollouts", number(train.contrast_per_1000_rollouts), "1000·ΣW/R"),
+        tile("Rollouts", count(train.rollouts), f"{count(train.trained_rollouts)} trained on"),
     ]
     return tag(
         "header",
@@ -167,64 +102,17 @@ def _facts(summary: RunSummary) -> str:
     return " · ".join(facts)
 
 
-def _tile(name: str, value: str, note: str) -> Markup:
-    return tag("div", tag("dt", name), tag("dd", value, tag("small", note)))
-
-
-def _navigation(panels: list[Panel]) -> Markup:
-    links = [("advice", "What stands out"), *((p.name, p.title) for p in panels)]
-    links += [("prompts", _PROMPTS_TITLE), ("examples", "Split groups")]
-    items = [tag("li", tag("a", title, href=f"#{name}")) for name, title in links]
-    return tag("nav", tag("ul", items), aria_label="Sections")
-
-
 def _advice(summary: RunSummary) -> Markup:
     found = [tag("li", each.text) for each in advise(summary)]
     shown: Child = tag("ul", found, class_="advice") if found else tag("p", "Nothing yet.")
-    return _section("advice", "What stands out", shown)
-
-
-def _panel(panel: Panel) -> Markup:
-    caption = tag(
-        "figcaption",
-        tag("p", panel.reading),
-        tag("p", panel.note, class_="note") if panel.note else None,
-    )
-    if panel.figure is None:
-        return _section(panel.name, panel.title, tag("p", panel.absent, class_="absent"))
-    plot = tag("div", id=f"plot-{panel.name}", class_="plot", role="img", aria_label=panel.label)
-    numbers = tag(
-        "details",
-        tag("summary", "The numbers as a table"),
-        _table(panel.header, panel.rows, f"{panel.title}: numbers"),
-    )
-    figure = tag("figure", caption, plot, numbers)
-    return _section(panel.name, panel.title, figure)
-
-
-def _section(name: str, title: str, *children: Child) -> Markup:
-    heading = tag("h2", title, id=f"{name}-title")
-    return tag("section", heading, *children, id=name, aria_labelledby=f"{name}-title")
-
-
-def _table(header: list[str], found: Iterable[Iterable[Child]], label: str) -> Markup:
-    head = tag("tr", [tag("th", name, scope="col") for name in header])
-    lines = [tag("tr", [_cell(cell) for cell in row]) for row in found]
-    table = tag("table", tag("thead", head), tag("tbody", lines))
-    return tag("div", table, class_="scroll", role="region", aria_label=label, tabindex="0")
-
-
-def _cell(cell: Child) -> Markup:
-    if isinstance(cell, Markup) and cell.startswith("<td"):
-        return cell
-    return tag("td", cell)
+    return section("advice", "What stands out", shown)
 
 
 def _prompts(source: Snapshot, summary: RunSummary) -> Markup:
     never, always = summary.never_solved, summary.always_solved
     if never is None or always is None:
         why = not_shown(str(summary.correct_unknown))
-        return _section("prompts", _PROMPTS_TITLE, tag("p", why, class_="absent"))
+        return section("prompts", _PROMPTS_TITLE, tag("p", why, class_="absent"))
     intro = (
         f"{plural(never.prompts, 'prompt')} never had a correct rollout "
         f"({fraction(never.rollout_frac)} of the rollouts), "
@@ -235,7 +123,7 @@ def _prompts(source: Snapshot, summary: RunSummary) -> Markup:
         _prompt_list("Never solved", extreme_prompts(source, solved=False)),
         _prompt_list("Always solved", extreme_prompts(source, solved=True)),
     ]
-    return _section("prompts", _PROMPTS_TITLE, tag("p", intro), tag("div", sides, class_="two"))
+    return section("prompts", _PROMPTS_TITLE, tag("p", intro), tag("div", sides, class_="two"))
 
 
 def _prompt_list(title: str, found: list[PromptRow]) -> Markup:
@@ -249,8 +137,8 @@ def _prompt_list(title: str, found: list[PromptRow]) -> Markup:
         ]
         for row in found
     ]
-    table = _table(["visits", "rollouts", "prompt"], lines, f"{title}: prompts")
-    return tag("div", tag("h3", title), table, class_="prompts")
+    listed = table(["visits", "rollouts", "prompt"], lines, f"{title}: prompts")
+    return tag("div", tag("h3", title), listed, class_="prompts")
 
 
 def _examples(source: Snapshot) -> Markup:
@@ -258,14 +146,14 @@ def _examples(source: Snapshot) -> Markup:
     found = split_groups(source)
     if not found:
         why = "Not shown: no completion of a split group has been recorded."
-        return _section("examples", title, tag("p", why, class_="absent"))
+        return section("examples", title, tag("p", why, class_="absent"))
     intro = (
         "One group from each stretch of the run, in turn the one that disagreed most and the "
         "hardest one that was solved at all; its best rollouts on the left, its worst on the "
         "right. Text is shown as the model wrote it, cut where long; "
         "control characters are replaced by visible signs."
     )
-    return _section("examples", title, tag("p", intro), map(_example, found))
+    return section("examples", title, tag("p", intro), map(_example, found))
 
 
 def _example(group: SplitGroup) -> Markup:
@@ -317,7 +205,7 @@ def _footer(summary: RunSummary) -> Markup:
         tag(
             "details",
             tag("summary", "Settings recorded with the run"),
-            _table(["name", "value"], settings, "Settings"),
+            table(["name", "value"], settings, "Settings"),
         )
         if settings
         else None,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 from dissensus.views import figures
 from dissensus.views.correctness import not_shown
 from dissensus.views.distributions import (
@@ -16,42 +14,14 @@ from dissensus.views.distributions import (
 from dissensus.views.forecast import Forecast
 from dissensus.views.format import count, fraction, number
 from dissensus.views.mass import DifficultyMass, mass_by_difficulty
+from dissensus.views.page import Panel
 from dissensus.views.queries import Source
 from dissensus.views.style import Theme
 from dissensus.views.summary import RunSummary
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-
 __all__ = ["Panel", "run_panels"]
 
 _TABLE_ROWS = 24
-
-
-class Panel(NamedTuple):
-    """One figure of a report.
-
-    Attributes:
-        name: Identifier in the page.
-        title: Heading.
-        reading: How to read it, in one sentence.
-        note: What the numbers are exactly; may be empty.
-        figure: The figure, or `None` where it cannot be drawn.
-        absent: Why there is no figure; empty where there is one.
-        label: What the figure shows, in words, for who cannot see it.
-        header: Column names of the table of its numbers.
-        rows: That table.
-    """
-
-    name: str
-    title: str
-    reading: str
-    note: str
-    figure: Figure | None
-    absent: str
-    label: str
-    header: list[str]
-    rows: list[list[str]]
 
 
 def run_panels(source: Source, summary: RunSummary, *, theme: Theme = "light") -> list[Panel]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -231,3 +232,73 @@ def test_what_cannot_be_read_is_a_problem_and_not_an_error(tmp_path):
         "loop.yaml",
     ]
     assert scan_configs(tmp_path / "nothing").problems[0].text.startswith("cannot be opened")
+
+
+def test_a_section_marked_as_an_override_replaces_that_of_its_parent(tmp_path):
+    # NeMo-RL, nemo_rl/utils/config.py merge_with_override: at the top level only
+    (tmp_path / "base.yaml").write_text(
+        "grpo: {num_prompts_per_step: 4, adv_estimator: {name: gdpo}}\n"
+        "policy: {a: {x: 1, y: 1}}\nloss_fn: {token_level_loss: true}\n"
+    )
+    (tmp_path / "run.yaml").write_text(
+        "defaults: base.yaml\ngrpo: {_override_: true, num_generations_per_prompt: 8}\n"
+        "policy: {a: {_override_: true, x: 2}}\nloss_fn: {_override_: false, b: 1}\n"
+    )
+    settings = {Path(s.target).name: s for s in read_settings(tmp_path)}["run.yaml"]
+    assert settings.find("grpo.num_generations_per_prompt").value == 8
+    assert settings.find("grpo.adv_estimator.name") is None
+    assert settings.find("grpo._override_") is None
+    assert settings.find("policy.a.y").value == 1
+    assert settings.find("loss_fn.token_level_loss").value is True
+
+
+def test_an_override_leaves_the_other_uses_of_an_anchor_alone(tmp_path):
+    (tmp_path / "run.yaml").write_text(
+        "actor: &common {kl_ctl: 0.0, path: a}\nref: *common\nrollout: {}\n"
+        "gconfig: {n_samples: 4}\n"
+    )
+    (tmp_path / "run.sh").write_text("python -m x.train --config run.yaml actor.kl_ctl=0.1\n")
+    (settings,) = read_settings(tmp_path / "run.sh")
+    assert settings.find("actor.kl_ctl").value == 0.1
+    assert settings.find("ref.kl_ctl").value == 0.0
+
+
+def test_an_interpolation_on_a_command_line(tmp_path):
+    (tmp_path / "run.sh").write_text(
+        "python -m verl.trainer.main_ppo actor_rollout_ref.rollout.n=4 "
+        "'a.b=${actor_rollout_ref.rollout.n}' 'a.c=${data.n}' 'a.d=${oc.env:N}'\n"
+    )
+    (settings,) = read_settings(tmp_path / "run.sh")
+    assert settings.find("a.b").value == 4
+    assert settings.find("a.c").missing == ("${data.n}",)
+    assert settings.find("a.d").missing == ("N",)
+
+
+def test_flags_behind_a_file_of_ms_swift_win(tmp_path):
+    # swift/cli/main.py parse_yaml_args puts the file's keys in front of the flags
+    (tmp_path / "a.yaml").write_text("rlhf_type: grpo\nscale_rewards: none\nbeta: 0.1\n")
+    (tmp_path / "run.sh").write_text("swift rlhf a.yaml --beta 0.0 --loss-type dr_grpo\n")
+    (settings,) = read_settings(tmp_path / "run.sh")
+    found = {key: item.value for key, item in settings.values.items()}
+    assert found["scale_rewards"] == "none"
+    assert (found["beta"], found["loss_type"]) == (0.0, "dr_grpo")
+    (tmp_path / "run.sh").write_text("swift rlhf b.yaml --rlhf_type grpo --beta 0.0\n")
+    (settings,) = read_settings(tmp_path / "run.sh")
+    assert settings.missing == ("b.yaml",)
+
+
+def test_flags_beside_a_file_for_ray_are_not_read_and_told(tmp_path):
+    # swift/ray/megatron/pipeline.py main reads --config only
+    (tmp_path / "a.yaml").write_text("rlhf_type: grpo\nbeta: 0.1\n")
+    (tmp_path / "run.sh").write_text("megatron rlhf --use_ray --config a.yaml --beta 0.0\n")
+    scan = scan_configs(tmp_path / "run.sh")
+    assert scan.settings[0].find("beta").value == 0.1
+    assert "--beta" in scan.problems[0].text
+
+
+def test_a_list_beside_an_interpolation(tmp_path):
+    (tmp_path / "run.sh").write_text(
+        "python -m verl.trainer.main_ppo a.x=[1,2] 'a.b=${a.x}' actor_rollout_ref.rollout.n=4\n"
+    )
+    (settings,) = read_settings(tmp_path / "run.sh")
+    assert settings.find("a.b").value == [1, 2]

@@ -9,7 +9,7 @@ import textwrap
 
 import pytest
 
-from dissensus.audit.configs import read_settings
+from dissensus.audit.configs import read_settings, scan_configs
 
 TRL = "from trl import GRPOConfig, GRPOTrainer\n"
 TRAIN = "\ntrainer = GRPOTrainer(model='m', reward_funcs=[], args=config)\n"
@@ -116,7 +116,7 @@ def test_values_that_the_script_decides(tmp_path, body, expected):
             "(config,) = p.parse_args_and_config()",
             ("the command line (TrlParser)",),
         ),
-        ("for kind in ['a', 'b']:\n    config = GRPOConfig(loss_type=kind)", ("kind",)),
+        ("for kind in kinds():\n    config = GRPOConfig(loss_type=kind)", ("kind",)),
         ("from x import config", ("config",)),
     ],
 )
@@ -234,11 +234,33 @@ def test_a_shell_script_that_launches_a_trl_script(tmp_path):
 def test_a_notebook(tmp_path):
     cells = [
         {"cell_type": "markdown", "source": ["# GRPO"]},
-        {"cell_type": "code", "source": ["!pip install trl\n", TRL]},
-        {"cell_type": "code", "source": "config = GRPOConfig(beta=0.1)" + TRAIN},
+        {"cell_type": "code", "source": ["!pip install \\\n", "    trl>=1.0\n", TRL]},
+        {"cell_type": "code", "source": "%%bash\npip install x"},
+        {"cell_type": "code", "source": "%%time\nfiles = !ls\nconfig = GRPOConfig(\n beta=0.1)"},
+        {"cell_type": "code", "source": TRAIN},
     ]
     (settings,) = read(tmp_path, json.dumps({"cells": cells}), "a.ipynb")
     assert settings.find("beta").value == 0.1
+    assert settings.find("beta").where == f"{tmp_path}/a.ipynb:cell 4:4"
+    assert settings.place == f"{tmp_path}/a.ipynb:cell 4:3"
+
+
+def test_a_cell_that_is_not_python_hides_no_other(tmp_path):
+    cells = ["def f(:", TRL + "config = GRPOConfig(beta=0.1)" + TRAIN]
+    text = json.dumps({"cells": [{"cell_type": "code", "source": cell} for cell in cells]})
+    (tmp_path / "a.ipynb").write_text(text)
+    scan = scan_configs(tmp_path)
+    assert scan.settings[0].find("beta").value == 0.1
+    assert [problem.text for problem in scan.problems] == ["cell 1 is not Python, and left out"]
+
+
+def test_a_training_script_that_cannot_be_parsed_is_told(tmp_path):
+    (tmp_path / "train.py").write_text(TRL + "config = GRPOConfig(beta=0.1\n")
+    (tmp_path / "other.py").write_text("print 'Python 2'\n")
+    scan = scan_configs(tmp_path)
+    assert scan.settings == []
+    assert [problem.path for problem in scan.problems] == [str(tmp_path / "train.py")]
+    assert "not Python" in scan.problems[0].text
 
 
 def test_tinker_with_chz_defaults(tmp_path):
@@ -282,3 +304,144 @@ def test_nothing_is_executed(tmp_path):
         """,
     )
     assert not marker.exists()
+
+
+def missing(settings, key):
+    found = settings.find(key)
+    return found is not None and not found.is_known
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        # a way out of a function that is taken under an undecided condition
+        "import sys\ndef make():\n    if sys.argv[1] == 'a':\n        return GRPOConfig(beta=0.1)\n"
+        "    return GRPOConfig(beta=0.0)\nconfig = make()",
+        "import sys\ndef make():\n    c = GRPOConfig(beta=0.1)\n    if sys.argv[1]:\n"
+        "        return c\n    c.beta = 0.0\n    return c\nconfig = make()",
+        "import sys\nbeta = 0.0\nfor x in sys.argv:\n    if x:\n        beta = 0.1\n        break\n"
+        "    beta = 0.0\nconfig = GRPOConfig(beta=beta)",
+        "import sys\nbeta = 0.0\nfor x in [1, 2]:\n    if sys.argv[x]:\n        beta = 0.1\n"
+        "        continue\n    beta = 0.0\nconfig = GRPOConfig(beta=beta)",
+        # loops that carry a value from one round to the next
+        "import sys\nbeta = 0.1\nfor x in sys.argv:\n    beta = beta * 2\n"
+        "config = GRPOConfig(beta=beta)",
+        "n = 0\nbeta = 0.1\nwhile n < beta_rounds():\n    n = n + 1\n    beta = beta * 2\n"
+        "config = GRPOConfig(beta=beta)",
+        "import sys\nconfig = GRPOConfig(beta=0.1)\nfor x in sys.argv:\n    config.beta = float(x)",
+        "import sys\nkw = {'beta': 0.1}\nfor x in sys.argv:\n    kw.update({x: 1})\n"
+        "config = GRPOConfig(**kw)",
+        # errors, patterns, names of other scopes
+        "beta = 0.1\ntry:\n    beta = read()\nexcept OSError:\n    beta = 0.0\n"
+        "config = GRPOConfig(beta=beta)",
+        "beta = 0.1\ntry:\n    work()\n    beta = 0.2\nexcept OSError:\n    pass\n"
+        "config = GRPOConfig(beta=beta)",
+        "import sys\nbeta = 0.1\nmatch sys.argv[1]:\n    case 'a':\n        beta = 0.0\n"
+        "config = GRPOConfig(beta=beta)",
+        "import sys\nif sys.argv[1]:\n    def make():\n        return GRPOConfig(beta=0.1)\nelse:\n"
+        "    def make():\n        return GRPOConfig(beta=0.0)\nconfig = make()",
+        # what changes an object without an assignment to its name
+        "import sys\nconfig = GRPOConfig(beta=0.1)\nsetattr(config, sys.argv[1], 0)",
+        "import sys\nkw = {'beta': 0.1}\nkw[sys.argv[1]] = 0.0\nconfig = GRPOConfig(**kw)",
+        "import sys\nkw = {'beta': 0.1}\nkw.pop(sys.argv[1])\nconfig = GRPOConfig(**kw)",
+    ],
+)
+def test_what_is_not_certain_is_unknown(tmp_path, body):
+    assert missing(trl(tmp_path, body), "beta")
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("beta = 0.1\nx = 3\nif 0 < x < 5:\n    beta = 0.0\nconfig = GRPOConfig(beta=beta)", 0.0),
+        ("beta = 0.1\nx = 7\nif 0 < x < 5:\n    beta = 0.0\nconfig = GRPOConfig(beta=beta)", 0.1),
+        (
+            "beta = 0.1\ndef f():\n    global beta\n    beta = 0.0\nf()\n"
+            "config = GRPOConfig(beta=beta)",
+            0.0,
+        ),
+        (
+            "match 'b':\n    case 'a':\n        x = 0.1\n    case 'b' | 'c':\n        x = 0.0\n"
+            "config = GRPOConfig(beta=x)",
+            0.0,
+        ),
+        ("kw = {'beta': 0.1, 'x': 1}\nkw.pop('x')\nconfig = GRPOConfig(**kw)", 0.1),
+        ("kw = {'beta': 0.1}\ndel kw['beta']\nconfig = GRPOConfig(**kw)", None),
+        ("kw = {'beta': 0.1}\nkw.pop('beta', None)\nconfig = GRPOConfig(**kw)", None),
+        ("kw = {'beta': 0.1}\nkw.clear()\nconfig = GRPOConfig(**kw)", None),
+        ("kw = {'beta': 0.1}\nkw.setdefault('beta', 0.3)\nconfig = GRPOConfig(**kw)", 0.1),
+        ("kw = {}\nkw.setdefault('beta', 0.3)\nconfig = GRPOConfig(**kw)", 0.3),
+        ("config = GRPOConfig(beta=0.1)\nsetattr(config, 'beta', 0.0)", 0.0),
+        ("a = {'t': {'beta': 0.1}}\na['t']['beta'] = 0.0\nconfig = GRPOConfig(**a['t'])", 0.0),
+        ("def tune(c):\n    c.beta = 0.0\nconfig = GRPOConfig(beta=0.1)\ntune(config)", 0.0),
+        (
+            "def tune(c):\n    c = GRPOConfig(beta=0.0)\nconfig = GRPOConfig(beta=0.1)\n"
+            "tune(config)",
+            0.1,
+        ),
+        ("if (beta := 0.2) > 0:\n    pass\nconfig = GRPOConfig(beta=beta)", 0.2),
+        ("beta = 0.1\nfor f in [2, 3]:\n    beta = f\nconfig = GRPOConfig(beta=beta)", 3),
+        # a name that one way leaves unbound has the value of the other where it is used
+        ("try:\n    config = GRPOConfig(beta=0.1)\nexcept ValueError:\n    print('no')", 0.1),
+        (
+            "TOKEN = None\nif TOKEN is None:\n    raise ValueError\nconfig = GRPOConfig(beta=0.1)",
+            0.1,
+        ),
+        (
+            "import sys\nbeta = 0.1\nif sys.argv[1:]:\n    beta = 0.0\n    raise SystemExit\n"
+            "config = GRPOConfig(beta=beta)",
+            0.1,
+        ),
+        (
+            "import sys\nbeta = 0.1\nif sys.argv[1:]:\n    beta = 0.0\n    sys.exit(1)\n"
+            "config = GRPOConfig(beta=beta)",
+            0.1,
+        ),
+    ],
+)
+def test_what_is_certain_all_the_same(tmp_path, body, expected):
+    settings = trl(tmp_path, body)
+    found = settings.find("beta")
+    assert not settings.missing
+    assert (None if found is None else found.value) == expected, found
+
+
+def test_a_launch_in_a_loop_is_read_for_every_item(tmp_path):
+    found = read(
+        tmp_path,
+        TRL + "for beta in [0.0, 0.1]:\n"
+        "    GRPOTrainer(model='m', reward_funcs=[], args=GRPOConfig(beta=beta))\n",
+    )
+    assert [settings.find("beta").value for settings in found] == [0.0, 0.1]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "@dataclass\nclass A(GRPOConfig):\n    beta: float = 0.1\n    def __post_init__(self):\n"
+        "        self.beta = self.beta * 2\nconfig = A()",
+        "import tyro\nconfig = tyro.cli(GRPOConfig)",
+        "import argparse, sys\np = argparse.ArgumentParser()\n"
+        "p.add_argument('--beta', default=0.1)\na = p.parse_args(sys.argv[2:])\n"
+        "config = GRPOConfig(beta=a.beta)",
+    ],
+)
+def test_what_other_code_fills_in_is_unknown(tmp_path, body):
+    assert missing(trl(tmp_path, body), "beta")
+
+
+def test_the_first_argument_of_a_derived_configuration_is_its_parents(tmp_path):
+    settings = trl(
+        tmp_path, "class A(GRPOConfig):\n    beta: float = 0.1\nconfig = A('out', loss_type='x')"
+    )
+    assert settings.find("beta").value == 0.1
+
+
+def test_a_switch_turned_off_on_a_command_line(tmp_path):
+    (tmp_path / "train.py").write_text(
+        TRL + "import argparse\np = argparse.ArgumentParser()\n"
+        "p.add_argument('--x', action=argparse.BooleanOptionalAction, default=True)\n"
+        "a = p.parse_args()\nconfig = GRPOConfig(scale_rewards=a.x)" + TRAIN
+    )
+    (settings,) = read(tmp_path, "python train.py --no-x\n", "run.sh")
+    assert settings.find("scale_rewards").value is False

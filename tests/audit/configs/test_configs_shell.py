@@ -100,7 +100,7 @@ def test_arithmetic(tmp_path):
         ("EST=${A:-$B}", "$EST", ("B",)),
         ("if nvidia-smi; then EST=grpo; else EST=gae; fi", "$EST", ("EST", "`nvidia-smi`")),
         ('if [ "$MODE" = x ]; then EST=grpo; fi', "$EST", ("EST", "MODE")),
-        ("for EST in gae grpo; do :; done", "$EST", ("EST",)),
+        ("for EST in $(ls); do :; done", "$EST", ("EST",)),
     ],
 )
 def test_what_the_script_does_not_decide_keeps_its_name(tmp_path, before, word, missing):
@@ -341,3 +341,200 @@ def test_a_prime_rl_launch_with_two_files(tmp_path):
     (settings,) = read(tmp_path, "uv run rl @ a.toml @ b.toml --orchestrator.algo.type max_rl\n")
     assert value(settings, "orchestrator.group_size") == 16
     assert value(settings, "orchestrator.algo.type") == "max_rl"
+
+
+N = "actor_rollout_ref.rollout.n"
+KEY = "actor_rollout_ref.actor.clip"
+
+
+@pytest.mark.parametrize(
+    ("before", "word", "expected"),
+    [
+        ("exec > log.txt 2>&1", "8", 8),
+        ("exec 2>&1", "8", 8),
+        # one of two ways certainly runs
+        ("true && N=8 || N=4", "$N", 8),
+        ("false && N=8 || N=4", "$N", 4),
+        ("[ 1 = 1 ] && N=8 || N=4", "$N", 8),
+        # text operators that are anchored
+        ("A=8x; N=${A/%x/}", "$N", 8),
+        ("A=x8; N=${A/#x/}", "$N", 8),
+        ("A=x8x; N=${A/%x/1}; N=${N/#x/}", "$N", 81),
+        ("A=8; N=${A/#x/}", "$N", 8),
+        # loops over known items
+        ("for N in 2 4 8; do :; done", "$N", 8),
+        ("N=0; for i in 1 2 3; do N=$((N + i)); done", "$N", 6),
+        ("nvidia-smi || N=4 && N=8", "$N", 8),
+        ("if ! [ 1 = 2 ]; then N=8; else N=4; fi", "$N", 8),
+        ("! false && N=8", "$N", 8),
+        ("A=(2 4 8); i=2; N=${A[$i]}", "$N", 8),
+        ("A=(2 4); A[1]=8; N=${A[1]}", "$N", 8),
+        ("f() { shift 2; N=$1; }\nf 2 4 8", "$N", 8),
+        ("case $X in a) N=2; N=8;; *) N=8;; esac", "$N", 8),
+        ("eval N=8", "$N", 8),
+        ("A=a/b; N=${A//\\//}; N=${N#ab}8", "$N", 8),
+        ("for i in 1 2 3; do if [ $i = 2 ]; then break; fi; N=$i; done", "$N", 1),
+        ("for i in 1 2 3; do if [ $i = 3 ]; then continue; fi; N=$i; done", "$N", 2),
+        ("f() { N=8; return; N=4; }\nf", "$N", 8),
+    ],
+)
+def test_what_the_script_itself_decides(tmp_path, before, word, expected):
+    (settings,) = read(tmp_path, f"{before}\n{VERL}{N}={word}\n")
+    assert value(settings, N) == expected
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "nvidia-smi && N=8 || N=4",
+        "if ! nvidia-smi; then N=8; fi",
+        "N=8; case 4 in $X) N=4;; esac",
+        "N=$(cat n) || N=8",
+        "N=2; nvidia-smi && N=8",
+        "N=2; for i in $(ls); do N=$((N * 2)); done",
+        "N=2; for ((i=0; i<9; i++)); do N=$((N * 2)); done",
+        "N=2; while nvidia-smi; do N=$((N * 2)); done",
+        "N=4; for i in 1 2; do if nvidia-smi; then N=2; break; fi; N=8; done",
+        "f() { N=4; if nvidia-smi; then return; fi; N=8; }\nf",
+        "N=4; read N < file",
+        "N=4; source ./absent.sh",
+        'N=4; eval "$(cat settings)"',
+        "N=${COUNT:+8}; N=${N:-$COUNT}",
+    ],
+)
+def test_what_is_not_certain_is_unknown(tmp_path, before):
+    (settings,) = read(tmp_path, f"{before}\n{VERL}{N}=$N\n")
+    assert not settings.find(N).is_known
+
+
+def test_a_launch_in_a_loop_is_read_for_every_item(tmp_path):
+    found = read(tmp_path, f"for n in 4 8; do\n  {VERL} {N}=$n\ndone\n")
+    assert [value(settings, N) for settings in found] == [4, 8]
+    (settings,) = read(tmp_path, f"for seed in 1 2; do\n  {VERL} {N}=8\ndone\n")
+    assert value(settings, N) == 8
+
+
+def test_arguments_that_may_be_there(tmp_path):
+    (settings,) = read(tmp_path, f"X=$(cat x)\n{VERL} {KEY}=1 ${{X:+{N}=8}}\n")
+    assert not settings.find(N).is_known
+    (settings,) = read(tmp_path, f"{VERL} {KEY}=1 ${{X:+{N}=8}}\n")
+    assert settings.find(N) is None  # nothing sets X
+    (settings,) = read(tmp_path, f"X=1\n{VERL} {KEY}=1 ${{X:+{N}=8}}\n")
+    assert value(settings, N) == 8
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ('"${A[@]:1}"', [None, 4]),
+        ('"${A[@]:0:1}"', [8, None]),
+        ('"${A[@]: -1}"', [None, 4]),
+        ('"${A[@]/8/16}"', [16, 4]),
+        ('"${A[@]/#x/y}"', [8, 4]),
+        ('"${A[@]%4}2"', [8, 2]),
+    ],
+)
+def test_parts_and_changes_of_arrays(tmp_path, word, expected):
+    keys = [N, KEY]
+    (settings,) = read(tmp_path, f"A=({keys[0]}=8 {keys[1]}=4)\n{VERL} {word}\n")
+    found = [settings.find(key) for key in keys]
+    assert [None if item is None else item.value for item in found] == expected
+    assert settings.missing == ()
+
+
+def test_a_sourced_file_that_is_not_there_is_told(tmp_path):
+    script = f"A=({N}=8)\nsource ./settings.sh\n{VERL} {KEY}=1 ${{A[@]}} ${{B[@]}}\n"
+    (tmp_path / "run.sh").write_text(script)
+    scan = scan_configs(tmp_path)
+    (settings,) = scan.settings
+    assert settings.find(N).missing == settings.missing == ("./settings.sh",)
+    assert [problem.line for problem in scan.problems] == [2]
+
+
+def test_a_sourced_file_sources_its_neighbour(tmp_path):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "models" / "a.sh").write_text('source "$(dirname -- "${BASH_SOURCE[0]}")/b.sh"\n')
+    (tmp_path / "models" / "b.sh").write_text("N=8\n")
+    script = (
+        'DIR="$(cd -- "$(dirname -- "$0")/.." &>/dev/null && pwd)"\n'
+        f'source "$(cd "$DIR/models" && pwd)/a.sh"\n{VERL} {N}=$N\n'
+    )
+    (settings,) = read(tmp_path / "runs", script)
+    assert value(settings, N) == 8
+
+
+def test_a_sourced_file_that_is_not_there_may_set_anything(tmp_path):
+    (settings,) = read(tmp_path, f"N=8\nsource ./settings.sh\nM=4\n{VERL} {N}=$N a.b=$M\n")
+    assert settings.find(N).missing == ("./settings.sh",)
+    assert value(settings, "a.b") == 4
+    # the environment of a tool sets no variable of the script
+    (settings,) = read(
+        tmp_path, f"N=8\nsource ~/.bashrc\nsource /opt/venv/bin/activate\n{VERL} {N}=$N\n"
+    )
+    assert value(settings, N) == 8
+
+
+def test_no_file_from_outside_of_the_repository_is_taken(tmp_path):
+    repository = tmp_path / "repository"
+    (repository / "runs").mkdir(parents=True)
+    (repository / ".git").mkdir()
+    other = "actor_rollout_ref: {rollout: {n: 4}}\n"
+    (tmp_path / "own.yaml").write_text(other)
+    (settings,) = read(
+        repository / "runs",
+        f"{VERL} --config own.yaml {KEY}=1\n".replace("verl.trainer.main_ppo", "x.y"),
+    )
+    assert settings.missing == ("own.yaml",)
+    (repository / "own.yaml").write_text(other)
+    (settings,) = read_settings(repository / "runs" / "run.sh")
+    assert value(settings, N) == 4
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        ("N=8; f() { local N=4; }\nf", 8),
+        ("N=8; f() { local N; N=4; }\nf", 8),
+        ("N=8; f() { declare N=4; N=5; }\nf", 8),
+        ("f() { local M=8; N=$M; }\nf", 8),
+        ("N=8; f() { N=4; }\nf", 4),
+    ],
+)
+def test_local_variables_end_with_their_function(tmp_path, before, expected):
+    (settings,) = read(tmp_path, f"{before}\n{VERL}{N}=$N\n")
+    assert value(settings, N) == expected
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["N=8; ((N = 4))", "N=8; ((N++))", "N=8; let N=4", "N=8; read -r N M < x", "printf -v N 4"],
+)
+def test_arithmetic_and_reading_change_variables(tmp_path, before):
+    (settings,) = read(tmp_path, f"{before}\n{VERL}{N}=$N\n")
+    assert not settings.find(N).is_known
+
+
+RECIPE = "model_name_or_path: m\nbeta: 0.1\nloss_type: dapo\n"
+SCRIPT = (
+    "from trl import GRPOConfig, GRPOTrainer, TrlParser\n"
+    "(config,) = TrlParser((GRPOConfig,)).parse_args_and_config()\n"
+    "GRPOTrainer('m', [], args=config)\n"
+)
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, RECIPE + "num_generations: 8\n"])
+def test_flags_beside_the_recipe_of_a_trl_script_win(tmp_path, recipe):
+    (tmp_path / "train.py").write_text(SCRIPT)
+    (tmp_path / "recipe.yaml").write_text(recipe)
+    (settings,) = read(tmp_path, "python train.py --config recipe.yaml --beta 0.0\n")
+    assert value(settings, "beta") == 0.0
+    assert value(settings, "loss_type") == "dapo"
+    assert settings.find("loss_type").where == f"{tmp_path}/recipe.yaml:3"
+
+
+def test_a_recipe_that_is_not_there_may_set_anything(tmp_path):
+    (tmp_path / "train.py").write_text(SCRIPT)
+    (settings,) = read(tmp_path, "python train.py --config recipe.yaml --beta 0.0\n")
+    assert value(settings, "beta") == 0.0
+    assert settings.find("loss_type").missing == ("recipe.yaml",)

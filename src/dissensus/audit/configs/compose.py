@@ -11,6 +11,8 @@ from dissensus.audit.configs.yaml_tree import Tree, YamlError, parse_yaml
 
 __all__ = ["Composed", "compose", "find_upwards", "set_path"]
 
+_OVERRIDE = "_override_"
+"""In a section of the top level, NeMo-RL's mark that the parents' section is not merged in."""
 _MAX_FILES = 60
 _MAX_DEPTH = 12
 _MAX_MERGES = 100_000
@@ -45,7 +47,7 @@ def compose(path: Path, tree: Tree) -> Composed:
 
 
 def find_upwards(start: Path, name: str, levels: int = 8) -> Path | None:
-    """Return the file `name` relative to `start` or to one of the folders above it."""
+    """Return the file `name` relative to `start` or to a folder above it in its repository."""
     if not name or len(name) > 500:
         return None
     for folder in [start, *start.parents][:levels]:
@@ -53,24 +55,34 @@ def find_upwards(start: Path, name: str, levels: int = 8) -> Path | None:
         try:
             if candidate.is_file():
                 return candidate
+            if (folder / ".git").is_dir():
+                return None
         except (OSError, ValueError):
             return None
     return None
 
 
 def set_path(tree: Tree, key: str, node: Tree) -> None:
-    """Put `node` at a dotted key, making the sections on the way."""
-    parts = key.split(".")
-    for part in parts[:-1]:
-        if not isinstance(tree.value, dict):
-            return
-        child = tree.value.get(part)
-        if child is None or not isinstance(child.value, dict):
+    """Put `node` at a dotted key, making the sections on the way.
+
+    Sections on the way are copied: an alias may hold the same one in another place.
+    """
+    *parents, last = key.split(".")
+    for part in parents:
+        child = tree.get(part)
+        if child is None or not isinstance(child.value, dict | list):
             child = Tree({}, node.where)
-            tree.value[part] = child
+        child = Tree(child.value.copy(), child.where, child.missing)
+        _put(tree, part, child)
         tree = child
+    _put(tree, last, node)
+
+
+def _put(tree: Tree, part: str, node: Tree) -> None:
     if isinstance(tree.value, dict):
-        tree.value[parts[-1]] = node
+        tree.value[part] = node
+    elif isinstance(tree.value, list) and part.isdigit() and int(part) < len(tree.value):
+        tree.value[int(part)] = node
 
 
 def _with_parents(
@@ -198,5 +210,9 @@ def _merge(below: Tree, above: Tree, composed: Composed, depth: int = 0) -> Tree
     merged = dict(below.value)
     for key, node in above.value.items():
         old = merged.get(key)
+        if depth == 0 and (marker := node.get(_OVERRIDE)) is not None and marker.value:
+            rest = {name: item for name, item in node.value.items() if name != _OVERRIDE}
+            merged[key] = Tree(rest, node.where)
+            continue
         merged[key] = node if old is None else _merge(old, node, composed, depth + 1)
     return Tree(merged, above.where)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from typing import NamedTuple
 
 from dissensus.audit.configs.launches import settings_from_commands
 from dissensus.audit.configs.mapping_config import load_tree, read_toml, read_yaml
-from dissensus.audit.configs.python_script import read_python
+from dissensus.audit.configs.python_script import read_notebook, read_python
 from dissensus.audit.configs.shell_follow import follow_script
 from dissensus.audit.configs.text import read_text, why_unreadable
 from dissensus.audit.settings import ConfigProblem, Settings
@@ -111,9 +110,9 @@ def _read_file(path: Path, problems: list[ConfigProblem]) -> list[Settings]:
         if kind == "shell":
             return _read_shell(path, text, problems)
         if kind == "python":
-            return read_python(path, text)
+            return read_python(path, text, problems)
         if kind == "notebook":
-            return read_python(path, _notebook_code(text))
+            return read_notebook(path, text, problems)
         if kind == "toml":
             return read_toml(path, text, problems)
         return _read_job(path, text, problems)
@@ -148,27 +147,3 @@ def _read_job(path: Path, text: str, problems: list[ConfigProblem]) -> list[Sett
     line = int(script.where.rpartition(":")[2]) + 1  # the text starts below `run: |`
     launched = settings_from_commands(follow_script(path, script.value, line), path)
     return launched.settings
-
-
-def _notebook_code(text: str) -> str:
-    """Return the code cells of a notebook as one script; shell and magic lines become blank."""
-    try:
-        cells = json.loads(text).get("cells", [])
-    except (ValueError, RecursionError, AttributeError):
-        return ""
-    lines: list[str] = []
-    for cell in cells if isinstance(cells, list) else []:
-        if not isinstance(cell, dict) or cell.get("cell_type") != "code":
-            continue
-        source = cell.get("source", "")
-        code = "".join(map(str, source)) if isinstance(source, list) else str(source)
-        if code.lstrip().startswith("%%"):
-            continue
-        lines.extend(_without_magic(line) for line in code.split("\n"))
-    return "\n".join(lines)
-
-
-def _without_magic(line: str) -> str:
-    stripped = line.lstrip()
-    is_magic = stripped.startswith(("!", "%"))
-    return line[: len(line) - len(stripped)] + "pass" if is_magic else line

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,12 +12,13 @@ from dissensus.audit.configs.arguments import Argument, Arguments, read_argument
 from dissensus.audit.configs.compose import find_upwards, set_path
 from dissensus.audit.configs.detect import Detected, detect_keys, detect_tree
 from dissensus.audit.configs.entry_module import entry_config
+from dissensus.audit.configs.interpolation import Root, resolve_value
 from dissensus.audit.configs.mapping_config import load_tree, settings_from_tree
 from dissensus.audit.configs.python_script import read_python_launch
 from dissensus.audit.configs.scalars import unique
 from dissensus.audit.configs.shell_follow import FILE_STEP, Followed
 from dissensus.audit.configs.shell_values import HOLE, Field
-from dissensus.audit.configs.yaml_tree import Tree, YamlError, parse_yaml
+from dissensus.audit.configs.yaml_tree import Tree, YamlError, flatten, parse_yaml
 from dissensus.audit.settings import ConfigProblem, Setting, Settings
 
 __all__ = ["settings_from_commands"]
@@ -62,12 +63,17 @@ def settings_from_commands(followed: Followed, target: Path) -> Launches:
         place = _Place(followed.files, target, command.line)
         reader = _Reader(entry, command.fields[entry.after :], place, followed)
         read = reader.read()
-        found.settings.extend(read)
+        # the rounds of a loop that differ in no setting are one configuration
+        found.settings.extend(item for item in read if item not in found.settings)
+        found.problems.extend(reader.problems)
         if not read and reader.absent and reader.is_found:
             what = f"`{entry.name}` names the configuration {reader.absent}, which is not there"
             found.problems.append(_problem(place, command.line, what))
     for line, name in followed.lost[:20] if has_program else []:
         what = f"`{name}` stands alone: the command before it has already ended"
+        found.problems.append(_problem(_Place(followed.files, target, line), line, what))
+    for line, name in followed.absent[:20] if found.settings else []:
+        what = f"`source {name}`: there is no such file, and what it sets is unknown"
         found.problems.append(_problem(_Place(followed.files, target, line), line, what))
     if found.settings and not followed.is_complete:
         found.problems.append(ConfigProblem(str(target), 0, "too long to follow to its end"))
@@ -161,6 +167,7 @@ class _Reader:
         self.folder = place.target.parent
         self.absent = ""
         self.is_found = False
+        self.problems: list[ConfigProblem] = []
 
     def _as_flags(self, fields: Sequence[Field]) -> Arguments:
         """Read again as plain flags when nothing but the flags tells the framework."""
@@ -199,16 +206,45 @@ class _Reader:
             settings = self._settings(framework, self.found.overrides, missing)
             return [settings]
         if script is not None:
-            return read_python_launch(script, self.found, self.place.target, self.place.where)
+            return self._script(script, tree, missing)
         return []
+
+    def _script(self, script: Path, tree: Tree | None, missing: tuple[str, ...]) -> list[Settings]:
+        """Read the script that a command runs; its flags win over the file it names."""
+        place, arguments = self.place, self.found
+        if tree is not None:
+            arguments = replace(arguments, flags={**self._recipe(tree), **arguments.flags})
+        read = read_python_launch(script, arguments, place.target, place.where, self.problems)
+        return [
+            replace(item, line=place.line % FILE_STEP, missing=unique(item.missing, missing))
+            for item in read
+        ]
+
+    def _recipe(self, tree: Tree) -> dict[str, Argument]:
+        """Return the settings of a file as flags whose lines are counted as its own."""
+        files = self.followed.files
+        found: dict[str, Argument] = {}
+        for key, node in flatten(tree):
+            name, _, line = node.where.rpartition(":")
+            path = Path(name)
+            if path not in files:
+                files.append(path)
+            value = node.value
+            if isinstance(value, list):
+                value = [item.value for item in value]
+            found[key] = Argument(value, files.index(path) * FILE_STEP + int(line), node.missing)
+        return found
 
     def _settings(
         self, framework: str, values: dict[str, Argument], missing: tuple[str, ...] = ()
     ) -> Settings:
-        made = {
-            key: Setting(key, item.value, self.place.where(item.line), item.missing)
-            for key, item in values.items()
-        }
+        root = self._root(values)
+        made = {}
+        for key, item in values.items():
+            value, names = item.value, item.missing
+            if root is not None and isinstance(value, str) and "${" in value:
+                value, names = resolve_value(Tree(value, ""), key, root)
+            made[key] = Setting(key, value, self.place.where(item.line), names)
         return Settings(
             framework,
             "shell",
@@ -220,18 +256,42 @@ class _Reader:
             line=self.place.line % FILE_STEP,
         )
 
+    @staticmethod
+    def _root(values: dict[str, Argument]) -> Root | None:
+        """Return what the `${…}` of overrides refer to; None where there are none."""
+        if not any(isinstance(item.value, str) and "${" in item.value for item in values.values()):
+            return None
+        tree = Tree({}, "")
+        for key, item in values.items():
+            set_path(tree, key, _node(item, ""))
+        return Root(tree)
+
     def _ms_swift(self) -> list[Settings]:
-        given = self.found.flags.get("rlhf_type")
         config = self.found.flag("config")
         tree = self._load(config) if config else None
         if tree is not None:
+            self._tell_ignored(config or "")
             composed = self._on_tree(tree[0], tree[1])
             return [composed] if composed is not None else []
-        if given is not None and given.value != "grpo" and not given.missing:
-            return []
-        if given is None:
+        named = next((w for w in self.found.words[:1] if w.endswith((".yaml", ".yml"))), None)
+        tree = self._load(named) if named else None
+        if tree is not None and isinstance(tree[0].value, dict):
+            for key, item in self.found.flags.items():  # they come behind the file's keys
+                set_path(tree[0], key, _node(item, self.place.where(item.line)))
+            composed = self._on_tree(tree[0], tree[1])
+            return [composed] if composed is not None else []
+        given = self.found.flags.get("rlhf_type")
+        if given is None or (given.value != "grpo" and not given.missing):
             return []  # swift's default is another method
-        return [self._settings("ms_swift", self.found.flags, (config,) if config else ())]
+        absent = tuple(name for name in (config, named) if name)
+        return [self._settings("ms_swift", self.found.flags, absent)]
+
+    def _tell_ignored(self, config: str) -> None:
+        """Report flags that ms-swift's launch by Ray does not read."""
+        ignored = [f"--{name}" for name in self.found.flags if name not in {"config", "use_ray"}]
+        if ignored:
+            what = f"beside --config {config} ms-swift does not read {', '.join(ignored[:5])}"
+            self.problems.append(_problem(self.place, self.place.line, what))
 
     def _trl(self, trainer: str) -> Settings:
         config = self.found.flag("config")
@@ -339,13 +399,14 @@ class _Reader:
             name = key.partition("@")[0]
             if "/" in key:
                 continue
-            node = Tree(item.value, self.place.where(item.line), item.missing)
-            if isinstance(item.value, list):
-                node = Tree([Tree(v, node.where) for v in item.value], node.where, item.missing)
-            set_path(tree, name, node)
+            set_path(tree, name, _node(item, self.place.where(item.line)))
         found = detect_tree(tree)
         if found is None:
             return None
+        if found.framework == "trl":  # whose parser reads the file first, and then the flags
+            for key, item in self.found.flags.items():
+                if key not in _CONFIG_FLAGS:
+                    set_path(tree, key, _node(item, self.place.where(item.line)))
         everything = unique(self.found.missing, missing)
         settings = settings_from_tree(
             self.place.target,
@@ -357,3 +418,10 @@ class _Reader:
         )
         entry = self.entry.name
         return Settings(**{**vars(settings), "entry": entry, "launch": self.found.launch})
+
+
+def _node(item: Argument, where: str) -> Tree:
+    value = item.value
+    if isinstance(value, list):
+        value = [Tree(each, where) for each in value]
+    return Tree(value, where, item.missing)

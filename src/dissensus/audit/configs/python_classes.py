@@ -52,6 +52,22 @@ class Classes:
         """Follow a function of the script."""
         raise RuntimeError(function, positional, keywords, name)
 
+    def assign(self, target: ast.expr, value: Value) -> None:
+        """Bind a name, a field or an item."""
+        raise RuntimeError(target, value)
+
+    def forget(self, owner: ast.expr) -> None:
+        """Make what an expression holds unknown."""
+        raise RuntimeError(owner)
+
+    def set_attribute(self, node: ast.Call) -> None:
+        """Follow `setattr`."""
+        raise RuntimeError(node)
+
+    def change_by_method(self, owner_node: ast.expr, held: Known, node: ast.Call) -> Value:
+        """Follow a method that changes a dict or a list."""
+        raise RuntimeError(owner_node, held, node)
+
     def on_call(
         self, cls: str, positional: list[Value], keywords: dict[str, Value], made: Object
     ) -> None:
@@ -110,6 +126,8 @@ class Classes:
                     fields[item.target.id] = Unknown((item.target.id,), item.lineno)
             elif isinstance(item, ast.Assign) and isinstance(item.targets[0], ast.Name):
                 fields[item.targets[0].id] = self.evaluate(item.value)
+            elif isinstance(item, ast.FunctionDef) and item.name == "__post_init__":
+                fields.update(_changed_fields(item, f"{node.name}.__post_init__"))
         return fields
 
     def default_of(self, item: ast.AnnAssign) -> Value | None:
@@ -143,8 +161,8 @@ class Classes:
     ) -> Object:
         """Return an instance: fields given, then the defaults of a class of the script."""
         fields = self.class_fields(dotted)
-        for name, value in zip(list(fields), positional, strict=False):
-            fields[name] = value
+        if self.base_of(dotted) == dotted:  # else its parent's fields come first
+            fields.update(zip(list(fields), positional, strict=False))
         return Object(dotted, {**fields, **keywords}, opened, line)
 
     # command lines
@@ -166,7 +184,8 @@ class Classes:
             self.note_command_line(parser)
             opened = () if is_local else (f"the command line ({parser})",)
             return Object(dotted, fields, opened)
-        relevant = {k: v for k, v in self.flags.items() if not is_local or k in fields}
+        given = _switched(self.flags)
+        relevant = {k: v for k, v in given.items() if not is_local or k in fields}
         return Object(dotted, {**fields, **relevant})
 
     def parser_call(
@@ -185,7 +204,9 @@ class Classes:
                 return None
             if cls:
                 made = self.from_command_line(cls, dotted)
-                return dataclasses.replace(made, open=(), line=line)
+                # what a blueprint is given holds as it stands; see `command_lines`
+                opened = () if short == "Blueprint" else made.open
+                return dataclasses.replace(made, open=opened, line=line)
         return None
 
     def class_name(self, value: Value) -> str:
@@ -206,6 +227,8 @@ class Classes:
                 self.names[owner_node.id] = self.add_argument(owner, name, node)
             return Known(None)
         if name in {"parse_args", "parse_known_args"} and owner.cls == "ArgumentParser":
+            if node.args:  # other arguments than those of the command line
+                return Object("Namespace", {}, (ast.unparse(node.args[0])[:40],))
             self.note_command_line("argparse")
             made = Object("Namespace", self.namespace(owner))
             return Known([made, Known([])]) if name == "parse_known_args" else made
@@ -259,9 +282,31 @@ class Classes:
 
     def namespace(self, owner: Object) -> dict[str, Any]:
         """Return what a parser gives: flags given, else defaults."""
-        given = self.flags or {}
+        given = _switched(self.flags or {})
         return {key: given.get(key, value) for key, value in owner.fields.items()}
 
 
 def _last(dotted: str) -> str:
     return dotted.rsplit(".", 1)[-1]
+
+
+def _switched(flags: Mapping[str, Value]) -> dict[str, Value]:
+    """Return flags with `--no-x` as what it says about x, too."""
+    off = {
+        name.removeprefix("no_"): Known(value=False, line=value.line)
+        for name, value in flags.items()
+        if name.startswith("no_") and isinstance(value, Known) and value.value is True
+    }
+    return {**off, **flags}
+
+
+def _changed_fields(function: ast.FunctionDef, name: str) -> dict[str, Value]:
+    """Return the fields that a method of a class sets, unknown by its name."""
+    return {
+        node.attr: Unknown((name,), node.lineno)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, ast.Store)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "self"
+    }

@@ -28,6 +28,8 @@ _METHODS = {
     "add_argument",
     "apply",
     "get",
+    "items",
+    "keys",
     "lower",
     "make",
     "make_from_argv",
@@ -36,9 +38,12 @@ _METHODS = {
     "parse_args_into_dataclasses",
     "parse_known_args",
     "set_defaults",
-    "setdefault",
-    "update",
     "upper",
+    "values",
+}
+_CHANGING = {
+    *("append", "clear", "extend", "insert", "pop", "popitem", "remove", "reverse"),
+    *("setdefault", "sort", "update"),
 }
 _REPLACE = {"dataclasses.replace", "chz.replace", "replace"}
 _MAX_TEXT = 20_000
@@ -85,7 +90,11 @@ class Expressions(Classes):
                 return Known(verdict, line) if verdict is not None else Unknown(names, line)
             case ast.Subscript():
                 return self.subscript(node)
-            case ast.Await(inner) | ast.NamedExpr(_, inner) | ast.Starred(inner):
+            case ast.NamedExpr(target, inner):
+                value = self.evaluate(inner)
+                self.assign(target, value)
+                return value
+            case ast.Await(inner) | ast.Starred(inner):
                 return self.evaluate(inner)
             case _:
                 return Unknown((_shown(node),), line)
@@ -130,7 +139,7 @@ class Expressions(Classes):
             if key is None:
                 if not (isinstance(item, Known) and isinstance(item.value, dict)):
                     names = missing_of(item) or (_shown(value),)
-                    made[f"**{len(made)}"] = Unknown(names, node.lineno)
+                    made = self.opened(made, names, node.lineno)
                 else:
                     made.update(item.value)
                 continue
@@ -138,8 +147,15 @@ class Expressions(Classes):
             if isinstance(name, Known) and isinstance(name.value, str | int):
                 made[str(name.value)] = item
             else:
-                made[f"**{len(made)}"] = Unknown((_shown(key),), node.lineno)
+                made = self.opened(made, (_shown(key),), node.lineno)
         return Known(made, node.lineno)
+
+    def opened(
+        self, items: Mapping[str, Value], names: tuple[str, ...], line: int
+    ) -> dict[str, Value]:
+        """Return a dict to which `names` may add any item, or give it another value."""
+        unknown = Unknown(names, line)
+        return {**dict.fromkeys(items, unknown), f"**{len(items)}": unknown}
 
     def formatted(self, parts: list[ast.expr], line: int) -> Value:
         """Return an f-string without format specifications."""
@@ -202,7 +218,7 @@ class Expressions(Classes):
                 return decided, ()
             names = unique(*(given for verdict, given in verdicts if verdict is None))
             return (None, names) if names else (not decided, ())
-        if isinstance(node, ast.Compare) and len(node.ops) == 1:
+        if isinstance(node, ast.Compare):
             return self.comparison(node)
         value = self.evaluate(node)
         if isinstance(value, Known):
@@ -213,6 +229,11 @@ class Expressions(Classes):
 
     def comparison(self, node: ast.Compare) -> tuple[bool | None, tuple[str, ...]]:
         """Return whether a comparison holds, or None with the names that decide it."""
+        if len(node.ops) > 1:  # a < b < c is a < b and b < c
+            sides = [node.left, *node.comparators]
+            links = zip(sides, node.ops, sides[1:], strict=False)
+            pairs = [ast.Compare(left, [kind], [right]) for left, kind, right in links]
+            return self.truth(ast.BoolOp(ast.And(), [ast.copy_location(p, node) for p in pairs]))
         left, right = self.evaluate(node.left), self.evaluate(node.comparators[0])
         names = unique(missing_of(left), missing_of(right))
         if isinstance(node.left, ast.Name) and node.left.id == "__name__":
@@ -233,6 +254,9 @@ class Expressions(Classes):
         method = self.method(node)
         if method is not None:
             return method
+        if dotted == "setattr":
+            self.set_attribute(node)
+            return Known(None, node.lineno)
         positional = self.items(node.args)
         keywords, opened = self.keywords(node)
         simple = _builtin(dotted, positional, keywords, opened, node.lineno)
@@ -275,37 +299,43 @@ class Expressions(Classes):
         if not isinstance(node.func, ast.Attribute):
             return None
         owner_node, name = node.func.value, node.func.attr
-        if name not in _METHODS:
+        if name not in _METHODS | _CHANGING and not name.startswith("set_"):
             return None
         owner = self.evaluate(owner_node)
         if isinstance(owner, Object):
+            if (name in _CHANGING or name.startswith("set_")) and name != "set_defaults":
+                self.forget(owner_node)
+                return Known(None, node.lineno)
             return self.object_method(owner, name, node, owner_node)
         if not isinstance(owner, Known):
             return None
-        if name == "update" and isinstance(owner.value, dict) and isinstance(owner_node, ast.Name):
-            return self.update(owner_node.id, owner, node)
+        if name in _CHANGING:
+            is_changed = isinstance(owner.value, list | dict)
+            return self.change_by_method(owner_node, owner, node) if is_changed else None
         arguments = [self.evaluate(argument) for argument in node.args]
-        if name in {"get", "setdefault"} and isinstance(owner.value, dict) and arguments:
-            key = plain(arguments[0])
-            default = arguments[1] if len(arguments) > 1 else Known(None, node.lineno)
-            return owner.value.get(key, default) if isinstance(key, str) else None
+        if isinstance(owner.value, dict):
+            return _read_dict(owner.value, name, arguments, node.lineno)
         if name in {"lower", "upper"} and isinstance(owner.value, str):
             return Known(getattr(owner.value, name)(), node.lineno)
         return None
 
-    def update(self, name: str, owner: Known, node: ast.Call) -> Value:
-        """Add to the dict that a name holds."""
-        keywords, opened = self.keywords(node)
-        added: dict[str, Value] = dict(keywords)
-        for argument in [self.evaluate(argument) for argument in node.args]:
-            if isinstance(argument, Known) and isinstance(argument.value, dict):
-                added.update(argument.value)
-            else:
-                opened = unique(opened, missing_of(argument))
-        if opened:
-            added[f"**{len(owner.value)}"] = Unknown(opened, node.lineno)
-        self.names[name] = Known({**owner.value, **added}, owner.line)
-        return Known(None)
+
+def _read_dict(
+    items: Mapping[str, Value], name: str, arguments: list[Value], line: int
+) -> Value | None:
+    """Return the result of a method that reads a dict; one with unknown keys has no list."""
+    if name == "get" and arguments:
+        key = plain(arguments[0])
+        default = arguments[1] if len(arguments) > 1 else Known(None, line)
+        unknown = next((item for key, item in items.items() if key.startswith("**")), default)
+        return items.get(key, unknown) if isinstance(key, str) else None
+    if any(key.startswith("**") for key in items):
+        return None
+    if name == "items":
+        return Known([Known([Known(key, line), item]) for key, item in items.items()], line)
+    if name == "keys":
+        return Known([Known(key, line) for key in items], line)
+    return Known(list(items.values()), line) if name == "values" else None
 
 
 def _builtin(
@@ -325,6 +355,9 @@ def _builtin(
         return None
     if dotted in _CASTS and len(positional) == 1:
         return _cast(dotted, first, line)
+    if dotted == "range" and all(isinstance(plain(item), int) for item in positional):
+        numbers = range(*[plain(item) for item in positional[:3]]) if plain(positional[-1]) else ()
+        return Known([Known(item, line) for item in numbers[:64]], line)
     if dotted == "len" and isinstance(first, Known) and isinstance(first.value, list | dict | str):
         return Known(len(first.value), line)
     if dotted in _REPLACE and isinstance(first, Object):

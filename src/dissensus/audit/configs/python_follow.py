@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import ast
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from dissensus.audit.configs.python_expressions import Expressions
-from dissensus.audit.configs.python_values import Known, Object, Unknown, Value, join_values
+from dissensus.audit.configs.python_assign import Assignments, pattern_matches
+from dissensus.audit.configs.python_values import (
+    Known,
+    Object,
+    Unknown,
+    Value,
+    join_values,
+    missing_of,
+)
 from dissensus.audit.configs.scalars import unique
 
 __all__ = ["CommandLine", "Found", "Site", "follow_python"]
 
 _MAX_STEPS = 150_000
 _MAX_DEPTH = 8
+_MAX_ROUNDS = 16
+_MAX_UNROLLED = 2_000  # nodes of a loop's body times its rounds
+_EXITS = {"sys.exit", "exit", "quit", "os._exit"}
+
+Names = dict[str, Value]
 
 
 @dataclass(frozen=True)
@@ -41,11 +53,46 @@ class Found(NamedTuple):
 
     sites: list[Site]
     command_lines: tuple[str, ...]
+    is_complete: bool = True
 
 
 class _Return(Exception):  # noqa: N818 - control flow, as `return` is
     def __init__(self, value: Value) -> None:
         self.value = value
+
+
+class _Skip(Exception):  # noqa: N818 - control flow: `break` and `continue`
+    def __init__(self, *, is_break: bool) -> None:
+        self.is_break = is_break
+
+
+class _Stop(Exception):  # noqa: N818 - control flow: `raise` and `sys.exit`
+    pass
+
+
+class _Way(NamedTuple):
+    """How a function or a loop was left under a condition that nothing decides."""
+
+    value: Value
+    names: Names
+    deciding: tuple[str, ...]
+
+
+@dataclass
+class _Frame:
+    """What is open while a function is followed.
+
+    Args:
+        returns: Ways out of the function so far.
+        skips: Ways out of the loop so far.
+        globals: Names of the function that are the module's.
+        is_undecided: A branch is followed that may not be taken.
+    """
+
+    returns: list[_Way] = field(default_factory=list)
+    skips: list[_Way] = field(default_factory=list)
+    globals: set[str] = field(default_factory=set)
+    is_undecided: bool = False
 
 
 class BudgetError(Exception):
@@ -61,12 +108,14 @@ def follow_python(
     called are entered last, with the defaults of their parameters.
     """
     follower = _Follower(module, is_site, command_line)
+    is_complete = False
     with contextlib.suppress(BudgetError, RecursionError):  # what was found so far still holds
         follower.run_module()
-    return Found(follower.sites, tuple(follower.command_lines))
+        is_complete = True
+    return Found(follower.sites, tuple(follower.command_lines), is_complete)
 
 
-class _Follower(Expressions):
+class _Follower(Assignments):
     def __init__(
         self,
         module: ast.Module,
@@ -80,6 +129,8 @@ class _Follower(Expressions):
         self.steps = _MAX_STEPS
         self.depth = 0
         self.entered: set[int] = set()
+        self.frame = _Frame()
+        self.written: Names = {}  # what functions gave to names of the module
 
     def run_module(self) -> None:
         """Follow the script from its first line, then what was never called."""
@@ -128,17 +179,40 @@ class _Follower(Expressions):
         if self.depth >= _MAX_DEPTH:
             return Unknown((f"{name}(…)",))
         self.entered.add(id(function))
-        kept = self.names
-        self.names = {**kept, **self.bind(function, positional, keywords)}
+        kept, frame, bound = self.names, self.frame, self.bind(function, positional, keywords)
+        self.names, self.frame = {**kept, **bound}, _Frame()
         self.depth += 1
+        value: Value = Known(None)
         try:
             self.block(function.body)
         except _Return as returned:
-            return returned.value
+            value = returned.value
         finally:
+            left, self.frame, self.names = (self.frame, self.names), frame, kept
             self.depth -= 1
-            self.names = kept
-        return Known(None)
+        return self.leave(function, bound, left[0], _Way(value, left[1], ()))
+
+    def leave(
+        self,
+        function: ast.FunctionDef | ast.AsyncFunctionDef,
+        bound: Names,
+        frame: _Frame,
+        last: _Way,
+    ) -> Value:
+        """Bring what a function changed outside of it to its caller; return what it returns."""
+        ways = [*frame.returns, last]
+        names = unique(*(way.deciding for way in ways))
+        inner = self.agree([way.names for way in ways], names)
+        self.written.update({name: inner[name] for name in frame.globals if name in inner})
+        self.names = {**self.names, **self.written}
+        stored = _stored_names(function)
+        for parameter, given in bound.items():
+            final = inner.get(parameter, given)
+            if parameter not in stored:
+                self.replace(given, final)
+            elif final != given and parameter in _changed_names(function):
+                self.replace(given, Unknown((parameter,)))
+        return join_values([way.value for way in ways], "a returned value", names)
 
     def bind(
         self,
@@ -181,16 +255,25 @@ class _Follower(Expressions):
     def block(self, body: list[ast.stmt]) -> None:
         for statement in body:
             self.spend()
-            self.statement(statement)
+            try:
+                self.statement(statement)
+            except _Stop:  # an example often stops where the user has to fill something in
+                if self.frame.is_undecided:
+                    raise
 
     def statement(self, node: ast.stmt) -> None:  # noqa: C901, PLR0912 - a case per kind
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 self.functions[node.name] = node
+                self.names[node.name] = Unknown((node.name,))
             case ast.ClassDef():
                 self.define_class(node)
+                self.names[node.name] = Unknown((node.name,))
             case ast.Import() | ast.ImportFrom():
                 self.import_names(node)
+                for alias in node.names:
+                    bound = alias.asname or alias.name.partition(".")[0]
+                    self.names[bound] = Unknown((bound,))
             case ast.Assign():
                 value = self.evaluate(node.value)
                 for target in node.targets:
@@ -202,8 +285,14 @@ class _Follower(Expressions):
                 self.augment(node)
             case ast.Expr():
                 self.evaluate(node.value)
+                if isinstance(node.value, ast.Call) and self.dotted(node.value.func) in _EXITS:
+                    raise _Stop
             case ast.Return():
                 raise _Return(self.evaluate(node.value) if node.value else Known(None))
+            case ast.Raise():
+                raise _Stop
+            case ast.Break() | ast.Continue():
+                raise _Skip(is_break=isinstance(node, ast.Break))
             case ast.If():
                 self.branch(node)
             case ast.For() | ast.AsyncFor() | ast.While():
@@ -214,113 +303,209 @@ class _Follower(Expressions):
                     if item.optional_vars is not None:
                         self.assign(item.optional_vars, value)
                 self.block(node.body)
-            case ast.Try():
-                self.block(node.body)
-                self.block(node.orelse)
-                self.block(node.finalbody)
+            case ast.Try() | ast.TryStar():
+                self.attempt(node)
+            case ast.Match():
+                self.match(node)
             case ast.Delete():
                 for target in node.targets:
-                    if isinstance(target, ast.Name):
-                        self.names.pop(target.id, None)
+                    self.delete(target)
+            case ast.Global() | ast.Nonlocal():
+                self.frame.globals.update(node.names)
             case _:
                 pass
-
-    def augment(self, node: ast.AugAssign) -> None:
-        operation = ast.BinOp(left=_loaded(node.target), op=node.op, right=node.value)
-        self.assign(node.target, self.evaluate(ast.copy_location(operation, node)))
-
-    def assign(self, target: ast.expr, value: Value) -> None:
-        """Bind a name, a field of an object or an item of a dict to a value."""
-        match target:
-            case ast.Name(name):
-                self.names[name] = value
-            case ast.Tuple(elements) | ast.List(elements):
-                self.unpack(elements, value)
-            case ast.Attribute(ast.Name(owner), name):
-                held = self.names.get(owner)
-                if isinstance(held, Object):
-                    self.names[owner] = held.put(name, _at(value, target.lineno))
-            case ast.Subscript(ast.Name(owner), key):
-                held, index = self.names.get(owner), self.evaluate(key)
-                if isinstance(held, Known) and isinstance(held.value, dict):
-                    if isinstance(index, Known) and isinstance(index.value, str):
-                        changed = {**held.value, index.value: value}
-                        self.names[owner] = Known(changed, held.line)
-                    else:
-                        self.names[owner] = Unknown((owner,), held.line)
-            case _:
-                pass
-
-    def unpack(self, elements: list[ast.expr], value: Value) -> None:
-        items = value.value if isinstance(value, Known) else None
-        if isinstance(items, list | tuple) and len(items) == len(elements):
-            for element, item in zip(elements, items, strict=True):
-                self.assign(element, item)
-            return
-        for element in elements:
-            name = element.id if isinstance(element, ast.Name) else "a tuple"
-            missing = value.missing if isinstance(value, Unknown) else ()
-            self.assign(element, Unknown(missing or (name,)))
 
     def branch(self, node: ast.If) -> None:
         verdict, names = self.truth(node.test)
         if verdict is not None:
             self.block(node.body if verdict else node.orelse)
             return
-        self.apart([node.body, node.orelse], names)
+        self.apart([lambda: self.block(node.body), lambda: self.block(node.orelse)], names)
+
+    def attempt(self, node: ast.Try | ast.TryStar) -> None:
+        """Follow a `try`: its body, or a part of the body and then one of the handlers."""
+
+        def body() -> None:
+            self.block([*node.body, *node.orelse])
+
+        def handle(handler: ast.ExceptHandler) -> None:
+            self.forget_changes(node.body)
+            if handler.name:
+                self.names[handler.name] = Unknown((handler.name,))
+            self.block(handler.body)
+
+        try:
+            if node.handlers:
+                handlers = [lambda h=h: handle(h) for h in node.handlers]
+                line = node.lineno
+                self.apart([body, *handlers], (f"whether the try of line {line} succeeds",))
+            else:
+                body()
+        finally:
+            self.block(node.finalbody)
+
+    def match(self, node: ast.Match) -> None:
+        subject = self.evaluate(node.subject)
+        names = missing_of(subject) or (ast.unparse(node.subject)[:40],)
+        ways: list[Callable[[], None]] = []
+        for case in node.cases:
+            verdict = pattern_matches(case.pattern, subject)
+            if verdict is False:
+                continue
+
+            def follow(case: ast.match_case = case) -> None:
+                for part in ast.walk(case.pattern):
+                    name = getattr(part, "name", None) or getattr(part, "rest", None)
+                    if isinstance(name, str):
+                        self.names[name] = Unknown((name,))
+                self.block(case.body)
+
+            if verdict and case.guard is None:
+                if not ways:
+                    follow()
+                    return
+                ways.append(follow)
+                break
+            ways.append(follow)
+        else:
+            ways.append(lambda: None)
+        self.apart(ways, names)
 
     def loop(self, node: ast.For | ast.AsyncFor | ast.While) -> None:
-        if isinstance(node, ast.While):
-            verdict, names = self.truth(node.test)
-            if verdict is False:
-                return
-        else:
-            items = self.evaluate(node.iter)
-            names = (ast.unparse(node.target)[:40],)
-            known = items.value if isinstance(items, Known) else None
-            if isinstance(known, list | tuple) and len(known) == 1:
-                self.assign(node.target, known[0])
+        outer, self.frame.skips = self.frame.skips, []
+        try:
+            if isinstance(node, ast.While):
+                verdict, names = self.truth(node.test)
+                if verdict is not False:
+                    self.any_rounds(node, names, is_certain=bool(verdict))
             else:
-                self.assign(node.target, Unknown(names))
-            if known:
-                self.apart([node.body], names)  # at least once
-                return
-        self.apart([node.body, []], names)
+                self.for_loop(node)
+        finally:
+            self.frame.skips = outer
+        self.block(node.orelse)
 
-    def apart(self, bodies: list[list[ast.stmt]], names: tuple[str, ...]) -> None:
+    def for_loop(self, node: ast.For | ast.AsyncFor) -> None:
+        items = self.evaluate(node.iter)
+        names = (ast.unparse(node.target)[:40],)
+        known = items.value if isinstance(items, Known) else None
+        if isinstance(known, dict):
+            known = None if any(key.startswith("**") for key in known) else [*map(Known, known)]
+        size = sum(1 for _ in ast.walk(node))
+        if not isinstance(known, list | tuple) or (
+            len(known) > 1 and (len(known) > _MAX_ROUNDS or len(known) * size > _MAX_UNROLLED)
+        ):
+            self.any_rounds(node, names, is_certain=bool(known), target=node.target)
+            return
+        for item in known:
+            self.assign(node.target, item)
+            if not self.round(node.body, names):
+                break
+
+    def any_rounds(
+        self,
+        node: ast.For | ast.AsyncFor | ast.While,
+        names: tuple[str, ...],
+        *,
+        is_certain: bool,
+        target: ast.expr | None = None,
+    ) -> None:
+        """Follow a loop of any number of rounds: what a round changes is unknown before it."""
+
+        def some() -> None:
+            self.forget_changes(node.body)
+            if target is not None:
+                self.assign(target, Unknown(names))
+            self.round(node.body, names)
+
+        self.apart([some] if is_certain else [some, lambda: None], names)
+
+    def round(self, body: list[ast.stmt], names: tuple[str, ...]) -> bool:
+        """Follow a loop's body once; return False when the loop certainly ends by it."""
+        goes_on = True
+        try:
+            self.block(body)
+        except _Skip as skip:
+            goes_on = not skip.is_break
+        ways = [self.names, *(way.names for way in self.frame.skips)]
+        deciding = unique(names, *(way.deciding for way in self.frame.skips))
+        self.names = self.agree(ways, deciding)
+        return goes_on
+
+    def apart(self, ways: Sequence[Callable[[], None]], names: tuple[str, ...]) -> None:
         """Follow several ways and keep what they agree on."""
-        before = self.names
-        outcomes: list[dict[str, Value]] = []
-        returned: list[Value] = []
-        for body in bodies:
-            self.names = dict(before)
+        before, functions, frame = self.names, self.functions, self.frame
+        alive: list[Names] = []
+        defined: list[Mapping[str, ast.AST]] = []
+        returned: list[_Way] = []
+        skipped: list[_Way] = []
+        is_break = True
+        outer, frame.is_undecided = frame.is_undecided, frame.is_undecided or len(ways) > 1
+        for way in ways:
+            self.names, self.functions = dict(before), dict(functions)
             self.charge(len(before))
             try:
-                self.block(body)
+                way()
             except _Return as result:
-                returned.append(result.value)
+                returned.append(_Way(result.value, self.names, names))
+            except _Skip as skip:
+                skipped.append(_Way(Known(None), self.names, names))
+                is_break = is_break and skip.is_break
+            except _Stop:
                 continue
-            if not (body and isinstance(body[-1], ast.Raise | ast.Continue | ast.Break)):
-                outcomes.append(self.names)
-        if not outcomes:
+            else:
+                alive.append(self.names)
+                defined.append(self.functions)
+                functions = {**functions, **self.functions}
+        frame.is_undecided = outer
+        self.functions = {
+            name: node
+            for name, node in functions.items()
+            if all(other.get(name, node) is node for other in defined)
+        }
+        if alive or skipped:
+            frame.returns += returned
+        if alive:
+            frame.skips += skipped
+            self.names = self.agree(alive, names)
+        elif skipped:
+            self.names = self.agree([way.names for way in skipped], names)
+            raise _Skip(is_break=is_break)
+        elif returned:
+            self.names = self.agree([way.names for way in returned], names)
+            values: list[Value | None] = [way.value for way in returned]
+            raise _Return(join_values(values, "a returned value", names))
+        else:
             self.names = before
-            if returned:
-                raise _Return(join_values(list(returned), "a returned value", names))
-            return
+            raise _Stop
+
+    def agree(self, outcomes: Sequence[Names], names: tuple[str, ...]) -> Names:
+        """Return what several ways agree on.
+
+        A way that leaves a name unbound has no say in it: its use would be an error there.
+        """
+        if len(outcomes) == 1:
+            return outcomes[0]
         keys = dict.fromkeys(key for outcome in outcomes for key in outcome)
-        self.names = {
-            key: join_values([outcome.get(key) for outcome in outcomes], key, unique(names))
+        self.charge(len(keys))
+        return {
+            key: join_values([out[key] for out in outcomes if key in out], key, unique(names))
             for key in keys
         }
 
 
-def _loaded(target: ast.expr) -> ast.expr:
-    if isinstance(target, ast.Name):
-        return ast.copy_location(ast.Name(target.id, ast.Load()), target)
-    return target
+def _stored_names(function: ast.AST) -> set[str]:
+    """Return the names that a function binds anew."""
+    return {
+        node.id
+        for node in ast.walk(function)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
 
 
-def _at(value: Value, line: int) -> Value:
-    if isinstance(value, Known):
-        return Known(value.value, line)
-    return Unknown(value.missing, line) if isinstance(value, Unknown) else value
+def _changed_names(function: ast.AST) -> set[str]:
+    """Return the names whose fields, items or methods a function uses."""
+    return {
+        node.value.id
+        for node in ast.walk(function)
+        if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.value, ast.Name)
+    }

@@ -10,14 +10,15 @@ from pathlib import Path
 
 from dissensus.audit.configs.arguments import Argument, Arguments, read_arguments
 from dissensus.audit.configs.entry_module import parse_python
+from dissensus.audit.configs.notebook import read_cells
 from dissensus.audit.configs.python_follow import CommandLine, Site, follow_python
 from dissensus.audit.configs.python_values import Known, Object, Unknown, Value, missing_of, plain
 from dissensus.audit.configs.scalars import unique
 from dissensus.audit.configs.shell_follow import follow_script
 from dissensus.audit.configs.text import read_text
-from dissensus.audit.settings import Setting, Settings
+from dissensus.audit.settings import ConfigProblem, Setting, Settings
 
-__all__ = ["read_python", "read_python_launch"]
+__all__ = ["read_notebook", "read_python", "read_python_launch"]
 
 _TRAINER = re.compile(r"(?:\w*GRPO\w*|\w*RLOO|GFPO\w*|GSPO\w*)Trainer")
 _CONFIG = re.compile(r"(?:\w*GRPO\w*|\w*RLOO|GFPO\w*|GSPO\w*)Config")
@@ -28,7 +29,7 @@ _UNSLOTH = re.compile(r"^[ \t]*(?:from|import)[ \t]+unsloth\b", re.MULTILINE)
 _MAX_SETTINGS = 2_000
 
 
-def read_python(path: Path, text: str) -> list[Settings]:
+def read_python(path: Path, text: str, problems: list[ConfigProblem]) -> list[Settings]:
     """Return the training configurations that a script builds.
 
     A script that takes its configuration from the command line, and shows command lines in its
@@ -38,16 +39,36 @@ def read_python(path: Path, text: str) -> list[Settings]:
         return []
     module = parse_python(text)
     if module is None:
+        problems.append(ConfigProblem(str(path), 0, "not Python that can be parsed"))
         return []
-    shown = _docstring_launches(path, module, text)
+    shown = _docstring_launches(path, module, text, problems)
     if shown:
         return shown
     script = _Script(module, text, "python", str(path), lambda line: f"{path}:{line}")
-    return _settings(script, None)
+    return _settings(script, None, problems)
+
+
+def read_notebook(path: Path, text: str, problems: list[ConfigProblem]) -> list[Settings]:
+    """Return the training configurations that a notebook builds; its lines name their cell."""
+    book = read_cells(text)
+    module = parse_python(book.text) if _WORTH.search(book.text) else None
+    if module is None:
+        return []
+    odd = (f"cell {number} is not Python, and left out" for number in book.odd)
+    problems.extend(ConfigProblem(str(path), 0, text) for text in odd)
+    script = _Script(
+        module, book.text, "python", str(path), lambda line: f"{path}:{book.place(line)}"
+    )
+    found = _settings(script, None, problems)
+    return [replace(item, line=book.place(int(item.line))) for item in found]
 
 
 def read_python_launch(
-    script: Path, arguments: Arguments, target: Path, where: Callable[[int], str]
+    script: Path,
+    arguments: Arguments,
+    target: Path,
+    where: Callable[[int], str],
+    problems: list[ConfigProblem],
 ) -> list[Settings]:
     """Return the configurations of a script as a command line in `target` launches it."""
     text = read_text(script)
@@ -55,13 +76,15 @@ def read_python_launch(
         return []
     module = parse_python(text)
     if module is None:
+        problems.append(ConfigProblem(str(script), 0, "not Python that can be parsed"))
         return []
     flags = _as_values(arguments)
 
     def place(line: int) -> str:
         return where(-line) if line < 0 else f"{script}:{line}"
 
-    found = _settings(_Script(module, text, "shell", str(target), place), CommandLine(flags))
+    launched = _Script(module, text, "shell", str(target), place)
+    found = _settings(launched, CommandLine(flags), problems)
     missing, launch = arguments.missing, arguments.launch
     return [
         replace(item, missing=unique(item.missing, missing), launch=unique(item.launch, launch))
@@ -83,7 +106,9 @@ def _value(item: Argument) -> Value:
     return Known(item.value, -item.line)
 
 
-def _docstring_launches(path: Path, module: ast.Module, text: str) -> list[Settings]:
+def _docstring_launches(
+    path: Path, module: ast.Module, text: str, problems: list[ConfigProblem]
+) -> list[Settings]:
     """Read the command lines in a script's docstring that launch the script itself."""
     docstring = ast.get_docstring(module, clean=False)
     if not docstring or not re.search(r"Parser|argparse|entrypoint", text):
@@ -98,7 +123,9 @@ def _docstring_launches(path: Path, module: ast.Module, text: str) -> list[Setti
             continue
         rest = command.fields[names.index(path.name) + 1 :]
         arguments = read_arguments(rest, dotted=False)
-        launched = read_python_launch(path, arguments, path, lambda line: f"{path}:{line}")
+        launched = read_python_launch(
+            path, arguments, path, lambda line: f"{path}:{line}", problems
+        )
         for item in launched:
             if not any(_says_the_same(item, other) for other in found):
                 found.append(replace(item, kind="python", line=command.line))
@@ -123,7 +150,9 @@ class _Script:
     place: Callable[[int], str]
 
 
-def _settings(script: _Script, command_line: CommandLine | None) -> list[Settings]:
+def _settings(
+    script: _Script, command_line: CommandLine | None, problems: list[ConfigProblem]
+) -> list[Settings]:
     classes = {node.name: node for node in script.module.body if isinstance(node, ast.ClassDef)}
     aliases = _trainer_names(classes)
 
@@ -136,7 +165,9 @@ def _settings(script: _Script, command_line: CommandLine | None) -> list[Setting
             or _TINKER.fullmatch(dotted)
         )
 
-    sites, command_lines = follow_python(script.module, is_site, command_line)
+    sites, command_lines, is_complete = follow_python(script.module, is_site, command_line)
+    if not is_complete:
+        problems.append(ConfigProblem(script.target, 0, "too long to follow to its end"))
     version = _VERSION.search(script.text)
     framework = "unsloth" if _UNSLOTH.search(script.text) else "trl"
     found: list[Settings] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import os
 import re
 from pathlib import Path
 
@@ -19,6 +20,9 @@ SCRIPT_ARGUMENTS = '"$@"'
 
 _PARAMETER = re.compile(r"(!|#)?([A-Za-z_]\w*|[0-9]+|[@*?$!#-])(\[[^\]]*\])?(.*)\Z", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_]\w*")
+_CD_PWD = re.compile(
+    r"\s*cd\s+(?:--\s+)?(.+?)\s*(?:(?:&>|\d?>)\s*\S+\s*)*&&\s*pwd(?:\s+-P)?\s*", re.DOTALL
+)
 _MAX_DEPTH = 12
 
 
@@ -118,22 +122,60 @@ def _array_fields(expression: str, scope: Scope) -> tuple[Field, ...] | None:
     if name in {"@", "*"}:
         if scope.arguments is None:
             return (Field(HOLE, 0, (SCRIPT_ARGUMENTS,), is_unset=True),)
-        start = re.fullmatch(r":(\d+)(:\d+)?", rest or "")
-        return scope.arguments[max(int(start.group(1)) - 1, 0) if start else 0 :]
+        return _changed_fields(name, (Field(str(scope.script), 0), *scope.arguments), rest, scope)
     if index not in {"[@]", "[*]"}:
         return None
     value = scope.variables.get(name)
-    if value is None:
+    if value is None and scope.absent:
+        return (Field(HOLE, 0, scope.absent),)
+    if value is None or value == ():
         if rest.startswith((":-", "-")):
             return tuple(_split(_nested(rest.lstrip(":")[1:], scope, 1), 0))
-        return () if rest.startswith((":+", "+")) else _unset_fields(name)
-    if rest.startswith((":+", "+")):  # the guarded form "${NAME[@]+"${NAME[@]}"}"
-        return _as_fields(value)
-    return _as_fields(value)
+        if rest.startswith((":+", "+")) or value is not None:
+            return ()
+        return (Field(HOLE, 0, (name,), is_unset=True),)
+    fields = _as_fields(value)
+    if rest.startswith((":+", "+")):
+        return _alternative(name, fields, rest.lstrip(":")[1:], scope)
+    return fields if rest.startswith((":-", "-")) else _changed_fields("", fields, rest, scope)
 
 
-def _unset_fields(name: str) -> tuple[Field, ...]:
-    return (Field(HOLE, 0, (name,), is_unset=True),)
+def _alternative(
+    name: str, fields: tuple[Field, ...], other: str, scope: Scope
+) -> tuple[Field, ...]:
+    """Return what `${NAME[@]:+other}` gives in place of an array with content."""
+    if f"{name}[" in other:  # the guarded form "${NAME[@]+"${NAME[@]}"}"
+        return fields
+    maybe = () if any(not item.maybe for item in fields) else fields[0].maybe
+    words = _split(_nested(other, scope, 1), 0)
+    return tuple(item._replace(maybe=unique(item.maybe, maybe)) for item in words)
+
+
+def _changed_fields(
+    name: str, fields: tuple[Field, ...], rest: str, scope: Scope
+) -> tuple[Field, ...]:
+    """Return a part of an array, `:start:length`, or its elements each changed.
+
+    The arguments of a script are counted from 1, so that a slice of them sees the script before.
+    """
+    cut = re.fullmatch(r":\s*(-?\d+)(?::(\d+))?", rest)
+    if cut and not any(item.maybe for item in fields):
+        start = int(cut[1]) if cut[1][0] != "-" else max(len(fields) + int(cut[1]), 0)
+        return fields[start : start + int(cut[2])] if cut[2] else fields[start:]
+    if name:
+        fields = fields[1:]
+    if not rest:
+        return fields
+    if rest[0] == ":":
+        missing = unique(*(item.missing + item.maybe for item in fields), (f"${{…{rest[:20]}}}",))
+        return (Field(HOLE, 0, missing),)
+    changed: list[Field] = []
+    for item in fields:
+        text = Scalar(HOLE, item.missing)
+        if not item.missing:
+            text = _edited(name or "an array", item.text, rest, scope, 1)
+        changed.append(Field(text.text, item.line, text.missing, item.is_unset, item.maybe))
+    return tuple(changed)
 
 
 def _as_fields(value: Variable) -> tuple[Field, ...]:
@@ -162,7 +204,7 @@ def _lookup(name: str, scope: Scope) -> Scalar | None:
             return special
     value = scope.variables.get(name)
     if value is None:
-        return None
+        return Scalar(HOLE, scope.absent) if scope.absent else None
     return value if isinstance(value, Scalar) else _joined(value[:1])
 
 
@@ -177,7 +219,7 @@ def _special(name: str, scope: Scope) -> Scalar | None:
             return Scalar("0")  # the script as it stands, launched without arguments
         return Scalar(str(len(scope.arguments)))
     if name in {"0", "BASH_SOURCE"}:
-        return Scalar(str(scope.script))
+        return Scalar(str(scope.script if name == "0" else scope.source or scope.script))
     if name.isdigit() and scope.arguments is not None:
         index = int(name) - 1
         if index < len(scope.arguments):
@@ -222,19 +264,24 @@ def _parameter(expression: str, scope: Scope, depth: int) -> Scalar:
 def _indexed(name: str, index: str, scope: Scope) -> Scalar | None:
     value = scope.variables.get(name)
     if name == "BASH_SOURCE":
-        return Scalar(str(scope.script)) if index == "[0]" else None
+        return Scalar(str(scope.source or scope.script)) if index == "[0]" else None
     if index in {"[@]", "[*]"}:
         return None if value is None else _joined(_as_fields(value))
+    key = _nested(index[1:-1], scope, 1)
     if value is None:
-        stored = scope.variables.get(name + index)
-        return stored if isinstance(stored, Scalar) else None
+        stored = scope.variables.get(f"{name}[{key.text}]")
+        return stored if isinstance(stored, Scalar) and not key.missing else None
     if isinstance(value, Scalar):
         return value if index == "[0]" else Scalar(HOLE, (name + index,))
-    key = index[1:-1].lstrip("-")
-    if not key.isdigit() or any(item.maybe for item in value):
+    number = _arithmetic(index[1:-1], scope, 1)
+    if number.missing or not _is_int(number.text) or any(item.maybe for item in value):
         return Scalar(HOLE, (name + index,))
-    position = int(index[1:-1])
+    position = int(number.text)
     return _joined(value[position : position + 1] if position >= 0 else value[position:][:1])
+
+
+def _is_int(text: str) -> bool:
+    return len(text) < 10 and text.removeprefix("-").isdigit()
 
 
 def _length(name: str, index: str | None, value: Scalar | None, scope: Scope) -> Scalar:
@@ -273,7 +320,14 @@ def _operated(name: str, value: Scalar | None, rest: str, scope: Scope, depth: i
             scope.put(name, result)
         return result
     if operator in {":+", "+"}:
-        return Scalar("") if is_empty else _nested(argument, scope, depth + 1)
+        if is_empty:
+            return Scalar("")
+        other = _nested(argument, scope, depth + 1)
+        is_open = operator == ":+" and value is not None and value.missing
+        if not (is_open and value) or value.text.replace(HOLE, ""):
+            return other
+        options = () if other.missing else (other.text,)
+        return Scalar(HOLE, unique(value.missing, other.missing), options=options)
     if value is None:
         return _unknown(name)
     if operator in {":?", "?"}:
@@ -293,17 +347,7 @@ def _edited(name: str, text: str, rest: str, scope: Scope, depth: int) -> Scalar
         start = int(cut.group(1))
         return Scalar(text[start : start + int(cut.group(2))] if cut.group(2) else text[start:])
     if rest[0] == "/":
-        pattern, _, new = rest.lstrip("/").partition("/")
-        old, replaced = _nested(pattern, scope, depth + 1), _nested(new, scope, depth + 1)
-        if (
-            old.missing
-            or replaced.missing
-            or any(char in old.text for char in "*?[")
-            or not old.text
-        ):
-            return Scalar(HOLE, unique(old.missing, replaced.missing) or (name,))
-        count = -1 if rest.startswith("//") else 1
-        return Scalar(text.replace(old.text, replaced.text, count)[:60_000])
+        return _replaced(name, text, rest[1:], scope, depth)
     if rest[0] in "%#":
         pattern_text = _nested(rest.lstrip(rest[0]), scope, depth + 1)
         if pattern_text.missing or len(text) > 2_000:
@@ -311,6 +355,23 @@ def _edited(name: str, text: str, rest: str, scope: Scope, depth: int) -> Scalar
         longest = rest[:2] in {"%%", "##"}
         return Scalar(_strip(text, pattern_text.text, ending=rest[0] == "%", longest=longest))
     return Scalar(HOLE, (name,))
+
+
+def _replaced(name: str, text: str, rest: str, scope: Scope, depth: int) -> Scalar:
+    """Return `${NAME/old/new}`; `//` replaces all, `/#` at the start and `/%` at the end only."""
+    kind = rest[:1] if rest[:1] in {"/", "#", "%"} else ""
+    found = re.match(r"((?:\\.|[^/\\])*)/?(.*)", rest[len(kind) :], re.DOTALL)
+    pattern, new = (found[1].replace("\\/", "/"), found[2]) if found else ("", "")
+    old, put = _nested(pattern, scope, depth + 1), _nested(new, scope, depth + 1)
+    if old.missing or put.missing or any(char in old.text for char in "*?[\\") or not old.text:
+        return Scalar(HOLE, unique(old.missing, put.missing) or (name,))
+    if kind == "#":
+        changed = put.text + text[len(old.text) :] if text.startswith(old.text) else text
+    elif kind == "%":
+        changed = text.removesuffix(old.text) + put.text if text.endswith(old.text) else text
+    else:
+        changed = text.replace(old.text, put.text, -1 if kind == "/" else 1)
+    return Scalar(changed[:60_000])
 
 
 def _strip(text: str, pattern: str, *, ending: bool, longest: bool) -> str:
@@ -349,10 +410,14 @@ def _command_output(text: str, scope: Scope, depth: int) -> Scalar:
     unknown = Scalar(HOLE, (f"$({' '.join(text.split())[:60]})",))
     if len(text) > 2_000 or depth > _MAX_DEPTH:
         return unknown
+    if entered := _CD_PWD.fullmatch(text):
+        folder = _nested(entered[1], scope, depth + 1)
+        if not folder.missing and folder.text.startswith("/"):
+            return Scalar(os.path.normpath(folder.text))
     if re.search(r"BASH_SOURCE|\$0|\$\{0\}", text) and "dirname" in text and "pwd" in text:
         up = re.search(r"dirname[^)]*\)(?:\"?)((?:/\.\.)+)", text)
-        folder = scope.script.parent
-        return Scalar(str(_climb(folder, up.group(1) if up else "")))
+        script = scope.script if "BASH_SOURCE" not in text else scope.source or scope.script
+        return Scalar(str(_climb(script.parent, up.group(1) if up else "")))
     tokens = [token for token in tokenize(text) if token.kind != "newline"]
     piped = [index for index, token in enumerate(tokens) if token.text == "|"]
     if len(piped) == 1:
@@ -391,7 +456,7 @@ def _climb(folder: Path, ups: str) -> Path:
 
 
 def _known_command(words: list[str]) -> Scalar | None:
-    match words:
+    match [word for word in words if word != "--"]:
         case ["dirname", path]:
             return Scalar(str(Path(path).parent))
         case ["basename", path]:

@@ -7,26 +7,12 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from dissensus.audit.configs import shell_syntax as syntax
 from dissensus.audit.configs.compose import find_upwards
 from dissensus.audit.configs.scalars import unique
 from dissensus.audit.configs.shell_expand import expand_text, expand_word, expand_words
 from dissensus.audit.configs.shell_parser import parse_shell
-from dissensus.audit.configs.shell_syntax import (
-    AndOr,
-    Array,
-    Assign,
-    Branch,
-    Case,
-    For,
-    Function,
-    Group,
-    Heredoc,
-    Loop,
-    Node,
-    Pipe,
-    Simple,
-    literal,
-)
+from dissensus.audit.configs.shell_syntax import Node, Simple, literal
 from dissensus.audit.configs.shell_tests import Verdict, decide
 from dissensus.audit.configs.shell_values import (
     HOLE,
@@ -35,6 +21,7 @@ from dissensus.audit.configs.shell_values import (
     Scalar,
     Scope,
     join_scopes,
+    join_ways,
 )
 from dissensus.audit.configs.text import read_text
 
@@ -46,6 +33,19 @@ FILE_STEP = 10_000_000
 _MAX_DEPTH = 8
 _OUTER = "__outer"  # stands for what is unknown in a text that another shell is given
 _RUNS_TEXT = re.compile(r"\b(python\d?|swift|trl|uv|accelerate|torchrun|megatron|deepspeed)\b")
+_CHANGED = re.compile(
+    r"([A-Za-z_]\w*)(?=\s*(?:(?:[-+*/%&|^]|<<|>>)?=(?!=)|\+\s*\+|-\s*-))|(?<=[-+]{2})\s*([A-Za-z_]\w*)"
+)
+"""Variables that an arithmetic command changes."""
+_MAX_ROUNDS = 16
+_ENVIRONMENT = re.compile(
+    r"^/(?:etc|opt|usr)/|^(?:\$HOME|HOME)\b|activate$|conda|mamba|\.(?:bash|zsh)rc|ssh-agent|set_env\.sh"
+)
+"""Sourced files and `eval`s that prepare programs, and set no variable of the script."""
+_SUCCEED = {
+    *("", ".", "cd", "declare", "echo", "export", "local", "mkdir", "popd", "printf", "pushd"),
+    *("readonly", "set", "shift", "sleep", "source", "unset"),
+}
 _OPTIONS = re.compile(r"--[A-Za-z]|[+~]{0,2}[A-Za-z_]\w*(\.\w+)+=")
 
 
@@ -64,6 +64,7 @@ class Followed(NamedTuple):
         files: Files that were followed; `FILE_STEP` tells which of them a line belongs to.
         written: Texts that it writes, with their line, by the path as written.
         lost: Line and first word of commands that look like options of the command before.
+        absent: Line and name of sourced files that are not there.
         is_complete: It was followed to its end.
     """
 
@@ -71,6 +72,7 @@ class Followed(NamedTuple):
     files: list[Path]
     written: dict[str, tuple[str, int]]
     lost: list[tuple[int, str]]
+    absent: list[tuple[int, str]]
     is_complete: bool
 
 
@@ -86,8 +88,14 @@ def follow_script(path: Path, text: str, first_line: int = 1) -> Followed:
         follower.run(parse_shell(text, first_line), follower.scope)
     except (BudgetError, RecursionError):
         is_complete = False
-    scope = follower.scope
-    return Followed(follower.commands, follower.files, scope.written, follower.lost, is_complete)
+    return Followed(
+        follower.commands,
+        follower.files,
+        follower.scope.written,
+        follower.lost,
+        follower.absent,
+        is_complete,
+    )
 
 
 class _Follower:
@@ -96,10 +104,11 @@ class _Follower:
         self.scope = Scope(path)
         self.commands: list[Command] = []
         self.lost: list[tuple[int, str]] = []
+        self.absent: list[tuple[int, str]] = []
 
     def run(self, nodes: tuple[Node, ...], scope: Scope) -> None:
         for node in nodes:
-            if scope.has_ended:
+            if scope.leaves:
                 break
             self.step(node, scope)
 
@@ -108,22 +117,24 @@ class _Follower:
         match node:
             case Simple():
                 self.simple(node, scope)
-            case AndOr(items):
+            case syntax.AndOr(items):
                 self.and_or(items, scope)
-            case Pipe(items):
+            case syntax.Pipe(items):
                 for item in items:
                     self.step(item, scope)
-            case Branch():
+            case syntax.Not(item):
+                self.step(item, scope)
+            case syntax.Branch():
                 self.branch(node, scope)
-            case For():
+            case syntax.For():
                 self.for_loop(node, scope)
-            case Loop(condition, body):
+            case syntax.Loop(condition, body):
                 self.loop(condition, body, scope)
-            case Case():
+            case syntax.Case():
                 self.case(node, scope)
-            case Group(body, subshell):
+            case syntax.Group(body, subshell):
                 self.run(body, scope.copy() if subshell else scope)
-            case Function(name, body):
+            case syntax.Function(name, body):
                 scope.functions[name] = body
 
     def verdict(self, condition: tuple[Node, ...], scope: Scope) -> Verdict:
@@ -133,42 +144,49 @@ class _Follower:
         return self.node_verdict(condition[-1], scope) if condition else Verdict(True)
 
     def node_verdict(self, node: Node, scope: Scope) -> Verdict:
-        if isinstance(node, Simple):
-            return decide(node, scope)
-        if isinstance(node, AndOr):
-            result = self.node_verdict(node.items[0][1], scope)
-            for operator, item in node.items[1:]:
-                decided = operator == "||"
-                if result.holds is decided:
-                    continue
-                later = self.node_verdict(item, scope)
-                if result.holds is None:
-                    same = later.holds is decided
-                    result = later if same else Verdict(None, unique(result.names, later.names))
-                else:
-                    result = later
-            return result
-        return Verdict(None, ("a condition",))
-
-    def and_or(self, items: tuple[tuple[str, Node], ...], scope: Scope) -> None:
-        status = Verdict(True)
-        for operator, node in items:
-            if (operator == "&&" and status.holds is False) or (
-                operator == "||" and status.holds is True
-            ):
-                continue
-            if isinstance(node, Simple) and _is_test(node):
-                later = self.node_verdict(node, scope)
-                status = later if operator == "" or status.holds is not None else status
-            elif operator and status.holds is None:
-                inner = scope.copy()
-                self.step(node, inner)
-                join_scopes(scope, [scope.copy(), inner], status.names)
-            else:
+        """Return whether a command succeeds, after what it does."""
+        match node:
+            case Simple() if _is_test(node):
+                return decide(node, scope)
+            case syntax.Not(item):
+                inner = self.node_verdict(item, scope)
+                return inner if inner.holds is None else Verdict(not inner.holds)
+            case syntax.AndOr(items):
+                return self.and_or(items, scope)
+            case _:
                 self.step(node, scope)
-                status = Verdict(True)
+                return _success(node, scope)
 
-    def branch(self, node: Branch, scope: Scope) -> None:
+    def and_or(self, items: tuple[tuple[str, Node], ...], scope: Scope) -> Verdict:
+        """Follow commands joined by `&&` and `||`; return whether they succeed."""
+        status = self.node_verdict(items[0][1], scope)
+        if [operator for operator, _ in items[1:]] == ["&&", "||"]:
+            then, other = items[1][1], items[2][1]
+            if status.holds is None and _success(then, scope).holds:  # as if … else
+                outcomes: list[Scope] = []
+                self.run_apart((then,), scope, outcomes)
+                self.run_apart((other,), scope, outcomes)
+                join_scopes(scope, outcomes, status.names)
+                return Verdict(None, status.names)
+        for operator, node in items[1:]:
+            decided = operator == "||"
+            if scope.leaves:
+                break
+            if status.holds is decided:
+                continue
+            if status.holds is not None:
+                status = self.node_verdict(node, scope)
+                continue
+            inner = scope.copy()
+            later = self.node_verdict(node, inner)
+            join_scopes(scope, [scope.copy(), inner], status.names)
+            if later.holds is decided:
+                status = later
+            else:
+                status = Verdict(None, unique(status.names, later.names))
+        return status
+
+    def branch(self, node: syntax.Branch, scope: Scope) -> None:
         outcomes: list[Scope] = []
         names: tuple[str, ...] = ()
         is_certain = False
@@ -190,49 +208,91 @@ class _Follower:
         self.run(body, inner)
         outcomes.append(inner)
 
-    def for_loop(self, node: For, scope: Scope) -> None:
+    def for_loop(self, node: syntax.For, scope: Scope) -> None:
         fields = expand_words(node.words, scope) if node.words is not None else []
         known = [field for field in fields if not field.missing and not field.maybe]
         if node.words is not None and not fields:
             return
-        if len(fields) == 1 and known:
-            scope.put(node.name, Scalar(known[0].text))
-            self.run(node.body, scope)
-            return
-        options = tuple(dict.fromkeys(field.text for field in known))[:16]
-        if node.name:
-            scope.put(node.name, Scalar(HOLE, (node.name,), options=options))
-        outcomes: list[Scope] = [] if known else [scope.copy()]
-        self.run_apart(node.body, scope, outcomes)
-        join_scopes(scope, outcomes, (node.name,) if node.name else ())
+        names = (node.name,) if node.name else ()
+        outer, scope.skips = scope.skips, []
+        if known == fields and 0 < len(known) <= _MAX_ROUNDS:
+            for field in known:
+                scope.put(node.name, Scalar(field.text))
+                if not self.round(node.body, scope):
+                    break
+        else:
+            options = tuple(dict.fromkeys(field.text for field in known))[:16]
+            before = scope.copy()
+            self.forget_changes(node.body, scope)
+            if node.name:
+                scope.put(node.name, Scalar(HOLE, names, options=options))
+            self.any_rounds(node.body, scope, [] if known else [before], names)
+        scope.skips = outer
 
     def loop(self, condition: tuple[Node, ...], body: tuple[Node, ...], scope: Scope) -> None:
-        verdict = self.verdict(condition, scope)
+        before = scope.copy()
+        verdict = self.verdict(condition, before)
         if verdict.holds is False:
             return
-        outcomes = [scope.copy()]
-        self.run_apart(body, scope, outcomes)
-        join_scopes(scope, outcomes, verdict.names)
+        outer, scope.skips = scope.skips, []
+        self.forget_changes((*condition, *body), scope)
+        self.any_rounds(body, scope, [] if verdict.holds else [before], verdict.names)
+        scope.skips = outer
 
-    def case(self, node: Case, scope: Scope) -> None:
+    def any_rounds(
+        self,
+        body: tuple[Node, ...],
+        scope: Scope,
+        outcomes: list[Scope],
+        names: tuple[str, ...],
+    ) -> None:
+        inner = scope.copy()
+        self.round(body, inner)
+        outcomes.append(inner)
+        join_scopes(scope, outcomes, names)
+
+    def round(self, body: tuple[Node, ...], scope: Scope) -> bool:
+        """Follow a loop's body once; return False when the loop certainly ends by it."""
+        self.run(body, scope)
+        left = scope.leaves
+        if left in {"break", "continue"}:
+            scope.leaves = left = "" if left == "continue" else left
+            scope.leaves = ""
+        if not scope.leaves:
+            join_ways(scope, scope.skips)
+        return not left
+
+    def forget_changes(self, body: tuple[Node, ...], scope: Scope, depth: int = 0) -> None:
+        """Make unknown what rounds of a loop assign; what they append may or may not be there."""
+        for node in syntax.walk(body):
+            scope.spend()
+            if not isinstance(node, Simple):
+                continue
+            for assign in node.assigns:
+                if assign.name in scope.variables and not _appends(assign):
+                    scope.put(assign.name, Scalar(HOLE, (assign.name,)))
+            name = literal(node.words[0]) if node.words else None
+            if name in scope.functions and depth < _MAX_DEPTH:
+                self.forget_changes(scope.functions[name], scope, depth + 1)
+
+    def case(self, node: syntax.Case, scope: Scope) -> None:
         subject = expand_text(node.subject, scope)
-        is_known, text = not subject.missing, subject.text
         outcomes: list[Scope] = []
+        names = subject.missing
+        is_certain = False
         for patterns, body in node.arms:
             texts = [expand_text(pattern, scope) for pattern in patterns]
-            if is_known and not any(
-                not pattern.missing
-                and len(pattern.text) < 200
-                and fnmatch.fnmatchcase(text[:1_000], pattern.text)
-                for pattern in texts
-            ):
+            verdict = _fits(subject, texts)
+            if verdict is False:
                 continue
+            names = unique(names, *(text.missing for text in texts))
             self.run_apart(body, scope, outcomes)
-            if is_known:
+            if verdict:
+                is_certain = True
                 break
-        if not is_known or not outcomes:
+        if not is_certain:
             outcomes.append(scope.copy())
-        join_scopes(scope, outcomes, subject.missing)
+        join_scopes(scope, outcomes, names)
 
     def simple(self, node: Simple, scope: Scope) -> None:
         name = literal(node.words[0]) if node.words else None
@@ -244,11 +304,7 @@ class _Follower:
             "typeset",
         }
         if is_lasting:
-            for assign in node.assigns:
-                self.assign(assign, scope)
-            if name == "export":
-                scope.exported.update(assign.name for assign in node.assigns)
-                scope.exported.update(literal(word) or "" for word in node.words[1:])
+            self.declare(name, node, scope)
         for heredoc in node.heredocs:
             self.heredoc(heredoc, node, scope)
         if is_lasting:
@@ -257,13 +313,24 @@ class _Follower:
         if fields:
             self.command(fields, node, scope)
         for assign in node.assigns:  # a command line handed over in a variable, as to sbatch
-            if not isinstance(assign.value, Array):
+            if not isinstance(assign.value, syntax.Array):
                 value = expand_text(assign.value, scope)
                 self.inner_script(Field(value.text, assign.line, value.missing), node, scope)
 
-    def assign(self, assign: Assign, scope: Scope) -> None:
+    def declare(self, name: str | None, node: Simple, scope: Scope) -> None:
+        bare = [literal(word) or "" for word in node.words[1:]]
+        names = [*(assign.name for assign in node.assigns), *bare]
+        if scope.locals is not None and name in {"local", "declare", "typeset"}:
+            for each in names:
+                scope.locals.setdefault(each, scope.variables.get(each))
+        for assign in node.assigns:
+            self.assign(assign, scope)
+        if name == "export":
+            scope.exported.update(names)
+
+    def assign(self, assign: syntax.Assign, scope: Scope) -> None:
         old = scope.variables.get(assign.name)
-        if isinstance(assign.value, Array):
+        if isinstance(assign.value, syntax.Array):
             items = tuple(expand_words(assign.value.words, scope))
             scope.spend(len(items))
             if assign.append and old is not None:
@@ -271,8 +338,7 @@ class _Follower:
                 items = (*before, *items)
             scope.put(assign.name, items)
         elif assign.subscript is not None:
-            value = expand_text(assign.value, scope)
-            scope.put(f"{assign.name}[{assign.subscript.strip(chr(34))}]", value)
+            self.assign_item(assign.name, assign.subscript, expand_text(assign.value, scope), scope)
         else:
             value = expand_text(assign.value, scope)
             if assign.append and old is not None and not isinstance(old, Scalar):
@@ -283,7 +349,20 @@ class _Follower:
                 value = Scalar(old.text + value.text, unique(old.missing, value.missing))
             scope.put(assign.name, value._replace(is_unset=False))
 
-    def heredoc(self, heredoc: Heredoc, node: Simple, scope: Scope) -> None:
+    def assign_item(self, name: str, subscript: str, value: Scalar, scope: Scope) -> None:
+        """Set one item of an array."""
+        old = scope.variables.get(name)
+        if old is None or isinstance(old, Scalar):
+            scope.put(f"{name}[{subscript.strip(chr(34))}]", value)
+            return
+        index = int(subscript) if subscript.isdigit() else len(old) + 1
+        if index > len(old) or any(item.maybe for item in old):
+            scope.put(name, Scalar(HOLE, (f"{name}[{subscript}]",)))
+        else:
+            item = Field(value.text, 0, value.missing)
+            scope.put(name, (*old[:index], item, *old[index + 1 :]))
+
+    def heredoc(self, heredoc: syntax.Heredoc, node: Simple, scope: Scope) -> None:
         text = heredoc.text
         if not heredoc.verbatim:
             text = text.replace("\\$", "$").replace("\\\\", "\\").replace("\\`", "`")
@@ -313,7 +392,7 @@ class _Follower:
         if name in scope.functions:
             self.call(scope.functions[name], tuple(rest), scope)
         elif name in {"source", "."} and rest:
-            self.source(rest[0], scope)
+            self.source(rest[0], node.line, scope)
         elif name in {"bash", "sh"} and any(item.text.endswith(".sh") for item in rest):
             self.launch(rest, node, scope)
         elif _OPTIONS.match(name):
@@ -323,22 +402,40 @@ class _Follower:
             for field in fields[1:]:
                 self.inner_script(field, node, scope)
 
-    def builtin(self, name: str, rest: list[Field], node: Simple, scope: Scope) -> bool:
+    def builtin(  # noqa: C901 - one case per command
+        self, name: str, rest: list[Field], node: Simple, scope: Scope
+    ) -> bool:
         """Do what a command of the shell itself does to the scope; False for other commands."""
-        if name in {"exit", "return", "exec"} and not rest[1:]:
-            scope.has_ended = True
+        if name in {"exit", "return", "break", "continue"}:
+            scope.leaves = name
+        elif name == "exec":
+            if rest and not rest[0].text.startswith(("-", "{")):  # else redirections only
+                self.command(rest, node, scope)
+                scope.leaves = "exit"
         elif name == "set" and rest and rest[0].text == "--":
             scope.arguments = tuple(rest[1:])
         elif name == "shift" and scope.arguments is not None:
-            scope.arguments = scope.arguments[1:]
+            count = rest[0].text if rest else "1"
+            scope.arguments = scope.arguments[int(count) if count.isdigit() else 1 :]
+        elif name == "eval" and rest:
+            self.evaluate(rest, node, scope)
         elif name == "unset":
             for field in rest:
                 scope.variables.pop(field.text, None)
-        elif name in {"read", "mapfile", "readarray"} and not node.heredocs and rest:
-            scope.put(rest[-1].text, Scalar(HOLE, (rest[-1].text,)))
+        elif name in {"read", "mapfile", "readarray"} and not node.heredocs:
+            self.put_unknown([field.text for field in rest], scope)
+        elif name in {"((", "let"}:
+            self.put_unknown(_changed(" ".join(field.text for field in rest)), scope)
+        elif name == "printf" and rest[1:] and rest[0].text == "-v":
+            self.put_unknown([rest[1].text], scope)
         else:
             return False
         return True
+
+    def put_unknown(self, names: list[str], scope: Scope) -> None:
+        for name in names:
+            if name.isidentifier():
+                scope.put(name, Scalar(HOLE, (name,)))
 
     def inner_script(self, field: Field, node: Simple, scope: Scope) -> None:
         """Follow `bash -c "…"` and the like: an argument that is itself a command line."""
@@ -360,38 +457,126 @@ class _Follower:
             return
         inner = scope.child(path, tuple(fields[at + 1 :]))
         for assign in node.assigns:
-            if not isinstance(assign.value, Array):
+            if not isinstance(assign.value, syntax.Array):
                 inner.put(assign.name, expand_text(assign.value, scope))
         self.files.append(path)
         self.run(parse_shell(text, (len(self.files) - 1) * FILE_STEP + 1), inner)
 
+    def evaluate(self, fields: list[Field], node: Simple, scope: Scope) -> None:
+        """Follow `eval`: known text runs here; unknown text may set any variable."""
+        text = " ".join(field.text for field in fields)
+        missing = unique(*(field.missing + field.maybe for field in fields))
+        if not missing:
+            if scope.depth < _MAX_DEPTH:
+                scope.depth += 1
+                scope.spend(1 + len(text) // 4)
+                self.run(parse_shell(text, node.line), scope)
+                scope.depth -= 1
+        elif text.startswith(HOLE) and not _ENVIRONMENT.search(" ".join(missing)):
+            scope.forget(missing)
+        else:
+            self.inner_script(Field(text, node.line, missing), node, scope)
+
     def call(self, body: tuple[Node, ...], arguments: tuple[Field, ...], scope: Scope) -> None:
         if scope.depth >= _MAX_DEPTH:
             return
-        kept, scope.arguments = scope.arguments, arguments
+        kept = scope.arguments, scope.returns, scope.skips, scope.locals
+        scope.arguments, scope.returns, scope.skips, scope.locals = arguments, [], [], {}
         scope.depth += 1
         self.run(body, scope)
         scope.depth -= 1
-        scope.arguments, scope.has_ended = kept, False
+        scope.leaves = ""
+        join_ways(scope, scope.returns)
+        scope.restore(scope.locals)
+        scope.arguments, scope.returns, scope.skips, scope.locals = kept
 
-    def source(self, field: Field, scope: Scope) -> None:
-        if field.missing or scope.depth >= _MAX_DEPTH or len(self.files) > 20:
+    def source(self, field: Field, line: int, scope: Scope) -> None:
+        if scope.depth >= _MAX_DEPTH or len(self.files) > 20:
             return
-        path = Path(field.text)
-        path = path if path.is_absolute() else scope.script.parent / path
-        text = read_text(path)
-        if text is None:
+        path = None if field.missing else _beside(scope.script.parent, field.text)
+        text = read_text(path) if path is not None else None
+        if path is None or text is None:
+            if not _ENVIRONMENT.search(field.text.replace(HOLE, " ".join(field.missing))):
+                name = field.text.replace(HOLE, f"${{{', '.join(field.missing)}}}")[:80]
+                scope.forget((name,))
+                self.absent.append((line, name))
             return
         self.files.append(path)
         first = (len(self.files) - 1) * FILE_STEP + 1
-        kept, scope.depth = (scope.script, scope.has_ended), scope.depth + 1
+        kept = scope.returns, scope.source
+        scope.returns, scope.source = [], path
+        scope.depth += 1
         self.run(parse_shell(text, first), scope)
         scope.depth -= 1
-        scope.script, scope.has_ended = kept[0], kept[1]
+        scope.leaves = ""
+        join_ways(scope, scope.returns)
+        scope.returns, scope.source = kept
+
+
+def _beside(folder: Path, name: str) -> Path | None:
+    """Return a file named from a folder; for a path of another machine one that ends alike."""
+    path = Path(name)
+    if not path.is_absolute():
+        return folder / path
+    if path.is_file() or folder in path.parents:
+        return path
+    ends = ("/".join(path.parts[at:]) for at in range(2, len(path.parts) - 1))
+    return next(filter(None, (find_upwards(folder, end) for end in ends)), None)
+
+
+def _fits(subject: Scalar, patterns: list[Scalar]) -> bool | None:
+    """Return whether a text fits one of the patterns of a `case`; None when it is not known."""
+    if any(pattern.text == "*" for pattern in patterns):
+        return True
+    if subject.missing:
+        return None
+    if any(
+        not pattern.missing
+        and len(pattern.text) < 200
+        and fnmatch.fnmatchcase(subject.text[:1_000], pattern.text)
+        for pattern in patterns
+    ):
+        return True
+    return None if any(pattern.missing for pattern in patterns) else False
+
+
+def _success(node: Node, scope: Scope) -> Verdict:
+    """Return whether a command that is no test succeeds."""
+    if isinstance(node, Simple):
+        name = literal(node.words[0]) if node.words else ""
+        holes = [
+            part
+            for assign in node.assigns
+            if not isinstance(assign.value, syntax.Array)
+            for part in assign.value.parts
+        ]
+        if name == "" and any(part.kind == "command" for part in holes):
+            return Verdict(None, (f"whether {node.assigns[0].name}=$(…) succeeds",))
+        if name in _SUCCEED and name not in scope.functions:
+            return Verdict(True)
+        return decide(node, scope)
+    return Verdict(None, ("a condition",))
+
+
+def _changed(arithmetic: str) -> list[str]:
+    return [name for found in _CHANGED.finditer(arithmetic) for name in found.groups() if name]
+
+
+def _appends(assign: syntax.Assign) -> bool:
+    """Return whether an assignment only adds to its own variable: `A+=x`, `A="$A x"`."""
+    first = None
+    if isinstance(assign.value, syntax.Array):
+        first = next((part for word in assign.value.words[:1] for part in word.parts), None)
+    else:
+        first = next((part for part in assign.value.parts if part.text), None)
+    is_own = first is not None and first.kind == "variable"
+    return assign.append or (
+        first is not None and is_own and first.text.partition("[")[0] == assign.name
+    )
 
 
 def _is_test(node: Simple) -> bool:
-    return bool(node.words) and literal(node.words[0]) in {"[", "[[", "test", "false"}
+    return bool(node.words) and literal(node.words[0]) in {"[", "[[", "test", "true", "false", ":"}
 
 
 def _items(value: Scalar | tuple[Field, ...]) -> tuple[Field, ...]:

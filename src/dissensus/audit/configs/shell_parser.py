@@ -18,6 +18,7 @@ from dissensus.audit.configs.shell_syntax import (
     Heredoc,
     Loop,
     Node,
+    Not,
     Part,
     Pipe,
     Simple,
@@ -107,9 +108,13 @@ class _Parser:
 
     def pipeline(self) -> Node | None:
         items: list[Node] = []
+        is_negated = False
         while True:
-            if self.reserved() in {"!", "time"}:
+            negated = False
+            while self.reserved() in {"!", "time"}:
+                negated ^= self.reserved() == "!"
                 self.at += 1
+            is_negated = is_negated or (negated and not items)
             node = self.command()
             if node is not None:
                 items.append(node)
@@ -117,7 +122,10 @@ class _Parser:
                 break
             self.at += 1
             self.skip_blank()
-        return Pipe(tuple(items)) if len(items) > 1 else (items[0] if items else None)
+        if not items:
+            return None
+        whole = Pipe(tuple(items)) if len(items) > 1 else items[0]
+        return Not(whole) if is_negated else whole
 
     def command(self) -> Node | None:
         self.depth += 1
@@ -163,13 +171,15 @@ class _Parser:
 
     def arithmetic(self) -> Node:
         line, depth = self.peek().line, 0
+        inside: list[str] = []
         while not self.is_done:
             text = self.peek().text
             depth += (text == "(") - (text in {")", "array)"})
+            inside.append(text)
             self.at += 1
             if depth == 0:
                 break
-        return Simple((_text("((", line),), (), line)
+        return Simple((_text("((", line), _text(" ".join(inside), line)), (), line)
 
     def test(self) -> Node:
         line, words = self.peek().line, []

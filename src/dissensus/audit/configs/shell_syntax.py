@@ -6,6 +6,7 @@ is not understood becomes text. Nothing is executed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,11 +23,13 @@ __all__ = [
     "Heredoc",
     "Loop",
     "Node",
+    "Not",
     "Part",
     "Pipe",
     "Simple",
     "Word",
     "literal",
+    "walk",
 ]
 
 
@@ -94,6 +97,13 @@ class Pipe:
     items: tuple[Node, ...]
 
 
+@dataclass(frozen=True)
+class Not:
+    """`! command`."""
+
+    item: Node
+
+
 class Arm(NamedTuple):
     """One `if`/`elif` with its condition."""
 
@@ -150,7 +160,7 @@ class Function:
     body: tuple[Node, ...]
 
 
-Node = Simple | AndOr | Pipe | Branch | For | Loop | Case | Group | Function
+Node = Simple | AndOr | Pipe | Not | Branch | For | Loop | Case | Group | Function
 
 
 def literal(word: Word) -> str | None:
@@ -163,3 +173,29 @@ def literal(word: Word) -> str | None:
     if all(part.kind == "literal" for part in word.parts):
         return "".join(part.text for part in word.parts)
     return None
+
+
+def walk(nodes: tuple[Node, ...]) -> Iterator[Node]:  # noqa: C901 - a case per kind
+    """Yield the statements and all that are inside them."""
+    for node in nodes:
+        yield node
+        match node:
+            case AndOr(items):
+                yield from walk(tuple(item for _, item in items))
+            case Pipe(items):
+                yield from walk(items)
+            case Not(item):
+                yield from walk((item,))
+            case Branch(arms, other):
+                for arm in arms:
+                    yield from walk(arm.condition + arm.body)
+                yield from walk(other or ())
+            case Case(_, choices):
+                for _, body in choices:
+                    yield from walk(body)
+            case Loop(condition, body):
+                yield from walk(condition + body)
+            case For(body=body) | Group(body=body):
+                yield from walk(body)
+            case _:
+                pass

@@ -10,7 +10,16 @@ from typing import NamedTuple
 from dissensus.audit.configs.scalars import unique
 from dissensus.audit.configs.shell_syntax import Node
 
-__all__ = ["HOLE", "BudgetError", "Field", "Scalar", "Scope", "Variable", "join_scopes"]
+__all__ = [
+    "HOLE",
+    "BudgetError",
+    "Field",
+    "Scalar",
+    "Scope",
+    "Variable",
+    "join_scopes",
+    "join_ways",
+]
 
 HOLE = "\0"
 """Stands in a text where an unknown piece belongs; input is cleared of it."""
@@ -70,8 +79,13 @@ class Scope:
         written: Texts that the script writes to files, by their path as written.
         steps: Steps left, shared by all copies.
         depth: Nesting of functions, sourced files and launched scripts.
-        has_ended: The script ends here.
+        leaves: How the commands end here: `exit`, `return`, `break` or `continue`.
         exported: Names that launched scripts see.
+        returns: Ways out of the function under conditions that nothing decides.
+        skips: Ways out of the loop under such conditions.
+        absent: Sourced files that are not there; they may set any variable.
+        source: The sourced file that is followed; None in the script itself.
+        locals: What variables of the function's own stood for before; None outside of functions.
     """
 
     script: Path
@@ -81,8 +95,13 @@ class Scope:
     written: dict[str, tuple[str, int]] = field(default_factory=dict)
     steps: list[int] = field(default_factory=lambda: [400_000])
     depth: int = 0
-    has_ended: bool = False
+    leaves: str = ""
     exported: set[str] = field(default_factory=set)
+    returns: list[Way] = field(default_factory=list)
+    skips: list[Way] = field(default_factory=list)
+    absent: tuple[str, ...] = ()
+    source: Path | None = None
+    locals: dict[str, Variable | None] | None = None
 
     def spend(self, steps: int = 1) -> None:
         """Count work; raise BudgetError when the script is not worth more."""
@@ -102,6 +121,11 @@ class Scope:
             self.steps,
             self.depth,
             exported=self.exported,
+            returns=self.returns,
+            skips=self.skips,
+            absent=self.absent,
+            source=self.source,
+            locals=self.locals,
         )
 
     def child(self, script: Path, arguments: tuple[Field, ...]) -> Scope:
@@ -125,20 +149,74 @@ class Scope:
         )
         self.variables[name] = Scalar(HOLE, (name,)) if is_huge else value
 
+    def restore(self, variables: dict[str, Variable | None]) -> None:
+        """Give variables the values back that they had before a function."""
+        for name, value in variables.items():
+            if value is None:
+                self.variables.pop(name, None)
+            else:
+                self.variables[name] = value
+
+    def forget(self, names: tuple[str, ...]) -> None:
+        """Make every variable unknown: something that is not there may set it."""
+        self.spend(1 + len(self.variables))
+        self.variables = {name: _doubted(old, names) for name, old in self.variables.items()}
+        self.absent = unique(self.absent, names)
+
+
+def _doubted(value: Variable, names: tuple[str, ...]) -> Variable:
+    if isinstance(value, Scalar):
+        options = value.options if value.missing else (value.text,)
+        return Scalar(HOLE, unique(value.missing, names), options=options)
+    return tuple(item._replace(maybe=unique(item.maybe, names)) for item in value)
+
+
+class Way(NamedTuple):
+    """The variables where a function or loop was left, and what decides that."""
+
+    scope: Scope
+    names: tuple[str, ...]
+
 
 def join_scopes(base: Scope, outcomes: list[Scope], names: tuple[str, ...]) -> None:
-    """Make `base` what is certain after one of several `outcomes`, decided by `names`."""
-    alive = [scope for scope in outcomes if not scope.has_ended]
+    """Make `base` what is certain after one of several `outcomes`, decided by `names`.
+
+    One that left the function or the loop goes on behind it. One that ends the script (a usage
+    message) is left out; where all end it, the reader goes on with what was known before.
+    """
+    alive = [scope for scope in outcomes if not scope.leaves]
+    left = [scope for scope in outcomes if scope.leaves and scope.leaves != "exit"]
+    kept = alive or left
+    if not kept:
+        return
     if not alive:
-        return  # every way out ends the script: the reader goes on with what was known before
-    base.functions = {**base.functions, **alive[-1].functions}
-    keys = dict.fromkeys(key for scope in alive for key in scope.variables)
+        base.leaves = min(scope.leaves for scope in left)  # the way that goes on earliest
+    for scope in left if alive or len({scope.leaves for scope in left}) > 1 else ():
+        ways = base.returns if scope.leaves == "return" else base.skips
+        ways.append(Way(scope, names))
+    base.functions = {**base.functions, **kept[-1].functions}
+    base.absent = unique(*(scope.absent for scope in kept))
+    keys = dict.fromkeys(key for scope in kept for key in scope.variables)
     base.spend(1 + len(keys))
     joined: dict[str, Variable] = {}
     for key in keys:
-        values = [scope.variables.get(key) for scope in alive]
+        values = [scope.variables.get(key) for scope in kept]
         joined[key] = _join(key, values, names)
     base.variables = joined
+
+
+def join_ways(base: Scope, ways: list[Way]) -> None:
+    """Take up what left a function or a loop earlier."""
+    if ways:
+        here = base.copy()
+        outcomes = [here, *(_alive(way.scope) for way in ways)]
+        join_scopes(base, outcomes, unique(*(way.names for way in ways)))
+
+
+def _alive(scope: Scope) -> Scope:
+    copied = scope.copy()
+    copied.leaves = ""
+    return copied
 
 
 def _join(name: str, values: Iterable[Variable | None], names: tuple[str, ...]) -> Variable:

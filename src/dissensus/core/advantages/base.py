@@ -116,7 +116,7 @@ class Transform(Protocol):
         """Transform the advantages; `rule` made them, and can make those of a reference batch."""
 
 
-Rule: TypeAlias = Callable[[RewardGroups, Context], FloatArray]
+Rule: TypeAlias = "AdvantageEstimator"
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,11 @@ class AdvantageEstimator:
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{key}={value!r}" for key, value in self.parameters.items())
-        return " | ".join([f"{self.name}({arguments})", *(step.name for step in self.transforms)])
+        text = f"{self.name}({arguments})"
+        for step in self.transforms:
+            wrapper = getattr(step, "wrapper", None)
+            text = f"{wrapper}({text}, {step.name})" if wrapper else f"{text} | {step.name}"
+        return text
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A mapping proxy cannot be pickled; the plain dict it shows can.
@@ -211,7 +215,7 @@ class AdvantageEstimator:
         advantages = np.asarray(self.function(groups, context, **self.parameters), dtype=np.float64)
         for position, step in enumerate(self.transforms):
             before = replace(self, transforms=self.transforms[:position])
-            advantages = step(advantages, groups, context, before._raw)  # noqa: SLF001 (own class)
+            advantages = step(advantages, groups, context, before)
         if len(advantages) == groups.n_rollouts and not groups.is_scored.all():
             advantages = np.where(groups.is_scored, advantages, 0.0)
         return advantages
@@ -225,16 +229,38 @@ class AdvantageEstimator:
                     hint=f"pass context=Context({name}=…)",
                 )
         for name in ("lengths", "log_likelihoods", "clusters"):
-            self._check_entries(context, name, "rollout", groups.n_rollouts)
-        self._check_entries(context, "reference_means", "group", len(groups))
+            self._check_entries(getattr(context, name), name, "rollout", groups.n_rollouts)
+        self._check_entries(context.reference_means, "reference_means", "group", len(groups))
+        for name, rewards in (context.rewards_by_function or {}).items():
+            field_name = f"rewards_by_function[{name!r}]"
+            self._check_entries(rewards, field_name, "rollout", groups.n_rollouts)
+        if context.token_offsets is not None:
+            self._check_tokens(context, np.asarray(context.token_offsets), groups.n_rollouts)
 
-    def _check_entries(self, context: Context, name: str, unit: str, count: int) -> None:
-        values = getattr(context, name)
+    def _check_entries(self, values: Any, name: str, unit: str, count: int) -> None:
         if values is not None and np.shape(values) != (count,):
             raise InputError(
                 f"context field '{name}' must have one entry per {unit}",
                 where=repr(self),
                 got=(np.shape(values), count),
+            )
+
+    def _check_tokens(self, context: Context, offsets: IntArray, count: int) -> None:
+        is_sound = (
+            offsets.shape == (count + 1,) and offsets[0] == 0 and (np.diff(offsets) >= 0).all()
+        )
+        if not is_sound:
+            raise InputError(
+                f"context field 'token_offsets' must rise from 0, with {count + 1} entries",
+                where=repr(self),
+                got=offsets.shape,
+            )
+        entropies = context.token_entropies
+        if entropies is not None and np.shape(entropies) != (offsets[-1],):
+            raise InputError(
+                "context field 'token_entropies' must have one entry per token",
+                where=repr(self),
+                got=(np.shape(entropies), int(offsets[-1])),
             )
 
 

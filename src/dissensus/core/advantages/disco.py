@@ -3,7 +3,7 @@
 import numpy as np
 
 from dissensus.core.advantages.base import Context
-from dissensus.core.advantages.counts import counts
+from dissensus.core.advantages.counts import counts, to_rollouts
 from dissensus.core.advantages.profile import LOGIT, Profile
 from dissensus.core.advantages.registry import rule
 from dissensus.core.groups import FloatArray, RewardGroups
@@ -21,10 +21,11 @@ def disco(groups: RewardGroups, context: Context) -> FloatArray:
 
         A₊ = 1/m,   A₋ = −1/(1−m);   W = 1 on every split group;   B = 0
 
-    The basic form (DisCO-b) with log-likelihood scores, whose gradient is Δs itself: σ drops out.
-    Unanimous groups are dropped and get 0. Correctness must be known. Left out: the softmax over
-    wrong rollouts of the full method (temperature τ), the ratio score, and the squared-hinge bound
-    on the KL divergence, which are losses.
+    The basic form (DisCO-b) with log-likelihood scores, averaged over tokens, whose gradient is Δs
+    itself: σ drops out. Unanimous groups get 0, and count in the number of prompts divided by.
+    Correctness must be known. Left out: the softmax over wrong rollouts of the full method
+    (temperature τ), the ratio score, and the squared-hinge bound on the KL divergence, which are
+    losses.
 
     Raises:
         InputError: Correctness is unknown.
@@ -33,4 +34,4 @@ def disco(groups: RewardGroups, context: Context) -> FloatArray:
     split = (right > 0) & (wrong > 0)
     for_correct = np.where(split, groups.size / np.maximum(right, 1), 0.0)
     for_wrong = np.where(split, -groups.size / np.maximum(wrong, 1), 0.0)
-    return np.where(is_correct, groups.expand(for_correct), groups.expand(for_wrong))
+    return to_rollouts(groups, is_correct, for_correct, for_wrong)

@@ -18,6 +18,8 @@ def grpo(groups: RewardGroups, context: Context, *, ddof: int = 0, eps: float = 
         A = (r − mean) / (std(ddof) + eps);   W = σ for ddof 0, eps 0;   B = 0
 
     Unanimous and one-rollout groups get 0. TRL: ddof 1, eps 1e-4; verl: ddof 1, eps 1e-6.
-    The paper's KL term and clipping are losses, and not part of the advantage.
+    The paper's KL term and clipping are losses, and not part of the advantage. GSPO, GMPO, CISPO,
+    SAPO, VESPO and LUSPO (arXiv:2507.18071, 2507.20673, 2506.13585, 2511.20347, 2602.10693,
+    2602.05261) have this advantage, and change how a loss treats the importance ratio.
     """
     return divide_by_std(groups, groups.std(ddof), eps)

@@ -22,8 +22,9 @@ def maxrl(groups: RewardGroups, context: Context, *, eps: float = 0.0) -> FloatA
 
     A correct rollout gets (1−m)/m, a wrong one −1. Unanimous and one-rollout groups get 0; so does
     a group whose mean is not positive, where the division means nothing. The published code adds
-    eps 1e-6. For right-or-wrong rewards G rollouts climb the first G terms of log p, that is
-    −Σ_{j≤G} (1−p)^j / j.
+    eps 1e-6. For right-or-wrong rewards it climbs −Σ_{j<G} (1−p)^j / j, the first G−1 terms of
+    log p: the paper's G-th lies in the score of groups at k = 0, which this form leaves silent and
+    `vr_cond` does not.
     """
     denominator = groups.mean + eps
     usable = np.where(denominator > 0, denominator, np.inf)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from dissensus.core.advantages.base import AdvantageEstimator, Context, EstimatorState
 from dissensus.core.groups import RewardGroups
 
-__all__ = ["neutral_context"]
+__all__ = ["neutral_context", "reference_context"]
 
 
 def neutral_context(estimator: AdvantageEstimator) -> Callable[[RewardGroups], Context]:
@@ -18,8 +19,8 @@ def neutral_context(estimator: AdvantageEstimator) -> Callable[[RewardGroups], C
 
     Lengths and token counts are 1, entropies 1 nat, log-likelihoods −1 nat, every completion means
     something else, the rewards come from one function, a frozen reference policy is right half of
-    the time, the step is 0 and memory is empty. The reference batch of a batch rule is one group of
-    each k = 0 … G, of the size of the first group: solve rates spread evenly.
+    the time, the step is 0 and memory is empty. The reference batch of a rule that looks beyond the
+    group is one group of each k = 0 … G, of the size of the first: solve rates spread evenly.
 
     Example:
         >>> from dissensus import advantages
@@ -30,7 +31,9 @@ def neutral_context(estimator: AdvantageEstimator) -> Callable[[RewardGroups], C
     """
     wanted = set(estimator.needs)
     if estimator.scope != "group":
-        wanted |= {"reference", "lengths"} if estimator.scope == "batch" else {"state"}
+        wanted |= {"reference", "lengths"}
+    if estimator.scope == "history":
+        wanted.add("state")
 
     def context(groups: RewardGroups) -> Context:
         count = groups.n_rollouts
@@ -51,6 +54,23 @@ def neutral_context(estimator: AdvantageEstimator) -> Callable[[RewardGroups], C
         return Context(**{name: everything[name] for name in wanted})
 
     return context
+
+
+def reference_context(estimator: AdvantageEstimator, context: Context) -> Context:
+    """The context in which a rule is asked about `context.reference`, for a step that follows it.
+
+    Neutral, because the context holds nothing else about those rollouts; of the same step; and with
+    a copy of the memory, so that asking leaves no trace.
+    """
+    if context.reference is None:
+        return context
+    neutral = neutral_context(estimator)(context.reference)
+    return replace(
+        neutral,
+        reference=None,
+        step=neutral.step if context.step is None else context.step,
+        state=neutral.state if context.state is None else context.state.copy(),
+    )
 
 
 def _evenly_spread(group_size: int) -> RewardGroups:

@@ -18,6 +18,8 @@ __all__ = [
     "Evidence",
     "Limit",
     "Profile",
+    "never",
+    "pass_at_k_rate",
     "unanimous_only",
 ]
 
@@ -31,6 +33,11 @@ somebody else's account of it, memory alone, or our own algebra."""
 def unanimous_only(correct: IntArray, group_size: int) -> BoolArray:
     """Silent on k = 0 and k = G and nowhere else, as every rule is that only centres."""
     return np.asarray((correct == 0) | (correct == group_size), dtype=np.bool_)
+
+
+def never(correct: IntArray, group_size: int) -> BoolArray:
+    """Silent on no group at all."""
+    return np.zeros(np.shape(correct), dtype=np.bool_)
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,13 @@ class Limit:
     slope: Callable[[FloatArray], FloatArray]
     objective: Callable[[FloatArray], FloatArray] | None = None
 
+    def times(self, formula: str, weight: Callable[[FloatArray], FloatArray]) -> Limit:
+        """The limit of the rule under a weight u(p), up to one factor: f̃′ = f′ · u."""
+        return Limit(
+            self.formula if formula == "1" else f"∫ {formula} d[{self.formula}]",
+            lambda p: np.asarray(self.slope(np.asarray(p)) * weight(np.asarray(p))),
+        )
+
 
 ARCSINE = Limit(
     "2·arcsin√p", lambda p: 1.0 / np.sqrt(p * (1.0 - p)), lambda p: 2.0 * np.arcsin(np.sqrt(p))
@@ -57,17 +71,22 @@ LOG = Limit("log p", lambda p: 1.0 / p, np.log)
 LOGIT = Limit("logit p", lambda p: 1.0 / (p * (1.0 - p)), lambda p: np.log(p) - np.log1p(-p))
 
 
+def pass_at_k_rate(p: FloatArray, attempts: int) -> FloatArray:
+    """Chance that at least one of K attempts is correct, 1 − (1−p)^K."""
+    return np.asarray(1.0 - (1.0 - p) ** attempts, dtype=np.float64)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Profile:
     """Properties of a rule at its default parameters.
 
     The defaults are those of `r − mean`. Batch rules state them for a fixed reference batch, rules
-    with memory for a fixed state.
+    with memory for a fixed state, and rules that read more than rewards for `neutral_context`.
 
     Attributes:
         title: Name as the field writes it.
         evidence: Where the formula was read.
-        rewards: `binary` where the rule is defined for right-or-wrong rewards only.
+        rewards: `binary` where the rule is one of right or wrong: correctness must be known.
         is_centred: The advantages of a group sum to zero: no push, B = 0.
         is_shift_invariant: Adding a constant to all rewards changes nothing.
         scale: What multiplying all rewards by c > 0 does: nothing, multiply the advantages by c, or

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import ast
+import difflib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from dissensus.core.advantages.base import AdvantageEstimator, Context, Scope, Transform
-from dissensus.core.advantages.profile import Profile
+from dissensus.core.advantages.profile import Limit, Profile
 from dissensus.core.groups import FloatArray
 from dissensus.errors import InputError
 
-__all__ = ["chain", "get", "names", "profile", "rule"]
+__all__ = ["chain", "get", "limit", "names", "profile", "rule", "with_parameters"]
 
 _RULES: dict[str, AdvantageEstimator] = {}
 _PROFILES: dict[str, Profile] = {}
@@ -83,11 +86,36 @@ def profile(name: str) -> Profile:
     return _PROFILES[_require_known(name)]
 
 
+def limit(estimator: AdvantageEstimator) -> Limit | None:
+    """The large-group objective of an estimator, where it is known in closed form.
+
+    That of its rule at default parameters; under weights, with the slope multiplied by each, up to
+    the one factor that brings the weights to mean one. None for other parameters or other steps.
+
+    Example:
+        >>> limit(get("weighted(dr_grpo, focal(2))")).slope(0.5)
+        array(0.25)
+    """
+    if estimator.name not in _RULES:
+        return None
+    plain, found = _RULES[estimator.name], _PROFILES[estimator.name].limit
+    own = len(plain.transforms)
+    is_plain = estimator.parameters == plain.parameters
+    if found is None or not is_plain or estimator.transforms[:own] != plain.transforms:
+        return None
+    for step in estimator.transforms[own:]:
+        at, formula = getattr(step, "at", None), getattr(step, "formula", "")
+        if at is None or at(np.array([0.5])) is None:
+            return None
+        found = found.times(formula, at)
+    return found
+
+
 def get(name: str, **parameters: Any) -> AdvantageEstimator:
     """The estimator of that name, with parameters other than its defaults where given.
 
     Args:
-        name: A name, or an estimator as it is written, with its parameters.
+        name: A name, or an estimator as it is written: with parameters, weights and steps.
         **parameters: Values by name; they go before those that `name` holds.
 
     Raises:
@@ -96,11 +124,22 @@ def get(name: str, **parameters: Any) -> AdvantageEstimator:
     Example:
         >>> get("grpo", ddof=1, eps=1e-4)
         grpo(ddof=1, eps=0.0001)
-        >>> get("grpo(ddof=1)")
-        grpo(ddof=1, eps=0.0)
+        >>> get("weighted(grpo(ddof=1), power(0.5))")
+        weighted(grpo(ddof=1, eps=0.0), power(alpha=0.5))
     """
-    name, written = _read_call(name)
-    parameters = {**written, **parameters}
+    if name in _RULES:
+        return with_parameters(name, parameters)
+    from dissensus.core.advantages.written import read_estimator  # it builds with this module
+
+    return read_estimator(name, parameters)
+
+
+def with_parameters(name: str, parameters: Mapping[str, Any]) -> AdvantageEstimator:
+    """The registered rule of that name, with these parameters instead of its defaults.
+
+    Raises:
+        InputError: No such rule, or it has no such parameter.
+    """
     default = _RULES[_require_known(name)]
     unknown = sorted(set(parameters) - set(default.parameters))
     if unknown:
@@ -108,15 +147,7 @@ def get(name: str, **parameters: Any) -> AdvantageEstimator:
             f"{name} has no parameter {unknown[0]!r}",
             hint=f"it has {', '.join(default.parameters) or 'none'}",
         )
-    return AdvantageEstimator(
-        name,
-        default.function,
-        {**default.parameters, **parameters},
-        default.source,
-        default.scope,
-        default.needs,
-        default.transforms,
-    )
+    return replace(default, parameters={**default.parameters, **parameters})
 
 
 def chain(estimator: AdvantageEstimator | str, *steps: Transform) -> AdvantageEstimator:
@@ -133,27 +164,10 @@ def chain(estimator: AdvantageEstimator | str, *steps: Transform) -> AdvantageEs
 
 def _require_known(name: str) -> str:
     if name not in _RULES:
+        close = difflib.get_close_matches(name, names())
         raise InputError(
-            "no advantage rule of that name", got=name, hint=f"one of {', '.join(names())}"
+            "no advantage rule of that name",
+            got=name,
+            hint=f"did you mean {' or '.join(close)}?" if close else f"one of {', '.join(names())}",
         )
     return name
-
-
-def _read_call(text: str) -> tuple[str, dict[str, Any]]:
-    """Name and parameters of an estimator as it is written: `grpo(ddof=1, eps=1e-4)`."""
-    if text in _RULES:
-        return text, {}
-    try:
-        node = ast.parse(text.strip(), mode="eval").body
-        if isinstance(node, ast.Name):
-            return node.id, {}
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.args:
-            values = {str(each.arg): ast.literal_eval(each.value) for each in node.keywords}
-            return node.func.id, values
-    except (AttributeError, TypeError, ValueError, SyntaxError, RecursionError, MemoryError):
-        pass
-    raise InputError(
-        "an estimator is a name, or a name with parameters",
-        got=text,
-        hint=f"for example grpo(ddof=1, eps=1e-4); names are {', '.join(names())}",
-    )

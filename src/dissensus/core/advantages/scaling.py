@@ -1,4 +1,4 @@
-"""The one division that several rules share."""
+"""The division that several rules share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from dissensus.core.groups import FloatArray, RewardGroups
 from dissensus.errors import InputError
 
-__all__ = ["divide_by_std"]
+__all__ = ["divide_by_std", "divide_sides_by_std"]
 
 
 def divide_by_std(groups: RewardGroups, std: ArrayLike, eps: float) -> FloatArray:
@@ -19,9 +19,25 @@ def divide_by_std(groups: RewardGroups, std: ArrayLike, eps: float) -> FloatArra
         std: (P,) per group, or one number for the batch; NaN (too few rollouts) gives 0.
         eps: Added to std, outside the root; ≥ 0.
     """
+    # Divided in place: fresh memory is what costs.
+    advantages: FloatArray = groups.expand(_usable(groups, std, eps))
+    return np.divide(groups.centered, advantages, out=advantages)
+
+
+def divide_sides_by_std(
+    groups: RewardGroups, std: ArrayLike, eps: float, *, above: FloatArray, below: FloatArray
+) -> FloatArray:
+    """`divide_by_std`, times (P,) `above` for rewards above the group mean, else times `below`."""
+    denominator = _usable(groups, std, eps)
+    advantages: FloatArray = groups.expand(below / denominator)
+    np.copyto(advantages, groups.expand(above / denominator), where=groups.centered > 0)
+    advantages *= groups.centered
+    return advantages
+
+
+def _usable(groups: RewardGroups, std: ArrayLike, eps: float) -> FloatArray:
+    """(P,) std + eps; inf where that is 0 or unknown, which divides everything to 0."""
     if not eps >= 0:
         raise InputError("The 'eps' parameter must be ≥ 0", got=eps)
     denominator = np.broadcast_to(np.asarray(std, dtype=np.float64) + eps, (len(groups),))
-    usable = np.where(denominator > 0, denominator, np.inf)  # 0 or unknown: no advantage
-    advantages: FloatArray = groups.expand(usable)  # divided in place: fresh memory is what costs
-    return np.divide(groups.centered, advantages, out=advantages)
+    return np.where(denominator > 0, denominator, np.inf)

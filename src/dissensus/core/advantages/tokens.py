@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dissensus.core.groups import FloatArray, IntArray
+from dissensus.core.advantages.base import Context
+from dissensus.core.groups import FloatArray, IntArray, RewardGroups
+from dissensus.errors import InputError
 
-__all__ = ["mean_over_tokens", "sum_over_tokens"]
+__all__ = ["log_likelihood_per_token", "max_over_tokens", "mean_over_tokens", "sum_over_tokens"]
 
 
 def sum_over_tokens(tokens: ArrayLike, offsets: IntArray) -> FloatArray:
@@ -21,3 +23,32 @@ def sum_over_tokens(tokens: ArrayLike, offsets: IntArray) -> FloatArray:
 def mean_over_tokens(tokens: ArrayLike, offsets: IntArray) -> FloatArray:
     """(N,) mean of each rollout's token values; 0 for a rollout without tokens."""
     return sum_over_tokens(tokens, offsets) / np.maximum(np.diff(offsets), 1)
+
+
+def max_over_tokens(tokens: ArrayLike, offsets: IntArray) -> FloatArray:
+    """(N,) largest of each rollout's token values; 0 for a rollout without tokens."""
+    largest = np.zeros(len(offsets) - 1)
+    has_tokens = np.diff(offsets) > 0
+    if has_tokens.any():  # reduceat takes an empty segment for the value that follows it
+        largest[has_tokens] = np.maximum.reduceat(tokens, offsets[:-1][has_tokens])
+    return largest
+
+
+def log_likelihood_per_token(groups: RewardGroups, context: Context) -> FloatArray:
+    """(N,) log-likelihood of each completion over its length, in nats.
+
+    Raises:
+        InputError: A scored rollout without a finite log-likelihood.
+    """
+    lengths = np.maximum(np.asarray(context.lengths), 1.0)
+    values: FloatArray = np.asarray(context.log_likelihoods) / lengths
+    if not np.isfinite(values.sum()):  # one pass says that all is well
+        values = np.where(groups.is_scored, values, 0.0)
+        if not np.isfinite(values).all():
+            row = int(np.flatnonzero(~np.isfinite(values))[0])
+            raise InputError(
+                "log-likelihoods of scored rollouts must be finite",
+                where=f"context field 'log_likelihoods', row {row}",
+                got=float(values[row]),
+            )
+    return values

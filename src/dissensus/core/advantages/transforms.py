@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from dissensus.core.advantages.base import Context, Rule, Scope
+from dissensus.core.advantages.neutral import reference_context
 from dissensus.core.groups import FloatArray, RewardGroups
 from dissensus.errors import InputError, MissingContextError
 
@@ -81,19 +82,24 @@ class Whiten:
     ) -> FloatArray:
         """Whitened advantages; unscored rollouts do not enter the statistics."""
         if context.reference is None:
-            values, weights = advantages[groups.is_scored], self._weights(groups, context)
+            values, weights = groups.scored(advantages), self._weights(groups, context)
         else:
             # The reference has no lengths of its own here, so each of its rollouts counts once.
-            values = rule(context.reference, Context())[context.reference.is_scored]
+            asked = rule(context.reference, reference_context(rule, context))
+            values = context.reference.scored(asked)
             weights = np.ones(len(values))
         count = weights.sum() - self.ddof
         if not weights.any():  # nothing scored, or only empty completions
             return np.zeros_like(advantages)
-        mean = np.average(values, weights=weights)
-        squares = float(weights @ np.square(values - mean))
+        mean = float(weights @ values / weights.sum())
+        away = values - mean
+        squares = float(weights @ np.square(away, out=away))
         if count <= 0 or squares <= 0:
             return np.zeros_like(advantages)
-        whitened: FloatArray = (advantages - mean) / np.sqrt(squares / count + self.eps)
+        if mean**2 * weights.sum() <= 1e-24 * squares:
+            mean = 0.0  # a rounding error, which would give unanimous groups an advantage
+        whitened: FloatArray = advantages - mean
+        whitened /= np.sqrt(squares / count + self.eps)
         return whitened
 
     def _weights(self, groups: RewardGroups, context: Context) -> FloatArray:
@@ -104,7 +110,7 @@ class Whiten:
                 "whitening by token needs the context field 'lengths'",
                 hint="pass context=Context(lengths=…), or whiten by='rollout'",
             )
-        lengths = np.asarray(context.lengths, dtype=np.float64)[groups.is_scored]
-        if not (lengths >= 0).all():
+        lengths = groups.scored(np.asarray(context.lengths, dtype=np.float64))
+        if not lengths.min(initial=0.0) >= 0:
             raise InputError("lengths must be numbers of tokens ≥ 0", where=self.name)
         return lengths

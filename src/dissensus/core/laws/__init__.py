@@ -5,6 +5,9 @@
 - `objective`: what a rule climbs, and its weight by difficulty
 - `group_size`: how much signal groups of G keep
 - `mass`: which prompts the gradient comes from
+- `implications`: all of that for a population at once, and how two rules differ
+- `large_groups`: the limit by numbers, with its error
+- `graded`: what takes the place of contrast when rewards are graded
 - `estimates`: rates from logged rollouts, without bias
 
 A rule is its signature: the advantages it gives for every number of correct rollouts.
@@ -29,9 +32,19 @@ from dissensus.core.laws.binomial import (
 from dissensus.core.laws.estimates import (
     unbiased_all_correct_rate,
     unbiased_all_wrong_rate,
+    unbiased_expected_contrast,
     unbiased_unanimous_rate,
 )
+from dissensus.core.laws.graded import GradedContrast, graded_contrast
 from dissensus.core.laws.group_size import fidelity, group_size_law, required_group_size
+from dissensus.core.laws.implications import (
+    Comparison,
+    Implications,
+    compare,
+    implications,
+    silent_set,
+)
+from dissensus.core.laws.large_groups import LargeGroups, large_groups
 from dissensus.core.laws.mass import gradient_mass, mass_share
 from dissensus.core.laws.objective import (
     difficulty_weight,
@@ -42,26 +55,36 @@ from dissensus.core.laws.objective import (
 
 __all__ = [
     "BetaFit",
+    "Comparison",
+    "GradedContrast",
+    "Implications",
+    "LargeGroups",
     "all_correct_rate",
     "all_wrong_rate",
     "beta_all_correct_rate",
     "beta_all_wrong_rate",
     "beta_expected_contrast",
     "beta_unanimous_rate",
+    "compare",
     "difficulty_weight",
     "expected_contrast",
     "expected_push",
     "fidelity",
     "fit_beta",
+    "graded_contrast",
     "gradient_mass",
     "group_size_law",
+    "implications",
     "implied_objective",
     "large_group_objective",
+    "large_groups",
     "mass_share",
     "objective_slope",
     "required_group_size",
+    "silent_set",
     "unanimous_rate",
     "unbiased_all_correct_rate",
     "unbiased_all_wrong_rate",
+    "unbiased_expected_contrast",
     "unbiased_unanimous_rate",
 ]

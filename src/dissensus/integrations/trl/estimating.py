@@ -37,6 +37,7 @@ def estimate(
     *,
     estimator: AdvantageEstimator | None,
     state: EstimatorState | None,
+    step: int,
     per_function: bool,
 ) -> Estimate:
     """Advantages of a sampling and what they do with each group.
@@ -48,6 +49,7 @@ def estimate(
         sampling: One generation.
         estimator: None for TRL's own advantages.
         state: Memory of the estimator; updated in place.
+        step: Optimiser steps done, for rules and weights that follow a schedule.
         per_function: TRL normalises each reward function by itself before it sums.
     """
     groups = sampling.groups
@@ -58,7 +60,7 @@ def estimate(
         values = np.where(groups.expand(silent), 0.0, sampling.framework)
     else:
         offsets = np.concatenate([[0], np.cumsum(sampling.lengths)]).astype(np.int64)
-        values = estimator(groups, _context(sampling, offsets, state))
+        values = estimator(groups, _context(sampling, offsets, state, step))
         if estimator.is_per_token:
             tokens = values
             values = mean_over_tokens(tokens, offsets)
@@ -102,12 +104,15 @@ def _is_constant(groups: RewardGroups, values: FloatArray) -> BoolArray:
     return np.asarray(one.is_unanimous() | (one.size == 0), dtype=np.bool_)
 
 
-def _context(sampling: Sampling, offsets: IntArray, state: EstimatorState | None) -> Context:
+def _context(
+    sampling: Sampling, offsets: IntArray, state: EstimatorState | None, step: int
+) -> Context:
     by_function: Mapping[str, FloatArray] = sampling.rewards_by_function
     return Context(
         lengths=sampling.lengths,
         rewards_by_function=by_function,
         token_offsets=offsets,
         log_likelihoods=sampling.log_likelihoods,
+        step=step,
         state=state,
     )

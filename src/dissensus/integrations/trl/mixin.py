@@ -37,8 +37,9 @@ class DisagreementMixin:
             output folder is pushed to the hub; False: nothing is recorded.
         recorder: An open `Recorder`, instead of `run_dir`. The caller closes it, and gives it the
             right `start_step` when training resumes.
-        estimator: An `AdvantageEstimator`, or one as it is written (`"grpo(ddof=1)"`): replaces
-            TRL's advantages, in the loss and in TRL's completions table. None: TRL's own.
+        estimator: An `AdvantageEstimator`, or one as it is written (`"grpo(ddof=1)"`,
+            `"weighted(grpo, power(0.5))"`): replaces TRL's advantages, in the loss and in TRL's
+            completions table. None: TRL's own.
         silent: What happens in training to groups whose advantages are all 0. "keep": as in TRL,
             they count in the loss denominator and in the KL term. "mask": they leave both.
             "resample": fresh prompts replace them.
@@ -147,7 +148,8 @@ class DisagreementMixin:
             raise RuntimeError("TRL scored a batch without calling _calculate_rewards")
         sampling = collect(self, session.rows, output, session.settings)
         session.rows = None
-        return Round(output, sampling, session.estimate(sampling, is_final=is_final))
+        found = session.estimate(sampling, step=self.state.global_step, is_final=is_final)
+        return Round(output, sampling, found)
 
     def _observe(self, one: Round) -> dict[str, Any]:
         """A batch without refills: replace, mask, measure, record."""
@@ -184,7 +186,7 @@ class DisagreementMixin:
         if filled.shortfall is not None:
             kind, text = filled.shortfall
             session.say_once(f"shortfall: {kind}", f"silent groups stay in the batch: {text}")
-        final = session.estimate(filled.sampling, is_final=True)
+        final = session.estimate(filled.sampling, step=self.state.global_step, is_final=True)
         self._use_estimator(filled.output, filled.sampling, final)
         with session.writer.guard("measure"):
             self._measure_rounds(filled, final)

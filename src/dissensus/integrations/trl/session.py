@@ -75,7 +75,7 @@ class Session:
         """Split of what the trainer samples or logs now."""
         return "train" if trainer.model.training else self.evaluation or "eval"
 
-    def estimate(self, sampling: Sampling, *, is_final: bool) -> Estimate:
+    def estimate(self, sampling: Sampling, *, step: int, is_final: bool) -> Estimate:
         """Advantages and silence of a sampling; only a final call moves the estimator's memory."""
         if not sampling.is_correct_declared:
             correct = self._correctness.declare(sampling.rewards)
@@ -84,6 +84,7 @@ class Session:
             sampling,
             estimator=self.settings.estimator,
             state=self.state if is_final else self.state.copy(),
+            step=step,
             per_function=self._per_function,
         )
 

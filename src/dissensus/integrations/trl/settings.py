@@ -21,7 +21,7 @@ Correct: TypeAlias = float | str | tuple[str, float] | None
 LOSS_TYPES = ("bnpo", "cispo", "dapo", "dr_grpo", "grpo", "luspo", "sapo", "vespo")
 """Loss types whose denominator `silent="mask"` knows how to correct."""
 
-_PER_ROLLOUT_CONTEXT = {"lengths", "rewards_by_function", "token_offsets", "state"}
+_PER_ROLLOUT_CONTEXT = {"lengths", "rewards_by_function", "token_offsets", "state", "step"}
 _PER_TOKEN_CONTEXT = {"token_offsets", "token_entropies"}
 
 
@@ -40,7 +40,7 @@ class Settings:
 
     @classmethod
     def of(cls, *, estimator: AdvantageEstimator | str | None = None, **given: Any) -> Settings:
-        """Check the arguments; an estimator may be given by name.
+        """Check the arguments; an estimator may be given as it is written.
 
         Raises:
             InputError: An argument that cannot be used.

@@ -1,0 +1,86 @@
+"""LENS."""
+
+import numpy as np
+
+from dissensus.core.advantages.base import Context
+from dissensus.core.advantages.counts import counts
+from dissensus.core.advantages.profile import ARCSINE, Profile
+from dissensus.core.advantages.registry import rule
+from dissensus.core.advantages.scaling import divide_by_std
+from dissensus.core.advantages.tables import RolloutTable, row_blocks
+from dissensus.core.advantages.tokens import log_likelihood_per_token
+from dissensus.core.groups import BoolArray, FloatArray, IntArray, RewardGroups
+from dissensus.errors import InputError
+
+
+@rule(
+    "lens",
+    source="Feng et al. 2025, arXiv:2510.08696, section 5.1",
+    needs=("log_likelihoods", "lengths"),
+    profile=Profile(
+        title="LENS",
+        evidence="paper",
+        rewards="binary",
+        scale="invariant",
+        limit=ARCSINE,
+    ),
+)
+def lens(
+    groups: RewardGroups,
+    context: Context,
+    *,
+    alpha: float = 0.25,
+    ddof: int = 0,
+    eps: float = 0.0,
+) -> FloatArray:
+    """GRPO with wrong answers penalised by the policy's confidence in them.
+
+        r̃ = 1 for correct,   −(1/G) · π̄/(D − π̄) for wrong rollouts;   π̄ = exp(log-likelihood/length)
+        D = 2·max π̄ over the group, in split groups at least G / Σ_correct 1/π̄
+        split groups: A = (r̃ − mean r̃)/(std(ddof) + eps);   all-wrong: A = α(r̃ − mean r̃)
+
+    All-wrong groups (k = 0) get a signal where confidences differ: confident errors go down, the
+    others up; at equal confidence they get 0. All-correct (k = G), hence all unanimous groups of
+    equal confidence, and one-rollout groups get 0. B = 0; where all confidences are equal it is
+    GRPO, W = σ. Right-or-wrong rewards only. π̄ stands for the likelihood in D too, which the paper
+    leaves open. Left out: nothing of the advantage (α is a factor on the loss there).
+
+    Args:
+        groups: P groups of N rollouts.
+        context: With `log_likelihoods` and `lengths`.
+        alpha: α, weight of the all-wrong groups.
+        ddof: Of the standard deviation, in split groups.
+        eps: Added to it; ≥ 0.
+
+    Raises:
+        InputError: Correctness is unknown, a negative parameter, or a log-likelihood that is not
+            finite.
+    """
+    if not (alpha >= 0 and eps >= 0):
+        raise InputError("The 'alpha' and 'eps' parameters must be ≥ 0", got=(alpha, eps))
+    is_correct, right, _ = counts(groups, "lens")
+    score = log_likelihood_per_token(groups, context)
+    table = RolloutTable(groups)
+    scores = table.of(score, fill=np.finfo(np.float64).min)
+    hits = table.of(is_correct, fill=0)
+    sizes = np.maximum(groups.size, 1)
+    rewards = np.empty(table.shape)
+    for rows in row_blocks(table.shape):
+        # Columns, because reductions along short rows are several times slower.
+        columns = np.ascontiguousarray(scores[rows].T), np.ascontiguousarray(hits[rows].T)
+        rewards[rows] = _calibrate(*columns, sizes[rows]).T
+    calibrated = groups.with_rewards(table.back(rewards))
+    # All-wrong groups are centred and weighted only, which is a division by 1/α.
+    weight = 1.0 / alpha if alpha > 0 else np.inf
+    denominator = np.where(right > 0, calibrated.std(ddof) + eps, weight)
+    return divide_by_std(calibrated, denominator, 0.0)
+
+
+def _calibrate(score: FloatArray, is_correct: BoolArray, size: IntArray) -> FloatArray:
+    """(W, P) r̃ from the log-likelihoods per token; `size` is (P,)."""
+    # Only ratios π̄/D matter, so the largest π̄ of the group is set to 1, and none underflows.
+    score = np.maximum(score - score.max(axis=0), -700.0)
+    odds = np.exp(np.where(is_correct, -score, score))  # 1/π̄ of correct, π̄ of wrong rollouts
+    inverse = (odds * is_correct).sum(axis=0)
+    scale = np.maximum(2.0, size / np.where(inverse > 0, inverse, np.inf))
+    return np.where(is_correct, 1.0, odds / ((odds - scale) * size))
