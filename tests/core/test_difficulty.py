@@ -17,6 +17,8 @@ from dissensus.core.difficulty import (
     SolveRatePosterior,
     neutral_model,
 )
+from dissensus.core.difficulty.drift import PooledDrift
+from dissensus.core.difficulty.newcomers import Newcomers
 from dissensus.errors import InputError
 
 RATES = DEFAULT_MODEL.rates
@@ -207,6 +209,24 @@ def test_forecasts_of_the_model_itself_are_calibrated_and_intervals_hold():
         ahead**8 + (1 - ahead) ** 8 <= unanimous.high + 1e-12
     )
     assert held.mean() > 0.8 - 4 * np.sqrt(0.16 / 1500)
+
+
+def test_what_was_learnt_of_the_population_fades_by_half():
+    drift = PooledDrift(DEFAULT_MODEL, half_life=4.0)
+    usual = drift.log_weights.copy()
+    chances = np.ones((1, 14))
+    chances[0, 7] = np.e**2
+    drift.learn(chances)
+    odds = drift.log_weights - usual
+    assert odds[7] - odds[0] == pytest.approx(2)
+    drift.learn(np.ones((4, 14)))
+    odds = drift.log_weights - usual
+    assert odds[7] - odds[0] == pytest.approx(1)
+
+    newcomers = Newcomers(np.array([0.25, 0.5, 0.25]), strata=2, half_life=10.0)
+    newcomers.learn(np.tile([1.0, 0.0, 0.0], (10, 1)), np.zeros(10, dtype=int))
+    newcomers.learn(np.tile([0.0, 0.0, 1.0], (10, 1)), np.ones(10, dtype=int))
+    assert newcomers.seen == pytest.approx(np.array([[5, 0, 0], [0, 0, 10]]))
 
 
 def test_time_spreads_beliefs_and_no_time_does_not():

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from scipy import special
 
 from dissensus.core.groups import FloatArray
 from dissensus.errors import InputError
@@ -14,6 +13,7 @@ from dissensus.errors import InputError
 __all__ = ["SolveRateModel", "log_likelihood", "neutral_model", "state_rates"]
 
 _FEWEST, _MOST = 3, 201
+_IMPOSSIBLE = -1e300
 
 
 def state_rates(states: int) -> FloatArray:
@@ -33,12 +33,18 @@ def state_rates(states: int) -> FloatArray:
 def log_likelihood(correct: FloatArray, size: FloatArray, rates: FloatArray) -> FloatArray:
     """(N, M) log chance of k of n at every rate, up to a constant of each row.
 
+        k log p + (n − k) log(1 − p),      −1e300 or less where that is impossible
+
     Example:
-        >>> log_likelihood(np.array([0.0]), np.array([2.0]), np.array([0.0, 0.5, 1.0])).tolist()
-        [[0.0, -1.3862943611198906, -inf]]
+        >>> never = log_likelihood(np.array([0.0]), np.array([2.0]), np.array([0.0, 0.5, 1.0]))
+        >>> np.exp(never).round(12).tolist()
+        [[1.0, 0.25, 0.0]]
     """
-    k, rest = correct[:, None], (size - correct)[:, None]
-    return np.asarray(special.xlogy(k, rates) + special.xlog1py(rest, -rates))
+    with np.errstate(divide="ignore"):
+        logs = np.stack([np.log(rates), np.log1p(-rates)])
+    # Finite, so that a product with 0 rollouts is 0.
+    counts = np.stack([correct, size - correct], axis=1)
+    return np.asarray(counts @ np.maximum(logs, _IMPOSSIBLE))
 
 
 @dataclass(frozen=True, eq=False)
