@@ -17,6 +17,7 @@ ORDER = (
     "recorder",
     "identity",
     "score_noise",
+    "forecast",
     "plan_real_data",
     "plan_coverage",
     "recording_cost",
