@@ -162,7 +162,7 @@ def refill(simulator: Simulator, correct: ArrayLike, group_size: int, *, tries: 
 def _groups(
     correct: ArrayLike, sizes: ArrayLike, shape: tuple[int, ...]
 ) -> tuple[IntArray, IntArray]:
-    """k and n of every group: 0 ≤ k ≤ n."""
+    """Correct rollouts and size of every group, 0 ≤ k ≤ n."""
     try:
         k, n = (np.broadcast_to(np.asarray(x, dtype=np.int64), shape) for x in (correct, sizes))
     except ValueError as error:
