@@ -41,6 +41,7 @@ __all__ = [
     "group_size_section",
     "identity_section",
     "model_section",
+    "why_hardest",
 ]
 
 LABELS = {"grpo": "GRPO", "dr_grpo": "Dr. GRPO", "dapo": "DAPO"}
@@ -187,7 +188,7 @@ def controlled_section(
             "hardest_quartile_dr_grpo",
             _HARDEST_DR_GRPO,
             2,
-            why=_why_hardest(found["hardest_quartile_dr_grpo"], found["hardest_quartile_cut"]),
+            why=why_hardest(found["hardest_quartile_dr_grpo"], found["hardest_quartile_cut"]),
         ),
         row("hardest quartile, end: DAPO", "hardest_quartile_dapo", None, 2),
         *(row(f"steps until half: {LABELS[m]}", f"steps_to_half_{m}", None, 0) for m in METHODS),
@@ -220,18 +221,19 @@ def controlled_section(
     )
 
 
-def _why_hardest(end: OverSeeds, cut: OverSeeds) -> str:
+def why_hardest(end: OverSeeds, cut: OverSeeds) -> str:
     """Where the quartile ends and what it reaches, counted on the seeds at hand."""
-    ends, cuts = np.array(end.values), np.array(cut.values) * ROLLOUTS
+    # A quartile interpolated between two rates holds the prompts of the lower one.
+    ends, cuts = np.array(end.values), np.floor(np.array(cut.values) * ROLLOUTS)
     by_cut = ", ".join(
-        f"{one:.0f} of {ROLLOUTS} times in {plural(int((cuts == one).sum()), 'seed')} of ours "
+        f"{one:.0f} of {ROLLOUTS} times in {plural(int((cuts == one).sum()), 'seed')} "
         f"(mean {ends[cuts == one].mean():.3f})"
         for one in np.unique(cuts)
     )
     near = int((np.round(ends, 2) == _HARDEST_DR_GRPO).sum())
     return (
         "the paper shows one seed, and its draw cannot be repeated without its file's order. With "
-        f"tied rates the quartile ends at problems solved {by_cut}; {near} of "
+        f"tied rates ours ends at problems solved {by_cut}; {near} of "
         f"{plural(len(ends), 'seed')} round to {_HARDEST_DR_GRPO}"
     )
 
