@@ -16,6 +16,8 @@ ORDER = (
     "readers",
     "recorder",
     "identity",
+    "score_noise",
+    "forecast",
     "plan_real_data",
     "plan_coverage",
     "recording_cost",
