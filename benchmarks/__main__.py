@@ -16,6 +16,8 @@ ORDER = (
     "readers",
     "recorder",
     "identity",
+    "plan_real_data",
+    "plan_coverage",
     "recording_cost",
     "kills",
     "silent_prediction",

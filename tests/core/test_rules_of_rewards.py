@@ -306,6 +306,12 @@ def test_gdpo_weighs_functions_and_leaves_out_what_one_did_not_score():
     by_style = np.array([-half, -half, half, half, 0, -pair, pair, 0])
     before = np.array([half, -half, half, -half, -half, half, half, -half]) + by_style / 2
     np.testing.assert_allclose(values, before / before.std(ddof=1), rtol=1e-6)
+    reference = RewardGroups.from_dense([[1, 0, 1, 0], [0, 0, 0, 1]])
+    against = advantages.get("gdpo", weights={"style": 0.5}, eps=0.0)(
+        groups, Context(rewards_by_function=context.rewards_by_function, reference=reference)
+    )
+    std = np.std(advantages.get("grpo", ddof=1)(reference), ddof=1)
+    np.testing.assert_allclose(against, before / std, rtol=1e-6)
     with pytest.raises(InputError, match="weights"):
         advantages.get("gdpo", weights={"stile": 0.5})(groups, context)
     with pytest.raises(InputError, match="one entry per rollout"):

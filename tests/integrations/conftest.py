@@ -6,6 +6,8 @@ import pytest
 
 from dissensus.runs import recorder
 
+collect_ignore = ["two_processes.py"]  # a script: test_trl_two_processes.py runs it
+
 
 @pytest.fixture(autouse=True)
 def no_recorder_outlives_its_test():

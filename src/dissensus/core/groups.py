@@ -321,6 +321,10 @@ class RewardGroups:
             values = np.where(self.is_scored, values, 0.0)
         return _divide(self.sum_by_group(values), self.size)
 
+    def scored(self, per_rollout: NDArray[Any]) -> NDArray[Any]:
+        """(N,) → values of the scored rollouts; the array itself where that is all of them."""
+        return per_rollout if self._all_scored else per_rollout[self.is_scored]
+
     # ---- private ---------------------------------------------------------------------------------
 
     @cached_property

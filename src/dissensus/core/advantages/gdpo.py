@@ -44,11 +44,10 @@ def gdpo(
         InputError: `weights` names no reward function, or a function has not one reward per
             rollout.
     """
-    by_function = context.rewards_by_function
-    if by_function is None:  # the reference batch of the whitening step
-        return divide_by_std(groups, groups.std(ddof), eps)
-    unknown = sorted(set(weights or {}) - set(by_function))
-    if unknown:
+    by_function, weights = context.rewards_by_function or {}, weights or {}
+    unknown = sorted(set(weights) - set(by_function))
+    # A reference batch has one function, of no name that a user gave; whitening drops its weight.
+    if unknown and len(by_function) > 1:
         raise InputError(
             "weights must name reward functions",
             where="gdpo",
@@ -59,6 +58,6 @@ def gdpo(
     for name, rewards in by_function.items():
         each = groups.with_rewards(np.where(groups.is_scored, rewards, np.nan))
         advantages = divide_by_std(each, each.std(ddof), eps)
-        advantages *= (weights or {}).get(name, 1.0)
+        advantages *= weights.get(name, 1.0)
         total += advantages
     return total

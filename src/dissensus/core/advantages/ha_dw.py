@@ -51,7 +51,7 @@ def ha_dw(
         raise InputError("The 'window' parameter must be ≥ 1", got=window)
     state = EstimatorState() if context.state is None else context.state
     population = groups if context.reference is None else context.reference
-    scored = population.rewards[population.is_scored]
+    scored = population.scored(population.rewards)
     past = state.get("batch_means", np.empty(0))
     recent = np.append(past, scored.mean())[-window:] if len(scored) else past
     state["batch_means"] = recent

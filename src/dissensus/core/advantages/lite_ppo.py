@@ -28,6 +28,6 @@ def lite_ppo(
     The paper's token-mean loss is not part of the advantage.
     """
     population = groups if context.reference is None else context.reference
-    scored = population.rewards[population.is_scored]
+    scored = population.scored(population.rewards)
     std = np.std(scored, ddof=ddof) if len(scored) > ddof else np.nan
     return divide_by_std(groups, std, eps)

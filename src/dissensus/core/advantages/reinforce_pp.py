@@ -34,4 +34,4 @@ def reinforce_pp(groups: RewardGroups, context: Context) -> FloatArray:
     penalty inside the reward, and a discount below 1. OpenRLHF's `reinforce` divides by the
     population standard deviation, with the variance clamped at 1e-8.
     """
-    return np.where(groups.is_scored, groups.rewards, 0.0)
+    return groups.rewards if groups.is_scored.all() else np.nan_to_num(groups.rewards)

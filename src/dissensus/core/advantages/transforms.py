@@ -82,22 +82,24 @@ class Whiten:
     ) -> FloatArray:
         """Whitened advantages; unscored rollouts do not enter the statistics."""
         if context.reference is None:
-            values, weights = _scored(advantages, groups), self._weights(groups, context)
+            values, weights = groups.scored(advantages), self._weights(groups, context)
         else:
             # The reference has no lengths of its own here, so each of its rollouts counts once.
-            asked = reference_context(rule, context)
-            values = rule(context.reference, asked)[context.reference.is_scored]
+            asked = rule(context.reference, reference_context(rule, context))
+            values = context.reference.scored(asked)
             weights = np.ones(len(values))
         count = weights.sum() - self.ddof
         if not weights.any():  # nothing scored, or only empty completions
             return np.zeros_like(advantages)
         mean = float(weights @ values / weights.sum())
-        squares = float(weights @ np.square(values - mean))
+        away = values - mean
+        squares = float(weights @ np.square(away, out=away))
         if count <= 0 or squares <= 0:
             return np.zeros_like(advantages)
         if mean**2 * weights.sum() <= 1e-24 * squares:
             mean = 0.0  # a rounding error, which would give unanimous groups an advantage
-        whitened: FloatArray = (advantages - mean) / np.sqrt(squares / count + self.eps)
+        whitened: FloatArray = advantages - mean
+        whitened /= np.sqrt(squares / count + self.eps)
         return whitened
 
     def _weights(self, groups: RewardGroups, context: Context) -> FloatArray:
@@ -108,12 +110,7 @@ class Whiten:
                 "whitening by token needs the context field 'lengths'",
                 hint="pass context=Context(lengths=…), or whiten by='rollout'",
             )
-        lengths = _scored(np.asarray(context.lengths, dtype=np.float64), groups)
-        if not (lengths >= 0).all():
+        lengths = groups.scored(np.asarray(context.lengths, dtype=np.float64))
+        if not lengths.min(initial=0.0) >= 0:
             raise InputError("lengths must be numbers of tokens ≥ 0", where=self.name)
         return lengths
-
-
-def _scored(per_rollout: FloatArray, groups: RewardGroups) -> FloatArray:
-    # The selection copies, which at millions of rollouts takes longer than the statistics.
-    return per_rollout if groups.is_scored.all() else per_rollout[groups.is_scored]

@@ -1,0 +1,355 @@
+"""A plan in numbers: what other group sizes, rules and filters would give on recorded prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dissensus.core import advantages
+from dissensus.core.advantages import AdvantageEstimator
+from dissensus.core.groups import FloatArray
+from dissensus.core.population.counts import Counts
+from dissensus.core.population.drift import DriftForecast, ShareForecast, forecast_shares
+from dissensus.core.population.estimate import Estimate, fit_population
+from dissensus.core.population.predictions import (
+    DifficultyRow,
+    FilterCost,
+    RuleRow,
+    SizeTable,
+    compare_rules,
+    contrast_from_variance,
+    difficulty_rows,
+    filter_costs,
+    predict_sizes,
+    signature_on,
+)
+from dissensus.core.population.recommendation import Change, Recommendation, recommend
+from dissensus.errors import InputError
+from dissensus.views.correctness import why_unknown
+from dissensus.views.plan_data import (
+    GroupFacts,
+    group_facts,
+    read_counts,
+    read_stretches,
+)
+from dissensus.views.plan_words import advice_text, notes_on
+from dissensus.views.readable import Readable
+
+__all__ = ["GROUP_SIZES", "Plan", "Prediction", "make_plan"]
+
+GROUP_SIZES = tuple(range(2, 257))
+"""Group sizes that are predicted where none are asked for."""
+
+_REFILL_TRIES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What a plan says where it is known which rollouts are correct.
+
+    Attributes:
+        group_size: Group size of most groups: what "now" means.
+        recorded: Largest group size with as many rollouts recorded; beyond it intervals also hold
+            what the counts cannot tell.
+        measured_wrong: Measured all-wrong share of the groups of `group_size`.
+        measured_correct: Measured all-correct share of them.
+        estimate: The distribution of solve rates and everything else the counts allow.
+        sizes: By group size.
+        difficulty: By tenth of solve rate, at `group_size`.
+        filters: What keeping, dropping and refilling silent groups cost, at `group_size`.
+        rules: Every rule at `group_size`.
+        recommendation: The change that buys most contrast per rollout.
+        forecast: The next quarter of the run; `None` where it is too short.
+    """
+
+    group_size: int
+    recorded: int
+    measured_wrong: float
+    measured_correct: float
+    estimate: Estimate
+    sizes: SizeTable
+    difficulty: list[DifficultyRow]
+    filters: list[FilterCost]
+    rules: list[RuleRow]
+    recommendation: Recommendation
+    forecast: DriftForecast | None
+
+    @property
+    def measured(self) -> float:
+        """Measured unanimous share of the groups of `group_size`."""
+        return self.measured_wrong + self.measured_correct
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A plan for a run. Fractions are in 0..1; `None` is unknown.
+
+    Attributes:
+        source: Where the run or log lies.
+        facts: What there is.
+        estimator: Rule whose contrast is planned.
+        last: Share of the generations that was used, the latest ones.
+        group_sizes: Group sizes that were asked for.
+        prediction: `None` where it is not known which rollouts are correct.
+        unknown: Why, as a clause; `None` where it is known.
+        notes: What a reader should know, one sentence each.
+    """
+
+    source: str
+    facts: GroupFacts
+    estimator: AdvantageEstimator
+    last: float
+    group_sizes: tuple[int, ...]
+    prediction: Prediction | None
+    unknown: str | None
+    notes: list[str]
+
+    @property
+    def advice(self) -> str:
+        """The main point, in one or two sentences."""
+        return advice_text(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """The document `dissensus plan --json` prints; keys are in docs/plan.md."""
+        facts = self.facts
+        document: dict[str, Any] = {
+            "source": self.source,
+            "estimator": repr(self.estimator),
+            "groups": facts.groups,
+            "prompts": facts.prompts,
+            "rollouts": facts.rollouts,
+            "heldout_groups_left_out": facts.heldout,
+            "last": self.last,
+            "correctness_unknown": self.unknown,
+            "unanimous_measured": facts.unanimous,
+            "notes": self.notes,
+            "advice": self.advice,
+        }
+        if self.prediction is None:
+            return document | {
+                "by_group_size": self._unknown_sizes(),
+                "recommendation": None,
+                "std_mean": facts.std_mean,
+                "variance_mean": facts.variance_mean,
+            }
+        return document | _prediction_json(self.prediction, self.advice)
+
+    def _unknown_sizes(self) -> list[dict[str, Any]]:
+        variance = self.facts.variance_mean
+        return [
+            {
+                "group_size": size,
+                "unanimous": None,
+                "identified": None,
+                "all_wrong": None,
+                "all_correct": None,
+                "split_per_1000_rollouts": None,
+                "contrast_per_1000_rollouts": None
+                if variance is None
+                else contrast_from_variance(self.estimator, variance, size),
+            }
+            for size in self.group_sizes
+        ]
+
+
+def make_plan(
+    source: Readable,
+    *,
+    estimator: str | None = None,
+    group_sizes: Sequence[int] = GROUP_SIZES,
+    last: float = 1.0,
+) -> Plan:
+    """Plan from recorded groups.
+
+    Args:
+        source: A run or a log; evaluation splits are left out.
+        estimator: Rule whose contrast is planned, with its parameters; `None`: the recorded one,
+            else GRPO.
+        group_sizes: Group sizes to predict, 2 to 1,024.
+        last: Share of the training generations to plan on, the latest ones.
+
+    Returns:
+        The plan; without predictions where it is not known which rollouts are correct.
+
+    Raises:
+        InputError: No training group, none of two rollouts, an unknown estimator or one that needs
+            more than counts, a group size or share out of range.
+    """
+    sizes = tuple(sorted(set(group_sizes)))
+    _check(source, sizes, last)
+    facts = group_facts(source, last=last)
+    if not facts.groups:
+        raise InputError(
+            "no training group is recorded, so there is nothing to plan from",
+            where=str(source.path),
+        )
+    rule, notes = _rule(source, estimator)
+    unknown = None
+    prediction = None
+    if facts.unknown or not facts.largest:
+        unknown = why_unknown(source) or "some groups have no known correctness"
+    else:
+        counts = read_counts(source, last=last)
+        prediction = _predict(source, counts, rule, sizes)
+    return Plan(
+        source=str(source.path),
+        facts=facts,
+        estimator=rule,
+        last=last,
+        group_sizes=sizes,
+        prediction=prediction,
+        unknown=unknown,
+        notes=[*notes, *notes_on(facts, prediction)],
+    )
+
+
+def _check(source: Readable, group_sizes: Sequence[int], last: float) -> None:
+    where = str(source.path)
+    bad = [size for size in group_sizes if not 2 <= size <= 1024]
+    if bad or not group_sizes:
+        raise InputError(
+            "a group size must lie in 2 … 1024", where=where, got=bad[0] if bad else None
+        )
+    if not 0.0 < last <= 1.0:
+        raise InputError("the share to plan on must lie in (0, 1]", where=where, got=last)
+
+
+def _rule(source: Readable, wanted: str | None) -> tuple[AdvantageEstimator, list[str]]:
+    """The rule to plan for, and a note where the recorded one could not be taken."""
+    if wanted is not None:
+        return advantages.get(wanted), []
+    recorded = (source.info.get("metadata") or {}).get("estimator")
+    if recorded is None:
+        return advantages.get("grpo"), []
+    try:
+        rule = advantages.get(str(recorded))
+    except InputError:
+        rule = None
+    if rule is None or rule.scope == "history" or rule.needs:
+        return advantages.get("grpo"), [
+            "the recorded estimator has no signature on counts alone, so contrast is GRPO's"
+        ]
+    return rule, []
+
+
+def _predict(
+    source: Readable, counts: Counts, rule: AdvantageEstimator, group_sizes: Sequence[int]
+) -> Prediction:
+    group_size = max(2, counts.usual_size())
+    estimate = fit_population(counts)
+    population, allowed = estimate.population, estimate.allowed
+    signature = signature_on(rule, group_size, population)
+    contrast = 1000.0 * population.expected_contrast(signature) / group_size
+    stretches = read_stretches(source)
+    wrong, correct = counts.unanimous_shares(group_size)
+    return Prediction(
+        group_size=group_size,
+        recorded=counts.largest_size,
+        measured_wrong=wrong,
+        measured_correct=correct,
+        estimate=estimate,
+        sizes=predict_sizes(population, allowed, group_sizes, rule),
+        difficulty=difficulty_rows(population, allowed, signature),
+        filters=filter_costs(
+            population.silent_rate(signature.is_silent), contrast, most_tries=_REFILL_TRIES
+        ),
+        rules=compare_rules(
+            population, group_size, [advantages.get(name) for name in advantages.names()]
+        ),
+        recommendation=recommend(population, allowed, group_size, rule),
+        forecast=None if stretches is None else forecast_shares(*stretches),
+    )
+
+
+# ---- JSON ------------------------------------------------------------------------------------
+
+
+def _prediction_json(found: Prediction, advice: str) -> dict[str, Any]:
+    population = found.estimate.population
+    return {
+        "group_size": found.group_size,
+        "recorded_group_size": found.recorded,
+        "unanimous_measured": found.measured,
+        "all_wrong_measured": found.measured_wrong,
+        "all_correct_measured": found.measured_correct,
+        "population": {
+            "kind": population.kind,
+            "mean": population.mean,
+            "quantiles": {
+                f"{q:g}": float(population.quantile(q)) for q in (0.1, 0.25, 0.5, 0.75, 0.9)
+            },
+            "clustering": found.estimate.allowed.clustering,
+            "candidates": [each._asdict() for each in found.estimate.candidates],
+        },
+        "by_group_size": _sizes_json(found.sizes),
+        "by_difficulty": [each._asdict() for each in found.difficulty],
+        "by_estimator": [
+            {**each._asdict(), "mass": each.mass.tolist(), "missing": each.missing or None}
+            for each in found.rules
+        ],
+        "filters": [each._asdict() for each in found.filters],
+        "recommendation": _recommendation_json(found.recommendation, found.group_size, advice),
+        "forecast": _forecast_json(found.forecast),
+    }
+
+
+def _sizes_json(sizes: SizeTable) -> list[dict[str, Any]]:
+    per_split = 1000.0 / sizes.group_size
+    columns: dict[str, FloatArray] = {
+        "unanimous": sizes.unanimous,
+        "all_wrong": sizes.all_wrong,
+        "all_correct": sizes.all_correct,
+        "split_per_1000_rollouts": sizes.split_per_1000,
+        "contrast_per_1000_rollouts": sizes.contrast_per_1000,
+    }
+    split = (1.0 - sizes.unanimous_range.high, 1.0 - sizes.unanimous_range.low)
+    intervals = {
+        "identified": sizes.unanimous_range,
+        "all_wrong_interval": sizes.all_wrong_range,
+        "all_correct_interval": sizes.all_correct_range,
+        "split_interval": (split[0] * per_split, split[1] * per_split),
+        "contrast_interval": sizes.contrast_range,
+    }
+    return [
+        {
+            "group_size": int(size),
+            **{name: float(values[i]) for name, values in columns.items()},
+            **{name: [float(ends[0][i]), float(ends[1][i])] for name, ends in intervals.items()},
+        }
+        for i, size in enumerate(sizes.group_size)
+    ]
+
+
+def _recommendation_json(found: Recommendation, group_size: int, advice: str) -> dict[str, Any]:
+    best = found.best
+    return {
+        "text": advice,
+        "change": "none" if best is None else "group_size",
+        "from": group_size,
+        "to": group_size if best is None else best.group_size,
+        "contrast_per_1000_rollouts_now": found.now,
+        "best": None if best is None else _change_json(best),
+        "weighed": [_change_json(each) for each in found.weighed],
+    }
+
+
+def _change_json(change: Change) -> dict[str, Any]:
+    values = change._asdict()
+    ends = [values.pop("gain_low"), values.pop("gain_high")]
+    return {**values, "gain_interval": ends}
+
+
+def _forecast_json(forecast: DriftForecast | None) -> dict[str, Any] | None:
+    if forecast is None:
+        return None
+
+    def share(each: ShareForecast) -> dict[str, Any]:
+        return {"last": each.last, "next": each.expected, "interval": [each.low, each.high]}
+
+    return {
+        "stretch": "a quarter of the generations so far",
+        "unanimous": share(forecast.unanimous),
+        "all_wrong": share(forecast.all_wrong),
+        "all_correct": share(forecast.all_correct),
+    }

@@ -1,0 +1,179 @@
+"""A plan as text in a terminal of 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from dissensus.core.population.predictions import RuleRow
+from dissensus.views.format import clean_text, count, fraction, number, one_line, plural
+from dissensus.views.plan import Plan, Prediction
+from dissensus.views.plan_words import CAVEATS, filter_text, forecast_text
+from dissensus.views.style import TERMINAL
+
+__all__ = ["between", "plan_view", "same_mass", "shown_sizes"]
+
+_POWERS = (2, 4, 8, 16, 32, 64, 128, 256)
+_MOST_ROWS = 12
+
+
+def plan_view(plan: Plan) -> RenderableType:
+    """Lay out a plan for a terminal, the main point first."""
+    parts: list[RenderableType] = [_title(plan), Text(""), Text(plan.advice), Text("")]
+    found = plan.prediction
+    if found is not None:
+        parts += [_sizes(plan, found), Text("")]
+        parts += [_difficulty(found), Text("")]
+        parts += [_rules(found), Text("")]
+        said = [filter_text(found), forecast_text(found), *CAVEATS]
+        parts += [_bullet(each) for each in said if each is not None]
+    parts += [_bullet(f"{note[0].upper()}{note[1:]}.") for note in plan.notes]
+    return Group(*parts)
+
+
+def shown_sizes(found: Prediction) -> list[int]:
+    """Rows of a table by group size: powers of two and the one in use, of those predicted."""
+    sizes = [int(size) for size in found.sizes.group_size]
+    if len(sizes) <= _MOST_ROWS:
+        return list(range(len(sizes)))
+    wanted = {*_POWERS, found.group_size}
+    picked = [i for i, size in enumerate(sizes) if size in wanted]
+    return picked or [0, len(sizes) - 1]
+
+
+def between(low: float, high: float) -> str:
+    """Write an interval of fractions.
+
+    Example:
+        >>> between(0.183, 0.217), between(0.0, 0.004)
+        ('18.3–21.7 %', '0.0–0.4 %')
+    """
+    return f"{100 * low:.1f}–{100 * high:.1f} %"
+
+
+def same_mass(rules: Iterable[RuleRow]) -> list[tuple[list[str], RuleRow]]:
+    """Rules with numbers, together where their masses agree to a tenth of a per cent."""
+    groups: dict[tuple[object, ...], tuple[list[str], RuleRow]] = {}
+    for rule in rules:
+        if rule.missing:
+            continue
+        key = (round(rule.silent, 3), abs(rule.push) > 1e-9, *(round(m, 3) for m in rule.mass))
+        groups.setdefault(key, ([], rule))[0].append(rule.name.partition("(")[0])
+    for names, _ in groups.values():
+        names.sort(key=lambda name: (name != "grpo", name != "dr_grpo", name))
+    return sorted(groups.values(), key=lambda each: -float(each[1].mass[:2].sum()))
+
+
+def _title(plan: Plan) -> Text:
+    facts = plan.facts
+    text = Text(one_line(plan.source, 200), style=TERMINAL["title"], overflow="fold")
+    said = [
+        plural(facts.groups, "group"),
+        plural(facts.prompts, "prompt"),
+        plural(facts.rollouts, "rollout"),
+        f"estimator {clean_text(repr(plan.estimator), 80)}",
+    ]
+    if plan.last < 1.0:
+        said.append(f"last {fraction(plan.last)} of the generations")
+    return text.append(f"\n{' · '.join(said)}", style=f"not bold {TERMINAL['muted']}")
+
+
+def _sizes(plan: Plan, found: Prediction) -> RenderableType:
+    header = ("G", "unanimous", "95 % interval", "all-wrong", "all-correct", "split", "contrast")
+    table = _table(header)
+    sizes = found.sizes
+    for i in shown_sizes(found):
+        size = int(sizes.group_size[i])
+        mark = "<" if size == found.group_size else "*" if size > found.recorded else " "
+        table.add_row(
+            f"{size}{mark}",
+            fraction(float(sizes.unanimous[i])),
+            between(float(sizes.unanimous_range.low[i]), float(sizes.unanimous_range.high[i])),
+            fraction(float(sizes.all_wrong[i])),
+            fraction(float(sizes.all_correct[i])),
+            number(float(sizes.split_per_1000[i])),
+            number(float(sizes.contrast_per_1000[i])),
+            style=TERMINAL["title"] if size == found.group_size else "",
+        )
+    under = (
+        f"< in use. * beyond the {count(found.recorded)} rollouts recorded per group: the interval "
+        "holds every distribution of solve rates that the counts allow."
+        if any(size > found.recorded for size in sizes.group_size)
+        else "< in use."
+    )
+    name = plan.estimator.name
+    return Group(
+        Text(
+            f"By group size: share of groups; split groups and {name} contrast per 1,000 rollouts",
+            style=TERMINAL["title"],
+        ),
+        table,
+        Text(under, style=TERMINAL["muted"]),
+    )
+
+
+def _difficulty(found: Prediction) -> RenderableType:
+    table = _table(
+        ("solve rate", "groups", "gradient mass", "counts allow", "G for 90 %", "G for 95 %")
+    )
+    for row in found.difficulty:
+        table.add_row(
+            f"{100 * row.low:.0f}–{100 * row.high:.0f} %",
+            fraction(row.groups),
+            fraction(row.mass),
+            between(row.mass_low, row.mass_high),
+            count(row.for_90),
+            count(row.for_95),
+        )
+    return Group(
+        Text(f"By difficulty, groups of {found.group_size}", style=TERMINAL["title"]),
+        table,
+        Text(
+            "G: rollouts for 90 % and 95 % of GRPO's large-group signal at the middle rate.",
+            style=TERMINAL["muted"],
+        ),
+    )
+
+
+def _rules(found: Prediction) -> RenderableType:
+    table = _table(("hard", "middle", "easy", "silent", "push"), first="estimators")
+    for names, rule in same_mass(found.rules):
+        mass = rule.mass
+        table.add_row(
+            ", ".join(names),
+            fraction(float(mass[:2].sum())),
+            fraction(float(mass[2:8].sum())),
+            fraction(float(mass[8:].sum())),
+            fraction(rule.silent),
+            number(rule.push) if abs(rule.push) > 1e-9 else "0",
+        )
+    missing = [rule.name.partition("(")[0] for rule in found.rules if rule.missing]
+    under = "Share of the gradient mass on solve rates below 20 %, between, and above 80 %."
+    if missing:
+        under += f" Counts are not enough for {', '.join(missing)}."
+    return Group(
+        Text(f"Where each estimator looks, groups of {found.group_size}", style=TERMINAL["title"]),
+        table,
+        Text(under, style=TERMINAL["muted"]),
+    )
+
+
+def _table(header: Sequence[str], *, first: str | None = None) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, header_style=TERMINAL["muted"])
+    if first is not None:
+        table.add_column(first, overflow="fold", ratio=1)
+    for name in header:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _bullet(text: str) -> Padding:
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(width=1)
+    grid.add_column(ratio=1)
+    grid.add_row("•", Text(clean_text(text, 600)))
+    return Padding(grid, (0, 0, 0, 0))

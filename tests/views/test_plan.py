@@ -1,0 +1,162 @@
+"""Plans from runs: what is counted, what is said, and what is refused in one line."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from dissensus import Recorder, Run
+from dissensus.errors import InputError
+from dissensus.views.plan import make_plan
+from dissensus.views.plan_data import group_facts, read_counts, read_stretches
+from dissensus.views.plan_page import plan_page
+from dissensus.views.plan_tables import between
+
+from .synthetic import record_run
+
+FEW = (2, 4, 8, 16)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Run:
+    folder = tmp_path_factory.mktemp("plan") / "run"
+    return record_run(folder, generations=12, metadata={"estimator": "dr_grpo"})
+
+
+@pytest.fixture(scope="module")
+def plan(run):
+    return make_plan(run, group_sizes=FEW)
+
+
+def record(folder, rewards, *, sizes=None, split="train", correct=None, **more) -> Run:
+    """One generation with the given rewards of each group."""
+    with Recorder(folder, correct=correct) as recorder:
+        names = [str(i) for i, group in enumerate(rewards) for _ in group]
+        flat = [reward for group in rewards for reward in group]
+        recorder.record(
+            step=0, split=split, group_ids=names, prompt_ids=names, rewards=flat, **more
+        )
+    return Run(folder)
+
+
+def test_counts_are_those_of_the_training_groups(run):
+    facts, counts = group_facts(run), read_counts(run)
+    groups = run.groups(split="train")
+    assert facts.groups == counts.total == groups.num_rows
+    assert facts.heldout == run.groups().num_rows - groups.num_rows > 0
+    assert facts.prompts == len(set(groups["prompt_id"].to_pylist()))
+    k = np.array(groups["correct"].to_pylist())
+    assert (
+        counts.groups.tolist() == np.bincount(k, minlength=9)[counts.correct.astype(int)].tolist()
+    )
+
+
+def test_the_last_half_is_the_last_half(run):
+    late = [row for row in run.groups(split="train").to_pylist() if row["step"] >= 6]
+    assert group_facts(run, last=0.5).groups == len(late)
+    assert read_counts(run, last=0.5).total == len(late)
+
+
+def test_quarters_in_order(run):
+    quarters = read_stretches(run)
+    assert quarters is not None
+    assert quarters.groups.tolist() == [96.0] * 4
+    first = [row for row in run.groups(split="train").to_pylist() if row["step"] < 3]
+    assert quarters.all_wrong[0] == sum(row["correct"] == 0 for row in first)
+
+
+def test_the_recorded_estimator_is_planned_for(plan):
+    assert plan.estimator.name == "dr_grpo"
+    assert plan.prediction.group_size == 8
+    document = plan.to_json()
+    json.dumps(document, allow_nan=True)
+    row = document["by_group_size"][0]
+    assert set(row) >= {
+        "group_size", "unanimous", "identified", "all_wrong", "all_correct",
+        "split_per_1000_rollouts", "contrast_per_1000_rollouts",
+    }  # fmt: skip
+    for row in document["by_group_size"]:
+        assert row["identified"][0] <= row["unanimous"] <= row["identified"][1]
+        assert row["unanimous"] == pytest.approx(row["all_wrong"] + row["all_correct"])
+    assert document["recommendation"]["to"] in (4, 8, 16)
+    assert document["forecast"]["unanimous"]["interval"][0] < 1
+
+
+def test_an_estimator_that_needs_more_than_counts_is_replaced_with_a_note(tmp_path):
+    run = record_run(tmp_path / "run", generations=4, metadata={"estimator": "my own rule"})
+    found = make_plan(run, group_sizes=[8])
+    assert found.estimator.name == "grpo"
+    assert any("contrast is GRPO's" in note for note in found.notes)
+
+
+def test_unknown_correctness_says_what_can_be_told(tmp_path):
+    run = record_run(tmp_path / "run", generations=4, noise=0.3)
+    found = make_plan(run, estimator="dr_grpo", group_sizes=FEW)
+    assert found.prediction is None
+    assert "not known which rollouts are correct" in found.advice
+    document = found.to_json()
+    assert document["recommendation"] is None
+    # Dr. GRPO at G = 8 is what was recorded: 1000 · mean σ² / 8.
+    std = np.array(run.groups(split="train")["std"].to_pylist())
+    at_8 = next(row for row in document["by_group_size"] if row["group_size"] == 8)
+    assert at_8["contrast_per_1000_rollouts"] == pytest.approx(1000 * np.mean(std**2) / 8)
+    assert at_8["unanimous"] is None
+    assert "</html>" in plan_page(found)
+
+
+def test_ragged_groups_and_single_rollouts(tmp_path):
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(1, 9, 120)
+    rewards = [(rng.random(n) < rng.random()).astype(float).tolist() for n in sizes]
+    found = make_plan(record(tmp_path / "run", rewards), group_sizes=FEW)
+    said = " ".join(found.notes)
+    assert "1 to 8 rollouts" in said
+    assert "of one rollout" in said
+    assert found.prediction.recorded == 8
+
+
+def test_few_prompts_are_planned_with_a_warning(tmp_path):
+    found = make_plan(record(tmp_path / "run", [[0, 1, 1], [0, 0, 0]]), group_sizes=[3])
+    assert "only 2 prompts" in " ".join(found.notes)
+    low, high = found.to_json()["by_group_size"][0]["identified"]
+    assert high - low > 0.5
+    assert found.prediction.forecast is None
+
+
+def test_graded_rewards_are_noted(tmp_path):
+    rewards = [[0.0, 0.1, 1.0, 1.1]] * 5 + [[0.0, 0.1, 0.1, 0.0]] * 5
+    found = make_plan(record(tmp_path / "run", rewards, correct=0.5), group_sizes=[4])
+    assert "equally correct" in " ".join(found.notes)
+
+
+def test_nothing_to_plan_from_is_one_line(tmp_path):
+    with pytest.raises(InputError, match="nothing to plan from"):
+        make_plan(record(tmp_path / "eval", [[0, 1]], split="eval"))
+    with pytest.raises(InputError, match="two or more rollouts"):
+        make_plan(record(tmp_path / "one", [[0.0], [1.0]]))
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"group_sizes": [1]}, "2 … 1024"),
+        ({"group_sizes": []}, "2 … 1024"),
+        ({"last": 0.0}, "share"),
+        ({"estimator": "nope"}, "no advantage rule"),
+    ],
+)
+def test_bad_requests_are_one_line(run, more, said):
+    with pytest.raises(InputError, match=said):
+        make_plan(run, **more)
+
+
+def test_the_page_has_every_section(plan):
+    page = plan_page(plan)
+    for name in ("sizes", "contrast", "difficulty", "where", "estimators", "filters"):
+        assert f'id="{name}"' in page
+
+
+def test_intervals_are_written_alike():
+    assert between(0.1234, 0.5) == "12.3–50.0 %"
