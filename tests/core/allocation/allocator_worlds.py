@@ -14,13 +14,15 @@ class World:
     """Rollout j of a prompt is correct or not whatever else happens; rates by prompt id."""
 
     def __init__(self, rates, seed=0):
-        self.rates, self.seed, self.drawn = rates, seed, {}
+        self.rates, self.seed, self.drawn, self.luck = rates, seed, {}, {}
 
     def rewards(self, prompt, count):
         start = self.drawn.get(prompt, 0)
         self.drawn[prompt] = start + count
-        rng = np.random.default_rng([self.seed, zlib.crc32(str(prompt).encode())])
-        return (rng.random(start + count)[start:] < self.rates[prompt]).astype(float)
+        if prompt not in self.luck:
+            rng = np.random.default_rng([self.seed, zlib.crc32(str(prompt).encode())])
+            self.luck[prompt] = rng.random(4000)
+        return (self.luck[prompt][start : start + count] < self.rates[prompt]).astype(float)
 
     def sample(self, draw: Draw):
         """Rows (prompt, reward), in the order of the draw."""
@@ -64,7 +66,7 @@ def describe(selection: Selection, told):
         for number, group in zip(selection.rollouts, selection.groups, strict=True)
     ]
     factors = [
-        (prompt, round(weight, 9), round(float(baseline), 9) if baseline == baseline else None)
+        (prompt, round(weight, 9), f"{baseline:.9f}")
         for prompt, weight, baseline in zip(
             selection.prompts.tolist(), selection.weights, selection.baselines, strict=True
         )

@@ -83,9 +83,7 @@ class Allocator(ABC):
     name: ClassVar[str] = ""
     needs_lengths: ClassVar[bool] = False
 
-    def __init__(
-        self, prompts: Prompts, *, batch: int = 64, group_size: int = 8
-    ) -> None:
+    def __init__(self, prompts: Prompts, *, batch: int = 64, group_size: int = 8) -> None:
         self.batch = self._whole("batch", batch)
         self.group_size = self._whole("group_size", group_size)
         self.pool = Pool(prompts)
@@ -105,7 +103,7 @@ class Allocator(ABC):
     def _next(self, step: Step, budget: int, rng: np.random.Generator) -> Request | None:
         """Rollouts wanted next in this step, or None when it has enough."""
 
-    def _learn(self, seen: Outcomes) -> None:
+    def _learn(self, seen: Outcomes) -> None:  # noqa: B027 - most strategies have no memory
         """Take in the scored groups of a round that is complete."""
 
     def _choose(self, step: Step, rng: np.random.Generator) -> Choice:  # noqa: ARG002
@@ -357,7 +355,9 @@ class Allocator(ABC):
         if not len(step):
             none = np.empty(0)
             whole = none.astype(np.int64)
-            return Selection(self.pool.ids[:0].copy(), whole, whole.copy(), none, none.copy(), self._first)
+            return Selection(
+                self.pool.ids[:0].copy(), whole, whole.copy(), none, none.copy(), self._first
+            )
         groups = step.groups
         used, group = np.unique(groups.index[keep], return_inverse=True)
         weights = np.ones(len(groups)) if choice.weights is None else choice.weights

@@ -27,9 +27,9 @@ class Contrast(Allocator):
 
         max Σ_i E[W_{n_i}]   subject to   Σ n_i ≤ batch · group_size,  n_i ∈ {0} ∪ [least, most]
 
-    The expectation is over the solve rate, too: E[W_n] = Σ_j belief_j E[W_n | p_j], so a prompt that
-    is hardly known is worth what its kind is worth on average. Every prompt counts once: advantages
-    are scaled by n̄/n_i. `spread` finds the optimum.
+    The expectation is over the solve rate, too: E[W_n] = Σ_j belief_j E[W_n | p_j], so a prompt
+    that is hardly known is worth what its kind is worth on average. Every prompt counts once:
+    advantages are scaled by n̄/n_i. `spread` finds the optimum.
 
     Two rules keep the pool covered. A share `explore` of the rollouts goes to groups of
     `group_size` in shuffled epochs, whatever is believed of them. And no prompt gets more than

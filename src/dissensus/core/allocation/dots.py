@@ -66,7 +66,10 @@ class Dots(Allocator):
         self.features = as_features(features, len(self.pool), "dots")
         self.target, self.fresh = self._share("target", target), self._share("fresh", fresh)
         self.tau = self._share("tau", tau, least=1e-9, most=1e9)
-        self.every, self.reference = self._whole("every", every), self._whole("reference", reference)
+        self.every, self.reference = (
+            self._whole("every", every),
+            self._whole("reference", reference),
+        )
         self.buffer = self._whole("buffer", buffer, 0)
         self._column("rate", fill=0.5, dtype=np.float32)
         self._note("step", 0)

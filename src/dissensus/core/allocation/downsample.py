@@ -74,8 +74,8 @@ class Pods(_Downsample):
 class Gfpo(_Downsample):
     """Train on the `keep` shortest rollouts of each group, or on those with most reward per token.
 
-    Mean and standard deviation are those of the kept ones. The paper's adaptive `keep` by difficulty
-    is not covered. Needs completion lengths.
+    Mean and standard deviation are those of the kept ones. The paper's adaptive `keep` by
+    difficulty is not covered. Needs completion lengths.
 
     Args:
         prompts: Number of prompts, or their ids.

@@ -63,7 +63,9 @@ class BudgetLedger:
             raise InputError("cannot spend less than nothing", got=(generated, extra, seconds))
         if self.left is not None and generated > self.left:
             raise InputError(
-                "more rollouts than the budget holds", where="BudgetLedger", got=(generated, self.left)
+                "more rollouts than the budget holds",
+                where="BudgetLedger",
+                got=(generated, self.left),
             )
         self.generated += generated
         self.extra += extra

@@ -26,7 +26,7 @@ class PilotCommit(Allocator):
     Trains on pilots and commitments together. A skipped prompt sits out the next epoch; a deferred
     one comes again in it. (That is this project's reading: the sources say no more. It fits the
     paper's remark on prompts solved in epoch 2 that are not in epoch 3.) Pilots take at most half
-    of the budget, their share in the paper's sizes.
+    of the budget, their share in the paper's sizes, and leave room for one commitment.
 
     Args:
         prompts: Number of prompts, or their ids.
@@ -66,7 +66,8 @@ class PilotCommit(Allocator):
             pilots = step.outcomes
             return each(pilots.prompts[self._committed(pilots)], self.commit)
         sits_out, epochs = self._columns["sits_out"], self.epochs
-        count = min(self.candidates * self.batch, max(budget // 2, self.pilot) // self.pilot)
+        pays = max(self.pilot, min(budget // 2, budget - self.commit))
+        count = min(self.candidates * self.batch, pays // self.pilot)
         found = self._fresh(count, step, rng, lambda prompts: sits_out[prompts] != epochs.number)
         return each(found, self.pilot)
 

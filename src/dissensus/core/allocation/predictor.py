@@ -55,16 +55,14 @@ def regress(
     mean, amplitude = float(rate.mean()), max(float(rate.var()), _LEAST_NOISE)
     noise = np.maximum(rate * (1 - rate), _LEAST_NOISE) / size
     kernel = amplitude * np.exp(-0.5 * apart / scale) + np.diag(noise)
-    cross = amplitude * np.exp(
-        -0.5 * _squared_distances(features[wanted], features[known]) / scale
-    )
+    cross = amplitude * np.exp(-0.5 * _squared_distances(features[wanted], features[known]) / scale)
     return np.clip(mean + cross @ np.linalg.solve(kernel, rate - mean), 0.0, 1.0)
 
 
 def attend(features: FloatArray, known: IntArray, rate: FloatArray, wanted: IntArray) -> FloatArray:
     """Attention over known prompts.
 
-        p̂ = Σ_j softmax_j(z · z_j / √d) rate_j
+    p̂ = Σ_j softmax_j(z · z_j / √d) rate_j
     """
     scores = features[wanted] @ features[known].T / np.sqrt(features.shape[1])
     weights = np.exp(scores - scores.max(axis=1, keepdims=True))
@@ -73,4 +71,4 @@ def attend(features: FloatArray, known: IntArray, rate: FloatArray, wanted: IntA
 
 def _squared_distances(first: FloatArray, second: FloatArray) -> FloatArray:
     squares = (first**2).sum(axis=1)[:, None] + (second**2).sum(axis=1)[None, :]
-    return np.maximum(squares - 2 * first @ second.T, 0.0)
+    return np.asarray(np.maximum(squares - 2 * first @ second.T, 0.0))

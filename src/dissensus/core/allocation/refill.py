@@ -83,7 +83,9 @@ class OnlineDifficultyFilter(Refill):
         **sizes: As `Refill`.
     """
 
-    def __init__(self, prompts: Prompts, *, low: float = 0.2, high: float = 0.8, **sizes: Any) -> None:
+    def __init__(
+        self, prompts: Prompts, *, low: float = 0.2, high: float = 0.8, **sizes: Any
+    ) -> None:
         super().__init__(prompts, **sizes)
         self.low = self._share("low", low)
         self.high = self._share("high", high, least=low)

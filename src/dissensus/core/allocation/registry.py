@@ -48,7 +48,9 @@ class Strategy:
     def parameters(self) -> dict[str, Any]:
         """Keyword parameters with their defaults, those of the base classes first."""
         own = [each.__dict__.get("__init__") for each in reversed(self.allocator.__mro__[:-1])]
-        found = [each for init in own if init for each in inspect.signature(init).parameters.values()]
+        found = [
+            each for init in own if init for each in inspect.signature(init).parameters.values()
+        ]
         defaults = {each.name: each.default for each in found if each.kind is each.KEYWORD_ONLY}
         return defaults | dict(self.variant)
 

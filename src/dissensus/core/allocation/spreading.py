@@ -24,10 +24,10 @@ def spread(values: FloatArray, budget: int, *, least: int = 2) -> IntArray:
     the budget up it is the optimum of the fractional problem, so nothing beats it. Otherwise a
     block did not fit. With `least` 2 one rollout is left over, and an optimum differs from what was
     taken by at most one of: one more rollout for an open prompt; one rollout fewer and the block;
-    one pair given up for a prompt with three. (Any solution that leaves nothing over adds or removes
-    a single rollout; each deviation costs its distance from the marginal worth, so the cheapest one
-    of each kind suffices.) With a larger `least` the rest goes to open prompts, which loses less
-    than the worth of one block.
+    one pair given up for a prompt with three. (Any solution that leaves nothing over adds or
+    removes a single rollout; each deviation costs its distance from the marginal worth, so the
+    cheapest one of each kind suffices.) With a larger `least` the rest goes to open prompts, which
+    loses less than the worth of one block.
 
     Args:
         values: (P, most+1) value of n = 0 … most rollouts.
@@ -60,7 +60,9 @@ def spread(values: FloatArray, budget: int, *, least: int = 2) -> IntArray:
         after = (column[n_taken:] > 0) & (counts[row[n_taken:]] > 0)
         more = row[n_taken:][after][:left]
         if least == _PARITY:
-            return _use_last(values, counts, row[:n_taken][column[:n_taken] > 0], row[n_taken], more)
+            return _use_last(
+                values, counts, row[:n_taken][column[:n_taken] > 0], row[n_taken], more
+            )
         np.add.at(counts, more, 1)
     return counts
 
@@ -124,18 +126,18 @@ def proportional(shape: FloatArray, budget: int, *, least: int, most: int) -> In
     """
     if not len(shape):
         return np.empty(0, dtype=np.int64)
-    low, high = 0.0, (most + 1.0) / max(float(shape[shape > 0].min(initial=np.inf)), 1e-300)
-    low, high = (0.0, 1.0) if not np.isfinite(high) or not (shape > 0).any() else (low, high)
-    for _ in range(80):
+    # Next to nothing instead of nothing, so that all grow when the others are at their bound.
+    shape = np.maximum(shape / (shape.max() or 1.0), 1e-12)
+    low, high = 0.0, 1e12 * (most + 1)
+    for _ in range(100):
         middle = (low + high) / 2
         is_below = np.clip(middle * shape, least, most).sum() < budget
         low, high = (middle, high) if is_below else (low, middle)
     exact = np.clip(high * shape, least, most)
     counts = np.floor(exact + 1e-9).astype(np.int64)
     missing = max(0, min(budget, round(float(exact.sum()))) - int(counts.sum()))
-    can_grow = counts < most
-    order = np.argsort(np.where(can_grow, counts - exact, np.inf), kind="stable")
-    counts[order[: min(missing, int(can_grow.sum()))]] += 1
+    order = np.argsort(np.where(counts < most, counts - exact, np.inf), kind="stable")
+    counts[order[:missing]] += 1
     return counts
 
 

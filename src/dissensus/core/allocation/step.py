@@ -47,7 +47,8 @@ class Outcomes(NamedTuple):
 
     def where(self, wanted: BoolArray) -> Outcomes:
         """Those of some prompts."""
-        return Outcomes(*(each[wanted] for each in self))
+        picked: list[Any] = [each[wanted] for each in self]
+        return Outcomes(*picked)
 
 
 class Step:
