@@ -16,6 +16,7 @@ ORDER = (
     "readers",
     "recorder",
     "identity",
+    "forecast",
     "plan_real_data",
     "plan_coverage",
     "recording_cost",

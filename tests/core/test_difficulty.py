@@ -156,6 +156,13 @@ def test_what_the_model_excludes_is_survived():
         assert posterior.mean()[0] == pytest.approx(k / 4096, abs=2e-3)
 
 
+def test_groups_of_one_moment_may_contradict_each_other():
+    posterior = SolveRatePosterior(1)
+    posterior.update([0], [0], 4096, now=3)
+    posterior.update([0], [4096], 4096, now=3)
+    assert posterior.beliefs(now=3).sum() == pytest.approx(1)
+
+
 # ── a policy that moves ──
 
 
@@ -368,8 +375,29 @@ def test_errors_say_what_is_wrong(call, text):
     assert "\n" not in str(caught.value)
 
 
-def test_a_time_that_is_none():
+@pytest.mark.parametrize("seen", [False, True])
+def test_a_time_must_be_a_time(seen):
     posterior = SolveRatePosterior(1)
-    posterior.update([0], [1], 8, now=1)
+    if seen:
+        posterior.update([0], [1], 8, now=1)
     with pytest.raises(InputError, match="now must be finite"):
-        posterior.mean(now=float("nan"))
+        posterior.update([0], [1], 8, now=float("nan"))
+    with pytest.raises(InputError, match="now must be finite"):
+        posterior.mean(now=float("inf"))
+
+
+def test_a_refused_growth_changes_nothing():
+    posterior = SolveRatePosterior(2, strata=[0, 1])
+    with pytest.raises(InputError):
+        posterior.grow(4, strata=[1])
+    posterior.grow(3, strata=[1])
+    assert len(posterior) == 3
+    assert posterior.mean().shape == (3,)
+
+
+def test_a_state_that_names_a_prompt_twice_is_refused():
+    posterior = SolveRatePosterior(3)
+    posterior.update([0, 2], [1, 2], 8)
+    state = posterior.state_dict() | {"visited": np.array([2, 2])}
+    with pytest.raises(InputError, match="from_state_dict: visited prompts must ascend"):
+        SolveRatePosterior.from_state_dict(state)

@@ -24,6 +24,7 @@ STILL = _RUNGS[0] - 1
 
 _SURPRISE = 1e-3
 """Chance of a jump to any state: a prompt that was edited, a bug that was mended."""
+_DOUBT = 1e-12  # the same within a moment, so that no evidence is ever impossible
 
 
 def rung_of(ticks: FloatArray) -> IntArray:
@@ -90,7 +91,8 @@ class PooledDrift:
     def moves(self, rung: int) -> FloatArray:
         """(M, M) chances of moving from each state to each in 2^rung ticks."""
         if rung == STILL:
-            return np.eye(self._moves.shape[-1])
+            states = self._moves.shape[-1]
+            return np.asarray((1.0 - _DOUBT) * np.eye(states) + _DOUBT / states)
         return np.asarray(np.einsum("s,isj->ij", self.weights, self._moves[rung - _RUNGS[0]]))
 
     def chances(self, before: FloatArray, likelihood: FloatArray, rung: int) -> FloatArray:

@@ -100,17 +100,19 @@ class SolveRatePosterior:
             strata: (added,) stratum of each added prompt; None means 0.
         """
         before = len(self)
-        self._store.grow(prompts)
-        if strata is None and self._strata is None:
-            return
-        given = np.zeros(prompts - before, dtype=np.int64) if strata is None else strata
-        added = checked_indices(given, "strata", _MOST_STRATA)
-        if len(added) != prompts - before:
+        added = None if strata is None else checked_indices(strata, "strata", _MOST_STRATA)
+        if added is not None and len(added) != prompts - before:
             raise InputError(
                 "one stratum per added prompt is needed", where="strata", got=len(added)
             )
-        old = np.zeros(before, dtype=np.int32) if self._strata is None else self._strata
-        self._strata = np.concatenate([old, added.astype(np.int32)])
+        self._store.grow(prompts)
+        if added is None and self._strata is None:
+            return
+        parts = [
+            np.zeros(before, dtype=np.int32) if self._strata is None else self._strata,
+            np.zeros(prompts - before, dtype=np.int32) if added is None else added,
+        ]
+        self._strata = np.concatenate(parts).astype(np.int32)
         self._newcomers.reserve(int(self._strata.max(initial=0)) + 1)
 
     def _stratum(self, index: IntArray) -> IntArray:
@@ -140,6 +142,7 @@ class SolveRatePosterior:
         Raises:
             InputError: A prompt out of range, k > n, numbers that are not whole.
         """
+        _check_time(now)
         index, k, n = checked_visits(prompts, correct, size, "update", len(self))
         if not len(index):
             return
@@ -204,8 +207,6 @@ class SolveRatePosterior:
     def _rungs(self, slot: NDArray[np.int32], now: float | None) -> IntArray:
         if now is None:
             return np.zeros(len(slot), dtype=np.int64)
-        if not np.isfinite(now):
-            raise InputError("now must be finite", where="SolveRatePosterior", got=now)
         return rung_of(np.maximum(now - self._store.when[slot], 0.0))
 
     def average(
@@ -235,6 +236,7 @@ class SolveRatePosterior:
                 where="average",
                 got=table.shape,
             )
+        _check_time(now)
         index = None if prompts is None else checked_indices(prompts, "prompts", len(self))
         slot = self._store.slot if index is None else self._store.slot[index]
         unseen = self._newcomers.beliefs @ table
@@ -387,12 +389,18 @@ class SolveRatePosterior:
                 strata=state.get("strata"),
                 half_life=float(state["half_life"]),
             )
-            index = checked_indices(state["visited"], where, len(out))
-            out._store.put(index, state["beliefs"], state["when"])
+            out._store.restore(state)
             out._newcomers.seen[...] = state["newcomers"]
             out.drift.log_weights[...] = state["log_weights"]
         except KeyError as error:
             raise InputError("a part is missing", where=where, got=str(error)) from None
+        except InputError:
+            raise
         except (ValueError, TypeError) as error:
             raise InputError(f"parts do not fit: {error}", where=where) from error
         return out
+
+
+def _check_time(now: float | None) -> None:
+    if now is not None and not np.isfinite(now):
+        raise InputError("now must be finite", where="SolveRatePosterior", got=now)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dissensus.core.difficulty.inputs import checked_indices
 from dissensus.core.groups import FloatArray, IntArray
 from dissensus.errors import InputError
 
@@ -74,6 +76,13 @@ class BeliefStore:
             "beliefs": self.beliefs[rows],
             "when": self.when[rows],
         }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take in the rows of a `state_dict`, where there are none yet."""
+        index = checked_indices(state["visited"], "from_state_dict", len(self.slot))
+        if (np.diff(index) <= 0).any():
+            raise InputError("visited prompts must ascend", where="from_state_dict")
+        self.put(index, state["beliefs"], state["when"])
 
 
 def _enlarged(array: NDArray[Any], length: int) -> NDArray[Any]:
