@@ -62,7 +62,7 @@ def test_beyond_the_record_rates_follow_the_posterior():
 
 @pytest.fixture(scope="module")
 def result():
-    settings = ReplaySettings(budget=4096, batch=8, group_size=8, seeds=3)
+    settings = ReplaySettings(budget=4096, batch=8, group_size=8, seeds=2)
     return race(big_math_record(200), settings, ["dapo", "contrast", "pods"])
 
 
@@ -98,7 +98,7 @@ def test_uniform_shows_the_rates_of_the_record():
 def test_contrast_beats_uniform_and_stays_below_the_oracle(result):
     assert (result.versus("contrast") > 0).all()
     assert (result.of_oracle("contrast") < 1).all()
-    assert result.of_oracle("oracle").tolist() == [1, 1, 1]
+    assert result.of_oracle("oracle").tolist() == [1, 1]
 
 
 def test_the_oracle_expects_what_the_sums_say():

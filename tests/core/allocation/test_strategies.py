@@ -251,6 +251,8 @@ def test_gfpo_keeps_the_shortest_and_needs_lengths():
     groups = RewardGroups.from_dense([[1, 0, 1, 0]])
     with pytest.raises(MissingContextError, match="lengths"):
         made.tell(groups)
+    with pytest.raises(InputError, match="one number per rollout"):
+        made.tell(groups, lengths=[9, 3])
     made.tell(groups, lengths=[9, 3, 7, 5])
     assert made.ask(0, rng()).rollouts.tolist() == [1, 3]
 

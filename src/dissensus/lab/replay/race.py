@@ -97,9 +97,9 @@ class ReplayResult:
         """(seeds,) contrast as a share of the oracle's in the same world."""
         field = "contrast_per_1000_rollouts"
         oracle = self.values("oracle", field)
-        return np.divide(
-            self.values(name, field), oracle, where=oracle > 0, out=np.full(len(oracle), np.nan)
-        )
+        out = np.full(len(oracle), np.nan)
+        np.divide(self.values(name, field), oracle, where=oracle > 0, out=out)
+        return out
 
     def versus(self, name: str, field: str = "contrast_per_1000_rollouts") -> FloatArray:
         """(seeds,) difference from the baseline in the same world."""
