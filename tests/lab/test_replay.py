@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from dissensus.cli.app import run
-from dissensus.core.allocation import Draw
+from dissensus.core.allocation import Draw, Selection
 from dissensus.core.laws import BetaFit
 from dissensus.errors import InputError
 from dissensus.lab.replay import Oracle, Record, ReplaySettings, World, big_math_record, race
-from dissensus.lab.replay.race import interval
+from dissensus.lab.replay.race import _Tally, interval
 
 RECORD = Record(np.array([0, 4, 8, 3, 16]), np.array([8, 8, 8, 8, 16]))
 
@@ -108,6 +108,23 @@ def test_the_oracle_expects_what_the_sums_say():
     values = oracle._expected(np.arange(3), np.arange(0))
     assert values[:, 2] == pytest.approx(rates * (1 - rates), abs=1e-4)
     assert (values[:, :2] == 0).all()
+
+
+def test_a_stored_group_counts_once():
+    tally = _Tally()
+    tally.generated(np.array([5, 5, 6, 6]), np.array([1.0, 0.0, 1.0, 1.0]))
+    one = selection([0, 1, 2, 3], [0, 0, 1, 1])
+    tally.selected(one)
+    assert (tally.contrast, tally.split, tally.trained) == (0.5, 1, 4)
+    assert (tally.all_wrong, tally.all_correct) == (0, 2)
+    tally.selected(one)
+    assert (tally.contrast, tally.split, tally.trained) == (0.5, 1, 8)
+
+
+def selection(rollouts, groups):
+    n = max(groups) + 1
+    arrays = np.arange(n), np.array(rollouts), np.array(groups), np.ones(n), np.full(n, np.nan)
+    return Selection(*arrays, first=0)
 
 
 def test_interval_by_hand():

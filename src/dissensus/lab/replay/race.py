@@ -12,7 +12,7 @@ from scipy import special
 
 from dissensus.core import allocation
 from dissensus.core.allocation import Allocator, Draw, Selection
-from dissensus.core.groups import FloatArray, IntArray
+from dissensus.core.groups import BoolArray, FloatArray, IntArray
 from dissensus.core.laws import fit_beta
 from dissensus.errors import InputError
 from dissensus.lab.replay.oracle import Oracle
@@ -49,11 +49,12 @@ class Score(NamedTuple):
     """What one allocator made of one world.
 
     Attributes:
-        split_groups: Split groups trained on.
+        split_groups: Split groups trained on, each once.
         unanimous_rollout_frac: Rollouts generated in unanimous groups, of the budget.
         all_wrong_frac: Those that were all wrong.
         all_correct_frac: Those that were all correct.
-        contrast_per_1000_rollouts: 1000 · Σ W / budget over groups trained on, W = √(k(n−k))/n.
+        contrast_per_1000_rollouts: 1000 · Σ W / budget over groups trained on, each once, with
+            W = √(k(n−k))/n.
         trained_frac: Rollouts trained on, of the budget.
         generated_frac: Rollouts generated, of the budget; below 1 where a rest did not fit.
         coverage: Share of prompts that were sampled at all.
@@ -193,7 +194,9 @@ class _Tally:
     """Sums over the steps of one run."""
 
     def __init__(self) -> None:
-        self.rewards: list[FloatArray] = []  # of every rollout, by running number
+        # Of every rollout, by running number.
+        self.rewards: FloatArray = np.empty(0)
+        self.is_used: BoolArray = np.empty(0, dtype=np.bool_)
         self.contrast = self.split = self.trained = 0.0
         self.all_wrong = self.all_correct = 0
 
@@ -203,19 +206,20 @@ class _Tally:
         correct = np.bincount(group, weights=rewards)
         self.all_wrong += int(size[correct == 0].sum())
         self.all_correct += int(size[correct == size].sum())
-        self.rewards.append(rewards)
+        self.rewards = np.append(self.rewards, rewards)
+        self.is_used = np.append(self.is_used, np.zeros(len(rewards), dtype=np.bool_))
 
     def selected(self, selection: Selection) -> None:
-        """Count what is trained on."""
+        """Count what is trained on; of groups that were trained on before only the rollouts."""
         if not len(selection.rollouts):
             return
-        rewards = np.concatenate(self.rewards)[selection.rollouts]
-        self.rewards = [np.concatenate(self.rewards)]
         n = np.bincount(selection.groups)
-        k = np.bincount(selection.groups, weights=rewards)
-        self.contrast += float((np.sqrt(k * (n - k)) / n).sum())
-        self.split += int(((k > 0) & (k < n)).sum())
-        self.trained += len(rewards)
+        k = np.bincount(selection.groups, weights=self.rewards[selection.rollouts])
+        is_new = np.bincount(selection.groups, weights=~self.is_used[selection.rollouts]) > 0
+        self.is_used[selection.rollouts] = True
+        self.contrast += float((np.sqrt(k * (n - k)) / n)[is_new].sum())
+        self.split += int((is_new & (k > 0) & (k < n)).sum())
+        self.trained += len(selection.rollouts)
 
 
 def _run(allocator: Allocator, world: World, budget: int, rng: np.random.Generator) -> Score:

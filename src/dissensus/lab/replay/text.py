@@ -51,8 +51,8 @@ def _notes(result: ReplayResult) -> list[Text]:
         for line in (
             "contrast: per 1,000 rollouts generated, each group trained on counted once.",
             f"vs {result.settings.baseline}: paired over seeds; ≈ where the 95 % interval holds 0.",
-            "oracle: knows every solve rate, chooses before it sees rollouts, covers the pool as",
-            "  'contrast' does. Stored rollouts and choices made after sampling can pass it.",
+            "oracle: knows every solve rate and chooses before it sees rollouts, with the",
+            "cap and coverage of 'contrast'; who looks first, or has no cap, can pass it.",
             f"*: rollouts beyond the record, drawn from Beta({a:.2g} + k, {b:.2g} + n − k).",
             "A replay does not train: it says what is wasted, not what would be learned.",
         )
