@@ -239,7 +239,7 @@ def test_a_line_goes_on_at_seven_tenths_of_its_slope():
 
 def test_no_drift_is_forecast_where_there_is_none():
     found = forecast_shares([30] * 4, [10] * 4, [100] * 4).unanimous
-    assert (found.expected, found.last) == (pytest.approx(0.4), 0.4)
+    assert (found.expected, found.last) == (pytest.approx(0.4), pytest.approx(0.4))
     assert 0.1 < found.low < 0.4 < found.high < 0.7
     assert trend_weights(7).sum() == pytest.approx(1.0)
 
@@ -249,6 +249,28 @@ def test_a_forecast_stays_a_share_and_needs_three_stretches():
     assert 0 <= found.all_correct.low <= found.unanimous.high <= 1
     with pytest.raises(InputError, match="3 stretches"):
         forecast_shares([1, 1], [1, 1], [5, 5])
+
+
+def test_a_share_of_none_or_all_may_yet_move():
+    # 0 of 4 × 60 groups: at a true share of 1/120 that happens in one of 7 cases, and the next
+    # stretch then holds one such group or more in 4 of 10.
+    found = forecast_shares([0] * 4, [60] * 4, [60] * 4)
+    assert found.all_wrong.low == 0.0
+    assert 1 / 60 < found.all_wrong.high < 0.1
+    assert 0.9 < found.all_correct.low < 59 / 60
+    assert found.all_correct.high == 1.0
+
+
+def test_the_forecast_covers_shares_that_scatter_more_than_independent_groups():
+    # Four stretches say little of their scatter, so 95 % is met only about; over 600 ± 1 point.
+    rng = np.random.default_rng(6)
+    groups, held = np.full(4, 16_000), 0
+    for _ in range(600):
+        p = 0.3 + 0.02 * rng.normal(size=5)
+        seen = rng.binomial(16_000, p)
+        found = forecast_shares(seen[:4], np.zeros(4), groups).all_wrong
+        held += found.low <= seen[4] / 16_000 <= found.high
+    assert held / 600 >= 0.92
 
 
 def test_the_forecast_covers_what_noise_gives():
