@@ -41,8 +41,8 @@ format: $(STAMP)
 	@$(BIN)/ruff check --fix src tests benchmarks
 
 # Two processes: the tests wait a good deal on disks and child processes. A file stays in one of them,
-# because runs that its tests share are made once per file.
-PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
+# because runs that its tests share are made once per file. One thread each: more would only wait.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test: lint
 	@$(PYTEST)
