@@ -144,7 +144,7 @@ CANNOT_KNOW = (
 )
 WEIGHING = (
     "Contrast and split groups count every group trained on once, as a trainer does that scales "
-    "advantages by n̄/n. Small groups win under that count. nW/R counts every rollout once instead."
+    "advantages by mean n / n. Small groups win under that count. nW/R counts every rollout once instead."
 )
 CEILING = (
     "The oracle knows every solve rate before it asks, not the rewards; group sizes, its share "
@@ -219,15 +219,16 @@ def _title(replay: Replay) -> Text:
     said = [
         f"{count(replay.budget)} rollouts each",
         plural(replay.seeds, "seed"),
-        f"{plural(replay.prompts, 'prompt')} of {count(replay.recorded_prompts)}",
+        f"{count(replay.prompts)} of {plural(replay.recorded_prompts, 'prompt')}",
         f"steps of {replay.batch} × {replay.group_size}",
         f"contrast of {clean_text(replay.estimator, 80)}",
     ]
-    return text.append(f"\n{' · '.join(said)}", style=f"not bold {TERMINAL['muted']}")
+    lines = f"\n{' · '.join(said[:3])}\n{' · '.join(said[3:])}"
+    return text.append(lines, style=f"not bold {TERMINAL['muted']}")
 
 
 def _main(replay: Replay) -> RenderableType:
-    table = _table(("contrast", "difference", "of oracle", "same size", "nW/R", "split", "n"))
+    table = _table(("contrast", "difference", "oracle", "same size", "nW/R", "split", "n"))
     for each in replay.ranked:
         found = each.measures[_CONTRAST]
         table.add_row(
@@ -260,7 +261,7 @@ def _shares(replay: Replay) -> RenderableType:
             f"{number(each.mean('most_often'), significant=2)}×",
             style=_style(each, replay),
         )
-    title = "Shares of the rollouts; prompts covered; most rollouts of one prompt, in uniform's"
+    title = "Shares of rollouts and of prompts; most: rollouts of one prompt, uniform = 1"
     return Group(Text(title, style=TERMINAL["title"]), table)
 
 

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from dissensus.core import advantages, laws
+from dissensus.core.advantages import Signature
 from dissensus.core.allocation.contrast import Contrast
 from dissensus.core.groups import FloatArray, IntArray
 from dissensus.lab.replay.world import World
 
-__all__ = ["Oracle"]
+__all__ = ["Oracle", "signature_of"]
+
+
+@functools.cache
+def signature_of(estimator: str, group_size: int) -> Signature:
+    """What a rule gives to groups of this size."""
+    return advantages.signature(advantages.get(estimator), group_size)
 
 
 class Oracle(Contrast):
@@ -55,8 +63,7 @@ class _Known:
 
 def _values(rates: FloatArray, estimator: str, least: int, most: int) -> FloatArray:
     """(M, most+1) expected contrast by group size at every solve rate; 0 below `least`."""
-    rule = advantages.get(estimator)
     values = np.zeros((len(rates), most + 1))
     for n in range(least, most + 1):
-        values[:, n] = laws.expected_contrast(advantages.signature(rule, n), rates)
+        values[:, n] = laws.expected_contrast(signature_of(estimator, n), rates)
     return values

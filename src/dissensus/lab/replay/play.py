@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dissensus.core import advantages
 from dissensus.core.allocation import Allocator, BudgetLedger, Draw, Selection, play_step
 from dissensus.core.groups import BoolArray, FloatArray, IntArray, RewardGroups
 from dissensus.lab.replay.latent import share_by_tenth
+from dissensus.lab.replay.oracle import signature_of
 from dissensus.lab.replay.world import Rollouts, World
 
-__all__ = ["History", "Score", "contrast_of", "play", "score"]
+__all__ = ["History", "Score", "play", "score"]
 
 _MOST_IDLE = 100
 
@@ -122,16 +121,14 @@ def play(allocator: Allocator, world: World, budget: int, rng: np.random.Generat
     )
 
 
-def score(
-    history: History, world: World, budget: int, contrast: Callable[[int], FloatArray]
-) -> tuple[Score, FloatArray]:
+def score(history: History, world: World, budget: int, estimator: str) -> tuple[Score, FloatArray]:
     """Measure a replay.
 
     Args:
         history: Of `play`.
         world: It was played in.
         budget: It was allowed.
-        contrast: Group size → (n+1,) contrast of k correct ones.
+        estimator: Advantage rule whose contrast is counted.
 
     Returns:
         The score, and (10,) generated rollouts by tenth of their prompt's solve rate.
@@ -142,7 +139,7 @@ def score(
     wrong, right = (float(size[correct == end].sum()) / generated for end in (0, size))
     fresh = _first_uses(history)
     n, k = _groups(history.group[fresh], drawn.is_correct[history.trained[fresh]])
-    worth = _contrasts(k, n, contrast)
+    worth = _contrasts(k, n, estimator)
     tenths = share_by_tenth(drawn.state, world.scene.rates)
     per_prompt = np.bincount(drawn.prompt, minlength=n_prompts)
     found = Score(
@@ -165,18 +162,6 @@ def score(
     return found, tenths
 
 
-def contrast_of(estimator: str) -> Callable[[int], FloatArray]:
-    """Contrast by k of groups of any size under a rule; one rollout alone has none."""
-    rule, known = advantages.get(estimator), {1: np.zeros(2)}
-
-    def of_size(n: int) -> FloatArray:
-        if n not in known:
-            known[n] = advantages.signature(rule, n).contrast
-        return known[n]
-
-    return of_size
-
-
 def _groups(name: IntArray, is_correct: BoolArray) -> tuple[IntArray, IntArray]:
     """Rollouts and correct ones of each group."""
     _, place = np.unique(name, return_inverse=True)
@@ -192,13 +177,12 @@ def _first_uses(history: History) -> BoolArray:
     return np.asarray((np.bincount(place, weights=is_first) > 0)[place])
 
 
-def _contrasts(
-    correct: IntArray, size: IntArray, of_size: Callable[[int], FloatArray]
-) -> FloatArray:
+def _contrasts(correct: IntArray, size: IntArray, estimator: str) -> FloatArray:
     worth = np.zeros(len(size))
     for n in np.unique(size).tolist():
         rows = size == n
-        worth[rows] = of_size(n)[correct[rows]]
+        if n > 1:  # one rollout alone has no contrast
+            worth[rows] = signature_of(estimator, n).contrast[correct[rows]]
     return worth
 
 

@@ -13,9 +13,9 @@ from dissensus.core.difficulty import SolveRateModel
 from dissensus.core.groups import FloatArray
 from dissensus.errors import InputError
 from dissensus.lab.replay.entries import Entry
-from dissensus.lab.replay.latent import fit_record, share_by_tenth
+from dissensus.lab.replay.latent import fit_record, share_by_tenth, thinned
 from dissensus.lab.replay.oracle import Oracle
-from dissensus.lab.replay.play import Score, contrast_of, play, score
+from dissensus.lab.replay.play import Score, play, score
 from dissensus.lab.replay.record import Record
 from dissensus.lab.replay.world import Scene, World
 from dissensus.views.replay import CEILINGS, Competitor, Interval, Replay
@@ -117,10 +117,10 @@ def interval(values: ArrayLike) -> Interval:
         >>> interval([1.0, 2.0, 3.0]).mean, round(interval([1.0, 2.0, 3.0]).high, 3)
         (2.0, 4.484)
     """
-    from scipy import stats
+    from scipy.special import stdtrit
 
     x = np.asarray(values, dtype=np.float64)
-    reach = float(stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x)))
+    reach = float(stdtrit(len(x) - 1, 0.975) * x.std(ddof=1) / np.sqrt(len(x)))
     mean = float(x.mean())
     return Interval(mean, mean - reach, mean + reach)
 
@@ -149,7 +149,7 @@ def _played(
             len(scene.record), batch=settings.batch, group_size=settings.group_size
         )
     history = play(allocator, world, settings.budget, rng)
-    return score(history, world, settings.budget, contrast_of(settings.estimator))
+    return score(history, world, settings.budget, settings.estimator)
 
 
 def _summary(
@@ -178,4 +178,4 @@ def _by_measure(scores: dict[str, list[Score]], name: str) -> dict[str, FloatArr
 
 def _recorded_tenths(record: Record, model: SolveRateModel) -> tuple[float, ...]:
     """Share of the recorded visits by tenth of solve rate, as one draw of the posterior has it."""
-    return tuple(share_by_tenth(Scene(record, model, 0).states, model.rates).tolist())
+    return tuple(share_by_tenth(Scene(thinned(record), model, 0).states, model.rates).tolist())
