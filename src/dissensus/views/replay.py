@@ -144,7 +144,8 @@ CANNOT_KNOW = (
 )
 WEIGHING = (
     "Contrast and split groups count every group trained on once, as a trainer does that scales "
-    "advantages by mean n / n. Small groups win under that count. nW/R counts every rollout once instead."
+    "advantages by mean n / n. Small groups win under that count. nW/R counts every rollout once "
+    "instead."
 )
 CEILING = (
     "The oracle knows every solve rate before it asks, not the rewards; group sizes, its share "
