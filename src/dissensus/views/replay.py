@@ -150,7 +150,8 @@ WEIGHING = (
 CEILING = (
     "The oracle knows every solve rate before it asks, not the rewards; group sizes, its share "
     "for coverage and its bound per prompt are those of contrast. 'Same size' may only use the "
-    "default group size."
+    "default group size. A contrast with parameters is compared with an oracle that has them, too; "
+    "a strategy without a bound per prompt can beat one that has it."
 )
 
 

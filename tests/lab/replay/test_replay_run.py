@@ -115,6 +115,22 @@ def test_the_oracle_keeps_to_the_bound_of_a_prompt():
     assert found.unanimous_rollout_frac < 0.15
 
 
+def test_bounds_of_its_own_have_a_ceiling_of_its_own(mixed):
+    same = "contrast(least=8, most=8)"
+    settings = ReplaySettings(budget=2048, seeds=2, batch=32)
+    made = replay(mixed, read_entries(f"{same},contrast(estimator='grpo')"), settings, source="")
+    by_name = {each.name: each for each in made.competitors}
+    assert set(by_name) == {*CEILINGS, same, "contrast(estimator='grpo')"}
+    assert by_name[same].mean("of_oracle") == by_name[same].mean("of_same_size_oracle")
+
+
+def test_the_rule_that_is_counted_is_the_one_that_is_optimised(mixed):
+    settings = ReplaySettings(budget=1024, seeds=2, batch=16, estimator="dr_grpo")
+    entries = read_entries("contrast,contrast(estimator='dr_grpo')")
+    made = replay(mixed, entries, settings, source="")
+    assert made.competitors[-1].differences["contrast_per_1000_rollouts"] == (0, 0, 0)
+
+
 def test_prompts_are_drawn_for_every_seed(mixed):
     settings = ReplaySettings(budget=64, seeds=2, prompts=10, batch=4)
     made = replay(mixed, read_entries("uniform"), settings, source="test")

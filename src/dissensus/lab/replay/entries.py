@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from dissensus.core import allocation
 from dissensus.core.allocation import Allocator
+from dissensus.core.allocation.contrast import Contrast
 from dissensus.errors import InputError
 
 __all__ = ["Entry", "everyone", "read_entries"]
@@ -29,11 +30,23 @@ class Entry(NamedTuple):
     name: str
     parameters: dict[str, Any]
 
-    def build(self, prompts: int, *, batch: int, group_size: int) -> Allocator:
-        """A new allocator; a group size that belongs to the strategy or was written stays."""
-        fixed = dict(allocation.describe(self.name).variant)
-        sizes = {"batch": batch, "group_size": fixed.get("group_size", group_size)}
-        return allocation.get(self.name, prompts, **(sizes | self.parameters))
+    @property
+    def is_bounded(self) -> bool:
+        """Whether it has the bounds that an oracle obeys, too."""
+        return issubclass(allocation.describe(self.name).allocator, Contrast)
+
+    def build(self, prompts: int, **defaults: Any) -> Allocator:
+        """A new allocator.
+
+        Args:
+            prompts: Number of prompts.
+            **defaults: Parameters that it takes if it has them, nothing else was written, and the
+                strategy does not fix them.
+        """
+        found = allocation.describe(self.name)
+        fixed = {name for name, _ in found.variant} | (set(defaults) - set(found.parameters))
+        taken = {name: value for name, value in defaults.items() if name not in fixed}
+        return allocation.get(self.name, prompts, **(taken | self.parameters))
 
 
 def read_entries(text: str) -> list[Entry]:

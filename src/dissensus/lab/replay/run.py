@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -76,14 +77,16 @@ def replay(
     """
     tell("fitting the posterior of solve rates")
     model = fit_record(record)
-    names = [*CEILINGS, *(entry.written for entry in entries)]
-    scores: dict[str, list[Score]] = {name: [] for name in names}
-    tenths: dict[str, list[FloatArray]] = {name: [] for name in names}
+    players = _players(entries, settings)
+    scores: dict[str, list[Score]] = {name: [] for name in players}
+    tenths: dict[str, list[FloatArray]] = {name: [] for name in players}
     for seed in range(settings.seeds):
         scene = Scene(_sampled(record, settings, seed), model, seed)
-        for name, entry in zip(names, [None, None, *entries], strict=True):
+        for name, make in players.items():
             tell(f"seed {seed + 1} of {settings.seeds}: {name}")
-            found, tenth = _played(name, entry, scene, settings)
+            world = World(scene)
+            history = play(make(world), world, settings.budget, np.random.default_rng([seed, 1]))
+            found, tenth = score(history, world, settings.budget, settings.estimator)
             scores[name].append(found)
             tenths[name].append(tenth)
     baseline = entries[0].written
@@ -101,7 +104,8 @@ def replay(
         estimator=settings.estimator,
         baseline=baseline,
         competitors=[
-            _summary(name, scores, np.mean(tenths[name], axis=0), baseline) for name in names
+            _summary(name, scores, np.mean(tenths[name], axis=0), baseline)
+            for name in (*CEILINGS, *(entry.written for entry in entries))
         ],
         by_difficulty=_recorded_tenths(record, model),
         left_out=left_out or {},
@@ -132,24 +136,33 @@ def _sampled(record: Record, settings: ReplaySettings, seed: int) -> Record:
     return record.of(rng.choice(len(record), settings.prompts, replace=False))
 
 
-def _played(
-    name: str, entry: Entry | None, scene: Scene, settings: ReplaySettings
-) -> tuple[Score, FloatArray]:
-    world = World(scene)
-    rng = np.random.default_rng([scene.seed, 1])
-    allocator: Allocator
-    if entry is None:
-        size = settings.group_size
-        bounds = {} if name == CEILINGS[0] else {"least": size, "most": size}
-        allocator = Oracle(
-            world, estimator=settings.estimator, batch=settings.batch, group_size=size, **bounds
-        )
-    else:
-        allocator = entry.build(
-            len(scene.record), batch=settings.batch, group_size=settings.group_size
-        )
-    history = play(allocator, world, settings.budget, rng)
-    return score(history, world, settings.budget, settings.estimator)
+def _players(
+    entries: Sequence[Entry], settings: ReplaySettings
+) -> dict[str, Callable[[World], Allocator]]:
+    """Who plays: ceilings, entries, and the ceiling of each entry with bounds of its own."""
+    size = settings.group_size
+    sizes: dict[str, Any] = {
+        "batch": settings.batch,
+        "group_size": size,
+        "estimator": settings.estimator,
+    }
+
+    def oracle(**bounds: Any) -> Callable[[World], Allocator]:
+        return lambda world: Oracle(world, **(sizes | bounds))
+
+    def build(entry: Entry) -> Callable[[World], Allocator]:
+        return lambda world: entry.build(len(world.scene.record), **sizes)
+
+    players = dict(zip(CEILINGS, (oracle(), oracle(least=size, most=size)), strict=True))
+    for entry in entries:
+        players[entry.written] = build(entry)
+        if entry.is_bounded and entry.parameters:
+            players[_own_ceiling(entry.written)] = oracle(**entry.parameters)
+    return players
+
+
+def _own_ceiling(name: str) -> str:
+    return f"oracle of {name}"
 
 
 def _summary(
@@ -170,7 +183,9 @@ def _by_measure(scores: dict[str, list[Score]], name: str) -> dict[str, FloatArr
         each: np.array([getattr(found, each) for found in scores[name]]) for each in Score._fields
     }
     own = measures["contrast_per_1000_rollouts"]
-    for measure, ceiling in zip(("of_oracle", "of_same_size_oracle"), CEILINGS, strict=True):
+    same = _own_ceiling(name)
+    ceilings = (same if same in scores else CEILINGS[0], CEILINGS[1])
+    for measure, ceiling in zip(("of_oracle", "of_same_size_oracle"), ceilings, strict=True):
         theirs = np.array([each.contrast_per_1000_rollouts for each in scores[ceiling]])
         measures[measure] = np.divide(own, theirs, out=np.full_like(own, np.nan), where=theirs > 0)
     return measures
