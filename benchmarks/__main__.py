@@ -16,6 +16,7 @@ ORDER = (
     "readers",
     "recorder",
     "identity",
+    "score_noise",
     "forecast",
     "plan_real_data",
     "plan_coverage",

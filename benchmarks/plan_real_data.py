@@ -4,6 +4,8 @@ Big-Math  each of 20 draws keeps 8 of a problem's 64 logged rollouts (hypergeome
           G = 16 and 32 is the chance that so many of all 64 agree, which no draw has seen.
 drift     quarters of the first v visits of a GRPO run (1,209 prompts, groups of 8) forecast the
           stretch after them, for every second v; persistence says the last quarter's share.
+skipping  four visits of that run predict what leaving out prompts whose last group was unanimous
+          gives at the next visit, for every second visit.
 speed     `dissensus plan` on that run's 64,000 groups, and on 10,000,000 groups of a made-up log.
 
     python -m benchmarks.plan_real_data [--data DIR] [--large] [--json]
@@ -23,13 +25,16 @@ from pathlib import Path
 
 import numpy as np
 
-from dissensus import laws
+from dissensus import advantages, laws
 from dissensus.core.population.counts import Counts
 from dissensus.core.population.drift import forecast_shares
 from dissensus.core.population.estimate import fit_population
+from dissensus.core.population.sizes import predict_sizes, signature_on
+from dissensus.core.population.skipping import skip_rows
 from dissensus.lab.paper.data import big_math
 
 DRAWS, DRAWN = 20, 8
+SNR_SIZES = [4, 16, 32]
 ERROR_LIMIT, HELD_LIMIT = 0.005, 18
 SECONDS_LIMIT, LARGE_SECONDS_LIMIT, LARGE_GIB_LIMIT = 10.0, 60.0, 2.0
 RUN = "one_shot_rlvr_group_accuracy.json"
@@ -41,6 +46,7 @@ def plan_big_math() -> dict:
     share = data.problems / data.problems.sum()
     sizes = np.array([16, 32])
     truth = [float(share @ laws.unbiased_unanimous_rate(data.correct_of_64, 64, G)) for G in sizes]
+    snr_truth = _true_signal_to_noise(data.correct_of_64, share)
     drawn = []
     for seed in range(DRAWS):
         rng = np.random.default_rng(seed)
@@ -50,12 +56,17 @@ def plan_big_math() -> dict:
             groups += np.bincount(kept, minlength=DRAWN + 1)
         found = fit_population(Counts.from_groups(range(DRAWN + 1), DRAWN, weights=groups))
         ends = found.allowed.range_of(laws.unanimous_rate(found.population.rates, sizes[:, None]))
+        snr = predict_sizes(
+            found.population, found.allowed, SNR_SIZES, advantages.get("grpo"), group_size=DRAWN
+        )
         naive = laws.unanimous_rate(np.arange(DRAWN + 1) / DRAWN, sizes[:, None])
         drawn.append(
             {
                 "said": found.population.unanimous_rate(sizes).tolist(),
                 "low": ends.low.tolist(),
                 "high": ends.high.tolist(),
+                "signal_to_noise": snr.signal_to_noise.tolist(),
+                "signal_ends": [snr.signal_range.low.tolist(), snr.signal_range.high.tolist()],
                 "plug_in": (naive @ groups / groups.sum()).tolist(),
             }
         )
@@ -71,11 +82,35 @@ def plan_big_math() -> dict:
         ),
         "held_at_16": held[0],
         "held_at_32": held[1],
+        "signal_to_noise": {
+            "sizes": SNR_SIZES,
+            "truth": snr_truth,
+            "said": np.median([each["signal_to_noise"] for each in drawn], axis=0).tolist(),
+            "ends": np.median([each["signal_ends"] for each in drawn], axis=0).tolist(),
+            "held": [
+                sum(
+                    each["signal_ends"][0][i] <= value <= each["signal_ends"][1][i]
+                    for each in drawn
+                )
+                for i, value in enumerate(snr_truth)
+            ],
+        },
         "median_interval_at_32": [
             float(np.median([each[end][1] for each in drawn])) for end in ("low", "high")
         ],
         "met": float(np.median(errors)) <= ERROR_LIMIT and held[1] >= HELD_LIMIT,
     }
+
+
+def _true_signal_to_noise(correct: np.ndarray, share: np.ndarray) -> list[float]:
+    """GRPO's E[σ]/sqrt(P(split)) over that of groups of 8, drawn without replacement from 64."""
+    grpo, found = advantages.get("grpo"), []
+    for size in (*SNR_SIZES, DRAWN):
+        signature = advantages.signature(grpo, size)
+        std = share @ laws.unbiased_expected_contrast(signature, correct, 64)
+        split = 1 - share @ laws.unbiased_unanimous_rate(correct, 64, size)
+        found.append(float(std / np.sqrt(split)))
+    return [each / found[-1] for each in found[:-1]]
 
 
 def forecast_run(path: Path) -> dict:
@@ -124,6 +159,62 @@ def forecast_run(path: Path) -> dict:
     }
 
 
+def skip_on_run(path: Path) -> dict:
+    """Predicted beside measured next visits, by what puts prompts on the list.
+
+    Measured shares have noise of their own: that of the few hundred groups they are counted in.
+    """
+    grpo, visits = advantages.get("grpo"), list(json.loads(path.read_text()).values())
+    common, fitted = 44, 4
+    correct = np.rint(8 * np.array([each[:common] for each in visits])).astype(int)
+    listed = {"all-wrong": lambda k: k == 0, "all-correct": lambda k: k == 8}
+    listed["unanimous"] = lambda k: k % 8 == 0
+    rows = []
+    for end in range(fitted, common, 2):
+        past, last, later = correct[:, end - fitted : end], correct[:, end - 1], correct[:, end]
+        prompts = np.repeat(np.arange(len(past)), fitted)
+        found = fit_population(Counts.from_groups(past.ravel(), 8, prompts=prompts))
+        signature = signature_on(grpo, 8, found.population)
+        now = 125 * found.population.expected_contrast(signature)
+        std = np.sqrt(later * (8 - later)) / 8
+        for row in skip_rows(found.population, found.allowed, signature):
+            skip = listed[row.name](last)
+            price = later[skip] % 8 > 0
+            noise = 1.96 * float(np.sqrt(price.mean() * (1 - price.mean()) / len(price)))
+            rows.append(
+                {
+                    "visits": end,
+                    "name": row.name,
+                    "said": [
+                        row.skipped.value, row.would_split.value, now * row.contrast_ratio.value,
+                        row.split_per_1000.value, row.contrast_ratio.value,
+                    ],
+                    "measured": [
+                        float(skip.mean()), float(price.mean()), float(125 * std[~skip].mean()),
+                        float(125 * (later[~skip] % 8 > 0).mean()),
+                        float(std[~skip].mean() / std.mean()),
+                    ],
+                    "held": row.would_split.low <= price.mean() <= row.would_split.high,
+                    "held_with_noise": row.would_split.low - noise
+                    <= price.mean()
+                    <= row.would_split.high + noise,
+                }
+            )  # fmt: skip
+    by_name = {}
+    for name in listed:
+        mine = [row for row in rows if row["name"] == name]
+        said, measured = (np.array([row[key] for row in mine]) for key in ("said", "measured"))
+        by_name[name] = {
+            "splits": len(mine),
+            "said": said.mean(axis=0).tolist(),
+            "measured": measured.mean(axis=0).tolist(),
+            "mean_error": np.abs(said - measured).mean(axis=0).tolist(),
+            "held": float(np.mean([row["held"] for row in mine])),
+            "held_with_noise": float(np.mean([row["held_with_noise"] for row in mine])),
+        }
+    return {"rows": rows, "by_name": by_name}
+
+
 def time_plan(path: Path) -> dict:
     """Seconds by the clock and of the processor, and peak memory, of one call of the command."""
     code = "from dissensus.cli import main; main()"
@@ -159,6 +250,7 @@ def run_benchmark(data: Path, *, large: bool) -> dict:
     run = data / RUN
     if run.is_file():
         result["drift"] = forecast_run(run)
+        result["skipping"] = skip_on_run(run)
         result["speed"] = {"limit_s": SECONDS_LIMIT, **time_plan(run)}
     else:
         print(f"no {RUN} in {data}: drift and speed are skipped", file=sys.stderr)
@@ -193,6 +285,13 @@ def main(argv: list[str] | None = None) -> int:
         f"G = 32: truth {found['truth'][1]:.1%}, intervals about {low:.1%} to {high:.1%}, "
         f"{found['held_at_32']} of {DRAWS} hold it"
     )
+    for i, size in enumerate(SNR_SIZES):
+        snr = found["signal_to_noise"]
+        print(
+            f"signal to noise of {size} over {DRAWN}: truth ×{snr['truth'][i]:.4f}, said "
+            f"×{snr['said'][i]:.4f}, intervals about {snr['ends'][0][i]:.4f} to "
+            f"{snr['ends'][1][i]:.4f}, {snr['held'][i]} of {DRAWS} hold it"
+        )
     if "drift" in result:
         drift = result["drift"]
         for i, name in enumerate(("unanimous", "all-wrong", "all-correct")):
@@ -202,6 +301,15 @@ def main(argv: list[str] | None = None) -> int:
                 f"of {len(drift['splits'])} splits"
             )
         print(f"intervals hold {drift['held']:.0%}")
+    for name, row in result.get("skipping", {"by_name": {}})["by_name"].items():
+        said, measured = row["said"], row["measured"]
+        print(
+            f"skip {name:11} {said[0]:.1%} skipped (measured {measured[0]:.1%}), of them would "
+            f"split {said[1]:.1%} ({measured[1]:.1%}, error {row['mean_error'][1]:.1%}, held "
+            f"{row['held']:.0%}, {row['held_with_noise']:.0%} with its noise), contrast "
+            f"{said[2]:.1f} ({measured[2]:.1f}), ×{said[4]:.2f} (×{measured[4]:.2f}), split groups "
+            f"{said[3]:.1f} ({measured[3]:.1f})"
+        )
     for name in ("speed", "large"):
         if name in result:
             row = result[name]

@@ -256,3 +256,14 @@ def test_a_function_of_the_wrong_shape_drops_nothing():
 def test_unknown_of_a_function_that_never_returned():
     answer = answer_of(identify(lambda rewards: 1 / 0), target="f")
     assert answer.unknown[0] == "estimator: the function never returned advantages"
+
+
+def test_nan_for_equal_rewards_at_one_group_size_is_found():
+    def empty_for_three(rewards):
+        out = centred(rewards) / (rewards.std(axis=1, keepdims=True) + 1e-4)
+        is_silent = np.ptp(rewards, axis=1, keepdims=True) == 0
+        return np.where(is_silent & (rewards.shape[1] == 3), np.nan, out)
+
+    answer = answer_of(identify(empty_for_three), target="f")
+    (finding,) = (f for f in answer.findings if f.code == "LOG609")
+    assert finding.evidence.startswith("3 equal rewards")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
+from dissensus.audit.blackbox import isolated
 from dissensus.audit.blackbox.isolated import audit_isolated
 from dissensus.audit.blackbox.report import audit_function
-from dissensus.errors import InputError
+from dissensus.errors import DissensusError, InputError
 
 MODULE = """
 import ctypes, os, time
@@ -61,3 +64,14 @@ def test_the_answer_is_that_of_the_same_process(module, capfd):
 def test_errors_come_back_as_they_are(module):
     with pytest.raises(InputError, match="there is no 'nothing' in it"):
         audit_isolated(f"{module}:nothing")
+
+
+def test_a_failure_of_the_audit_itself_is_not_the_functions(tmp_path, monkeypatch):
+    def fails(*_, **__):
+        raise KeyError("a field")
+
+    monkeypatch.setattr(isolated, "audit_function", fails)
+    isolated.reply(tmp_path / "answer", "m:f", {})
+    found = pickle.loads((tmp_path / "answer").read_bytes())
+    assert isinstance(found, DissensusError)
+    assert "audit itself failed (KeyError: 'a field')" in str(found)

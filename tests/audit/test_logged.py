@@ -517,3 +517,38 @@ def test_another_grouping_is_not_found_in_advantages_that_contradict_it():
     answer = audit_log([log(lambda r: np.sign(centred(r)), size=4, small=0)])
     assert not {"EST112", "LOG603"} & codes(answer)
     assert "LOG611" in codes(answer)
+
+
+def test_what_a_silent_stretch_looks_like_does_not_blunt_the_rest(monkeypatch):
+    # Advantages 0 fit numbers without any decimal; a rule of the other chunks that is 0.03 off
+    # the group mean must not pass as rounding.
+    monkeypatch.setattr("dissensus.audit.logged_rows._CHUNK_ROWS", 256)
+
+    def own(table):
+        return centred(table) + 0.03 * np.sin(7 * table)
+
+    silent = log(lambda table: 0 * table)
+    silent["reward"] = np.zeros(len(silent["step"]))
+    rng = np.random.default_rng(1)
+    real = log(centred, first=24)
+    table = rng.random((len(real["step"]) // 8, 8))
+    real |= {"reward": table.ravel(), "advantage": own(table).ravel()}
+    found = audit_log([silent, real])
+    assert found.extra["rule"] is None
+    assert "estimator: no known rule explains the advantages" in found.unknown
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, 1e300])
+@pytest.mark.parametrize("name", ["row", "length"])
+def test_odd_positions_and_lengths_are_none(name, odd):
+    columns = log(centred)
+    columns[name] = np.full(len(columns["step"]), odd)
+    answer = audit_log([columns])
+    assert answer.extra["rule"] == "r − group mean"
+    assert answer.extra["counts"]["repeated_rows"] == 0
+
+
+def test_rewards_at_the_end_of_the_range_are_no_exception():
+    columns = log(centred)
+    columns |= {name: 1e308 * np.asarray(columns[name]) for name in ("reward", "advantage")}
+    assert audit_log([columns]).extra["counts"]["rows"] == len(columns["step"])

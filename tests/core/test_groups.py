@@ -288,3 +288,9 @@ def test_other_rewards_keep_groups_correctness_and_what_is_unscored():
         groups.with_rewards([[1.0, 2.0, 3.0, 4.0]])
     with pytest.raises(InputError):
         groups.with_rewards([1.0])
+
+
+@pytest.mark.parametrize("size", [1, 8, 127, 128, 300])
+def test_correct_rollouts_of_groups_of_any_size_are_counted(size):
+    groups = RewardGroups.from_dense([[1.0] * size, [0.0] * size], correct=0.5)
+    assert groups.correct.tolist() == [size, 0]

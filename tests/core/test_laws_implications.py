@@ -135,6 +135,10 @@ def has_limit(name):
     return profile.limit is not None and not profile.is_ordered
 
 
+# A limit that jumps, at p = .08 and .92 and at p = .6, is smeared around the jump by any finite G.
+AWAY_FROM_JUMPS = {"vcrl": [0.3, 0.5, 0.7], "quantile": [0.1, 0.3, 0.9]}
+
+
 @pytest.mark.parametrize("name", [n for n in advantages.names() if has_limit(n)])
 def test_the_limit_by_numbers_is_the_declared_one_within_its_error(name):
     estimator, p = advantages.get(name), np.array([0.1, 0.3, 0.5, 0.7, 0.9])
@@ -146,7 +150,8 @@ def test_the_limit_by_numbers_is_the_declared_one_within_its_error(name):
     factor = found.slope[2] / expected[2] if estimator.scope != "group" else 1.0
     wrong = np.abs(found.slope - factor * expected)
     assert (wrong <= found.slope_error + 1e-3 * np.abs(factor * expected)).all()
-    assert (found.slope_error < 0.02 * np.abs(found.slope)).all()
+    is_smooth = np.isin(p, AWAY_FROM_JUMPS.get(name, p))
+    assert (found.slope_error < 0.02 * np.abs(found.slope))[is_smooth].all()
 
 
 def test_the_limit_of_objectives_is_counted_from_one_half():

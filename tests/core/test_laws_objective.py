@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import mpmath as mp
 import numpy as np
@@ -134,6 +135,18 @@ def test_mass_share_counts_prompts_and_ignores_unanimous_ones():
         0.125 / (0.125 + 0.009)
     )
     assert laws.gradient_mass([0.0, 0.5]).tolist() == [0.0, 0.5]
+
+
+@pytest.mark.parametrize("name", ["lite_ppo", "ha_dw", "rl_zvp", "weighted(grpo, power(0.5))"])
+@pytest.mark.parametrize("is_text", [True, False])
+def test_mass_of_a_rule_that_needs_a_context_is_that_in_the_neutral_one(name, is_text):
+    rule = advantages.get(name)
+    expected = advantages.signature(rule, 8, context=advantages.neutral_context(rule)).contrast
+    p = 0.3
+    binomial = [math.comb(8, k) * p**k * (1 - p) ** (8 - k) for k in range(9)]
+    found = laws.gradient_mass(p, name if is_text else rule, 8)
+    assert found == pytest.approx(np.dot(binomial, expected))
+    assert laws.mass_share([p, 0.5], [True, False], rule=name, group_size=8) > 0
 
 
 @pytest.mark.parametrize(

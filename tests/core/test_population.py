@@ -51,13 +51,26 @@ def test_many_prompts_share_hands_and_none_is_split():
 
 
 def test_large_groups_keep_their_mean_and_their_pairs():
-    counts = Counts.from_groups([300, 10], [400, 400])
+    counts = Counts.from_groups([300, 10], [400, 400]).thinned()
     assert counts.size.tolist() == [128.0] * len(counts.size)
     share = counts.groups / counts.total
     k, n = counts.correct, counts.size
     assert share @ (k / n) == pytest.approx((300 + 10) / 800)
     pairs = share @ (k * (k - 1) / (n * (n - 1)))
     assert pairs == pytest.approx((300 * 299 + 10 * 9) / (400 * 399) / 2)
+
+
+def test_large_groups_are_reported_as_they_were_recorded():
+    counts = Counts.from_groups([0, 256, 256, 40], 256)
+    assert (counts.usual_size(), counts.largest_size) == (256, 256)
+    assert counts.unanimous_shares(256) == (0.25, 0.5)
+    # And fitted all the same: half of the groups must be unanimous at any size.
+    assert 0.5 < fit_population(counts).population.unanimous_rate(128) < 1.0
+
+
+def test_prompts_of_another_length_are_refused():
+    with pytest.raises(InputError, match="prompts"):
+        Counts.from_groups([0, 1, 2], 2, prompts=[1, 2])
 
 
 @pytest.mark.parametrize(

@@ -235,14 +235,17 @@ def test_a_constant_added_to_rewards_does_what_is_declared(name):
 def test_a_factor_on_rewards_does_what_is_declared(name):
     estimator, profile = rule(name)
     rewards, right = split_rewards(profile)
-    before = call(estimator, RewardGroups.from_dense(rewards, correct=right))
-    after = call(estimator, RewardGroups.from_dense(3 * rewards, correct=right))
-    # eps is a length of its own, which a factor moves by up to its share of the denominator.
-    found = [
-        kind
-        for kind, factor in (("invariant", 1.0), ("proportional", 3.0))
-        if np.allclose(after, factor * before, rtol=1e-3, atol=1e-9)
-    ]
+    graded = RewardGroups.from_dense(rewards, correct=right)
+    binary = RewardGroups.from_dense(right.astype(float), correct=right)
+    found = ["invariant", "proportional"]
+    for groups in (graded, binary):
+        before, after = (call(estimator, groups.with_rewards(c * groups.rewards)) for c in (1, 3))
+        # eps is a length of its own, which a factor moves by up to its share of the denominator.
+        found = [
+            kind
+            for kind in found
+            if np.allclose(after, (3 if kind == "proportional" else 1) * before, rtol=1e-3)
+        ]
     assert found == [profile.scale] or (not found and profile.scale == "neither")
 
 
@@ -265,8 +268,11 @@ def test_ragged_tiny_and_empty_groups_give_finite_advantages(name):
     assert np.isfinite(call(estimator, ragged)).all()
     one = RewardGroups.from_flat([1.0], [0], correct=0.5)
     assert np.isfinite(call(estimator, one)).all()
-    unscored = RewardGroups.from_flat([np.nan, np.nan], [0, 0], correct=0.5)
-    assert not call(estimator, unscored).any()
+    for correct in (0.5, None):
+        unscored = RewardGroups.from_flat([np.nan, np.nan], [0, 0], correct=correct)
+        assert not call(estimator, unscored).any()
+        bare = replace(advantages.neutral_context(estimator)(unscored), reference=None)
+        assert not estimator(unscored, bare).any()
 
 
 @pytest.mark.parametrize("name", having(scope="group"))

@@ -49,6 +49,8 @@ def test_contrast_and_push_at_eight_rollouts_are_as_published(name):
     np.testing.assert_allclose(found.push, push, atol=5.1e-4)
 
 
+WITH_EPS = [name for name in advantages.names() if "eps" in advantages.get(name).parameters]
+
 # What the authors' own functions gave for these rewards, run with torch on a CPU.
 REWARDS = [[1, 0, 0, 0], [1, 1, 1, 0], [0, 0, 0, 0], [1, 1, 1, 1], [1, 0, 1, 0]]
 FORMAT = [[1, 1, 0, 0], [1, 0, 1, 1], [0, 1, 0, 0], [1, 1, 1, 1], [0, 0, 1, 1]]
@@ -318,6 +320,25 @@ def test_gdpo_weighs_functions_and_leaves_out_what_one_did_not_score():
         advantages.get("gdpo")(groups, Context(rewards_by_function={"right": right[:3]}))
 
 
+def test_gdpo_takes_the_total_of_a_reference_batch_for_one_function_whatever_the_weights():
+    groups = RewardGroups.from_dense([[1.0, 0, 0, 0]])
+    context = Context(
+        rewards_by_function={"right": groups.rewards, "style": 2 * groups.rewards},
+        reference=RewardGroups.from_dense([[1.0, 0], [0.0, 1]]),
+    )
+    values = advantages.get("gdpo", weights={"right": 0.5}, eps=0.0)(groups, context)
+    # One of four has std ½ with ddof 1, so ±{3/2, ½} of each function; of the reference ±1/√2.
+    before = 1.5 * np.array([1.5, -0.5, -0.5, -0.5])
+    np.testing.assert_allclose(values, before / math.sqrt(4 * 0.5 / 3), rtol=1e-6)
+
+
+@pytest.mark.parametrize("eps", [0.0, 1e-6])
+def test_maxrl_is_silent_where_the_mean_is_not_positive(eps):
+    groups = RewardGroups.from_dense([[1.0, -1.0], [1.0, -3.0], [3.0, 1.0]])
+    values = advantages.get("maxrl", eps=eps)(groups)
+    np.testing.assert_allclose(values, [0, 0, 0, 0, 0.5, -0.5], rtol=1e-5)
+
+
 def test_ha_dw_forgets_batches_outside_its_window():
     rule, state = advantages.get("ha_dw", window=2), EstimatorState()
     for mean in (0.0, 1.0, 0.5):
@@ -332,11 +353,13 @@ def test_ha_dw_forgets_batches_outside_its_window():
         "maclaurin_baseline(order=0)",
         "f_grpo(gamma=-1.0)",
         "ngrpo(virtual=-1)",
+        *(f"{name}(eps=-1e-3)" for name in WITH_EPS),
     ],
 )
 def test_parameters_without_meaning_are_refused(written):
-    with pytest.raises(InputError, match="parameter"):
-        advantages.get(written)(RewardGroups.from_dense([[1, 0]]))
+    rule, groups = advantages.get(written), RewardGroups.from_dense([[1, 0]])
+    with pytest.raises(InputError, match=r"parameter|must be ≥ 0|eps ≥ 0"):
+        rule(groups, advantages.neutral_context(rule)(groups))
 
 
 def test_a_window_of_nothing_is_refused():

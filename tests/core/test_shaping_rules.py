@@ -317,7 +317,7 @@ def test_lens_takes_likelihoods_beyond_the_range_of_floats():
     groups = RewardGroups.from_dense([[1, 0, 0], [0, 0, 0]])
     scores = np.array([-2000.0, -1.0, -3000.0, -1000.0, -1001.0, -5000.0])
     found = advantages.get("lens")(groups, Context(log_likelihoods=scores, lengths=np.ones(6)))
-    # All wrong: π̄/(2 max π̄ − π̄) is 1, 1/(2e − 1) and 0, and their third is taken.
+    # All wrong: q/(2 max q − q) is 1, 1/(2e − 1) and 0, and their third is taken.
     rewards = -np.array([1, 1 / (2 * math.e - 1), 0]) / 3
     np.testing.assert_allclose(found[3:], 0.25 * (rewards - rewards.mean()), rtol=1e-12)
     assert found[0] > 0 > found[1]
@@ -394,6 +394,24 @@ def test_a_table_holds_the_scored_rollouts_in_order_and_gives_them_back():
     assert table.back(table.of(groups.rewards)).tolist() == [5, 1, 0, 2, 6, 3]
     full = RolloutTable(RewardGroups.from_dense([[1, 2], [3, 4]]))
     assert full.of(np.arange(4)).tolist() == [[0, 1], [2, 3]]
+
+
+@pytest.mark.parametrize("size", [127, 128, 300])
+def test_many_pairs_are_counted_without_overflow(size):
+    groups = RewardGroups.from_dense([np.arange(size, dtype=float)])
+    np.testing.assert_allclose(advantages.get("rank")(groups)[[0, -1]], [-1, 1], rtol=1e-12)
+    context = Context(clusters=np.zeros(size, dtype=int))
+    np.testing.assert_allclose(advantages.get("seed_grpo")(groups, context), groups.centered)
+
+
+def test_an_unscored_rollout_likelier_than_all_others_does_not_touch_lens():
+    rewards, likely = [1, 0, 0, np.nan], np.array([-1.0, -2, -3, 900])
+    rule, lengths = advantages.get("lens"), np.ones(4, dtype=int)
+    groups = RewardGroups.from_dense([rewards])
+    values = rule(groups, Context(log_likelihoods=likely, lengths=lengths))
+    three = RewardGroups.from_dense([rewards[:3]])
+    alone = rule(three, Context(log_likelihoods=likely[:3], lengths=lengths[:3]))
+    np.testing.assert_allclose(values, [*alone, 0], rtol=1e-12)
 
 
 def test_pairs_are_compared_within_rows_across_blocks():

@@ -73,8 +73,35 @@ def test_drawing_counts_rollouts_and_is_determined_by_the_seed():
     assert first.rollouts == 13
 
 
+def test_a_prompt_without_rollouts_stays_where_it_is():
+    simulator = make([0.5, 0.5])
+    assert simulator.draw([0, 0]).tolist() == [0, 0]
+    simulator.learn([0, 2], [0, 4])
+    assert simulator.logits.tolist() == pytest.approx([0.0, 0.5])
+    assert simulator.rollouts == 0
+
+
+def test_a_prompt_that_is_learned_for_good_stays_a_probability():
+    simulator = make([0.5, 0.5])
+    simulator.logits[:] = [-800.0, 800.0]
+    assert simulator.solve_rates.tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("correct", "sizes"), [([1, 2], [-1, 4]), ([-1, 2], 4), ([5, 2], 4), ([1, 2, 3], 4)]
+)
+def test_impossible_groups_are_refused(correct, sizes):
+    simulator = make([0.5, 0.3])
+    before = simulator.logits.copy()
+    with pytest.raises(InputError, match="Simulator"):
+        simulator.learn(correct, sizes)
+    assert (simulator.logits == before).all()
+
+
 def test_what_cannot_be_simulated_is_refused():
     with pytest.raises(InputError, match="clip"):
         make([0.0, 0.5])
+    with pytest.raises(InputError, match="Simulator"):
+        make([0.5, 0.3]).draw([-1, 4])
     with pytest.raises(MissingContextError):
         make([0.5], advantages.get("lite_ppo")).learn([1], 4)

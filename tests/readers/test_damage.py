@@ -542,3 +542,13 @@ def test_fuzz_lists_for_long(tmp_path_factory, table):
 @given(ODD_PROMPTS)
 def test_fuzz_prompts_for_long(tmp_path_factory, rows):
     check_prompts(tmp_path_factory, rows)
+
+
+def test_a_damaged_parquet_file_with_a_column_of_nulls(tmp_path):
+    groups = pa.table({"group_id": ["a", None], "reward": [1.0, 1.0]})
+    table = groups.append_column("completion", pa.nulls(2, pa.string()))
+    pq.write_table(table, tmp_path / "log")
+    log = open_log(tmp_path / "log")
+    assert log.rollouts(columns=["reward", "completion"]).to_pylist() == [
+        {"reward": 1.0, "completion": None}
+    ]

@@ -231,6 +231,19 @@ def test_docstrings_are_taken_apart():
     assert "  " not in found.text[0]
 
 
+def test_both_sides_of_a_rule_that_states_them_apart_are_listed():
+    def rule():
+        """Summary.
+
+            ρ = k/G;   B = 0
+            A₊ = ρ;   A₋ = −1
+
+        Text.
+        """
+
+    assert describe(rule).short == "A₊ = ρ, A₋ = −1"
+
+
 def test_curves_survive_gaps_and_flatness():
     lines = curve_plot(
         [[1.0, 1.0 + 1e-12, 1.0], [np.nan, np.inf, 2.0]], styles=["", "red"], width=20, height=4

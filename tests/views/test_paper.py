@@ -21,6 +21,8 @@ from dissensus.views.series import Axis, Series, series_panel
         (Comparison("f", 0.247, 0.2464, 1, "%"), "differs"),
         (Comparison("i", 0.88, 0.898, 2, low=0.8851, high=0.909), "outside"),
         (Comparison("i", 0.88, 0.898, 2, low=0.8849, high=0.909), "inside"),
+        (Comparison("m", 0.2004, 0.22, 1, "%", 0.2006, 0.24), "inside"),
+        (Comparison("m", 0.2004, 0.22, 1, "%", 0.2006, 0.24, is_rounded=False), "outside"),
         (Comparison("l", 1e-5, 9e-6, unit="limit"), "met"),
         (Comparison("l", 1e-5, 1.1e-5, unit="limit"), "missed"),
         (Comparison("o", None, 0.3, 1), "ours only"),
@@ -37,6 +39,7 @@ def test_numbers_are_shown_in_their_digits():
     assert row.shown_difference == "−0.02 points"
     assert Comparison("n", None, -1234.5).shown(-1234.6) == "−1,235"
     assert Comparison("n", None, 1.0).shown_difference == "–"
+    assert Comparison("n", 1.0, float("nan")).shown_difference == "–"
 
 
 SECTIONS = [

@@ -80,7 +80,20 @@ def test_the_recorded_estimator_is_planned_for(plan):
     for row in document["by_group_size"]:
         assert row["identified"][0] <= row["unanimous"] <= row["identified"][1]
         assert row["unanimous"] == pytest.approx(row["all_wrong"] + row["all_correct"])
-    assert document["recommendation"]["to"] in (4, 8, 16)
+    assert row["signal_to_noise_interval"][0] <= row["signal_to_noise"]
+    found = document["recommendation"]
+    assert [each["change"] for each in found["weighed"]] == [
+        "groups of 4", "groups of 16", "skip all-wrong", "skip all-correct", "skip unanimous",
+    ]  # fmt: skip
+    for each in found["weighed"]:
+        for name in ("contrast_ratio", "signal_to_noise"):
+            assert each[f"{name}_interval"][0] <= each[name] <= each[f"{name}_interval"][1]
+        assert each["text"]
+        assert each["cost"]
+    assert found["change"] in (
+        "none",
+        *(e["change"] for e in found["weighed"] if e["gains_by_both"]),
+    )
     assert document["forecast"]["unanimous"]["interval"][0] < 1
 
 
@@ -154,8 +167,16 @@ def test_bad_requests_are_one_line(run, more, said):
 
 def test_the_page_has_every_section(plan):
     page = plan_page(plan)
-    for name in ("sizes", "contrast", "difficulty", "where", "estimators", "filters"):
+    for name in ("changes", "sizes", "contrast", "difficulty", "where", "estimators", "filters"):
         assert f'id="{name}"' in page
+
+
+def test_a_group_size_that_gains_by_one_measure_only_is_told_and_not_recommended(plan):
+    found = plan.to_json()["recommendation"]
+    assert "groups of 4 have" in found["group_sizes_text"]
+    assert "Counts cannot decide between the measures" in found["group_sizes_text"]
+    assert not found["change"].startswith("groups of")
+    assert "groups of 4" not in plan.advice
 
 
 def test_intervals_are_written_alike():

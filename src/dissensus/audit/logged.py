@@ -121,6 +121,7 @@ def audit_log(
     )
 
 
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")  # rewards of 1e308 reach no rule
 def read_log(batches: Iterable[LogBatch]) -> LogFacts:
     """Read a log and return what was seen, before it becomes an answer."""
     facts = LogFacts()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -116,7 +116,8 @@ class RuleSearch:
         """
         if not len(rows.rewards):
             return None
-        self._precisions = precisions_of(rows, self._precisions)
+        # Of this chunk only: a silent one looks as if it had been rounded to whole numbers.
+        self._precisions = precisions_of(rows)
         worst: Fit | None = None
         self.rows += len(rows.rewards)
         for fits, part_steps in self._parts(rows, steps, depth=5):
@@ -182,7 +183,8 @@ class RuleSearch:
             fair = sorted(self.regimes, key=lambda c: -self.regimes[c][-1].explained)[:_KEPT]
             fair += [last.candidate, *(fit.candidate for fit in alike(self.ranking()))]
             order = [c for c in CANDIDATES if c in fair]
-            fits = fit_rows(rows, order, [last.precision])
+            known = [each for each in self._precisions if each == last.precision]
+            fits = fit_rows(rows, order, known or self._precisions)
             if fits and (fits[0].share >= ENOUGH or not fits[0].rows):
                 return fits
         sample = (
@@ -219,7 +221,7 @@ class RuleSearch:
             self.winners.append(tied[0])
 
 
-def precisions_of(rows: Rows, known: Sequence[Precision] = ()) -> tuple[Precision, ...]:
+def precisions_of(rows: Rows) -> tuple[Precision, ...]:
     """The roundings to try, from what the written numbers look like.
 
     Advantages that all end after d decimals or digits, or that a 16-bit float holds exactly, were
@@ -250,20 +252,13 @@ def precisions_of(rows: Rows, known: Sequence[Precision] = ()) -> tuple[Precisio
             if np.array_equal(narrow.astype(np.float64), rows.advantages)
             else [double, single]
         )
-    return _merged(known, out)
+    return tuple(sorted(out, key=lambda p: (p.unit, p.advantage_unit, p.advantage_step)))
 
 
 def _written(computed: Precision, unit: float, many: bool) -> list[Precision]:
     """Rounded when they were written, and (`many` numbers) computed in such a format."""
     written = Precision(f"written as {computed.name}", PRECISIONS[1].unit, 2.0**-25, 0.0, unit)
     return [written, *([computed] if many else [])]
-
-
-def _merged(known: Sequence[Precision], new: Sequence[Precision]) -> tuple[Precision, ...]:
-    merged = {p.name: p for p in (*known, *new)}
-    return tuple(
-        sorted(merged.values(), key=lambda p: (p.unit, p.advantage_unit, p.advantage_step))
-    )
 
 
 def first_batches(rows: Rows, count: int) -> np.ndarray:

@@ -21,6 +21,8 @@ LogBatch: TypeAlias = pa.RecordBatch | pa.Table | Mapping[str, Any]
 _ADVANTAGE = ("advantage", "advantage_used", "advantage_framework")
 _CHUNK_ROWS = 65_536
 _LONGEST_GENERATION = 1_000_000
+_LARGEST_ROW = 2.0**31
+"""Times the number of batches in a chunk this still is a 64-bit integer."""
 
 
 class Chunk(NamedTuple):
@@ -204,17 +206,25 @@ def _chunk(table: pa.Table) -> Chunk:
         reward=_floats(table["reward"]),
         advantage=_floats(table["advantage"]),
         has_advantage=~table["advantage"].is_null().to_numpy(),
-        row=_optional(table, "row", np.int64),
-        length=_optional(table, "length", np.float64),
+        row=_whole(_optional(table, "row")),
+        length=_optional(table, "length"),
         group_names=group_names,
     )
 
 
-def _optional(table: pa.Table, name: str, dtype: Any) -> NDArray[Any] | None:
+def _optional(table: pa.Table, name: str) -> Floats | None:
+    """A column of finite numbers; None where it is not there or one is missing."""
     if name not in table.column_names or table[name].null_count:
         return None
-    values: NDArray[Any] = table[name].to_numpy().astype(dtype)
-    return values
+    values: Floats = table[name].to_numpy()
+    return values if np.isfinite(values).all() else None
+
+
+def _whole(values: Floats | None) -> Ints | None:
+    """Positions as integers; None where they are too large to be any."""
+    if values is None or np.abs(values).max(initial=0.0) >= _LARGEST_ROW:
+        return None
+    return values.astype(np.int64)
 
 
 def _floats(column: pa.ChunkedArray) -> Floats:

@@ -35,7 +35,6 @@ _LOG_COLUMNS = (
     "step", "generation", "split", "group_id", "prompt_id", "row", "reward", "advantage_used",
     "length",
 )  # fmt: skip
-_LONGEST_PATH = 300
 _IN_FULL = 4  # targets; more of them are shown as an overview
 
 
@@ -173,7 +172,8 @@ def _resolved(settings: list[Settings], problems: list[str]) -> Iterator[Answer]
         try:
             yield resolve.resolve(each)
         except Exception as error:  # noqa: BLE001 - one odd file must not hide all the others
-            problems.append(f"{each.place}: could not be resolved ({error})")
+            said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            problems.append(f"{each.place}: could not be resolved ({said})")
 
 
 def _look_at_function(target: str, adapter: str | None) -> _Found:
@@ -206,14 +206,14 @@ def _look_at_log(source: Run | Log) -> _Found:
 
 
 def _print(found: list[_Found], answers: list[Answer], *, in_full: bool) -> None:
-    from dissensus.views.audit import answer_view, overview, totals_line
+    from dissensus.views.audit import LONGEST_PATH, answer_view, overview, totals_line
     from dissensus.views.format import clean_text
 
     console = make_console()
     if not console.is_terminal:  # a path that is cut in two cannot be copied or searched for
         places = [f.where for answer in answers for f in answer.findings]
         longest = max(map(len, [*places, *(answer.target for answer in answers)]), default=0)
-        console.width = max(console.width, min(longest, _LONGEST_PATH) + console.width)
+        console.width += min(longest, LONGEST_PATH)
     if in_full:
         for answer in answers:
             console.print(answer_view(answer))

@@ -56,7 +56,7 @@ def plan(  # noqa: PLR0917 — typer makes options of parameters
     strict: StrictOption = False,
     trust_pickle: TrustOption = False,
 ) -> None:
-    """Predict unanimity and contrast at other group sizes, and say which change buys most."""
+    """Predict other group sizes and skipped prompts; say what gains, and at what price."""
     single_threaded_algebra()
     sizes = parse_sizes(group_sizes)
     from dissensus.views.plan import make_plan

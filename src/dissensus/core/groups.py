@@ -26,6 +26,10 @@ _LARGEST = 1e150
 """Squares of larger rewards overflow: their standard deviation would be infinite."""
 
 
+_INT8_MAX = 127
+"""Flags of wider groups are not counted in bytes: the count could overflow."""
+
+
 class _Deviation(NamedTuple):
     centered: FloatArray  # (N,)
     squares: FloatArray  # (P,) their sum of squares
@@ -346,6 +350,9 @@ class RewardGroups:
         if self.width and per_rollout.dtype == np.float64:
             # Four times faster than reduceat, which starts anew for every group.
             return np.asarray(np.einsum("pg->p", per_rollout.reshape(-1, self.width)))
+        if self.width and self.width <= _INT8_MAX and per_rollout.dtype == np.bool_:
+            flags = per_rollout.reshape(-1, self.width).view(np.int8)
+            return np.asarray(np.einsum("pg->p", flags), dtype=np.float64)
         if self._scattered_index is None:
             return np.add.reduceat(per_rollout, self._starts, dtype=np.float64)
         total = np.bincount(self._scattered_index, weights=per_rollout, minlength=len(self))
@@ -416,8 +423,8 @@ class RewardGroups:
             if min(abs(low), abs(low - 1), abs(low + 1)) > self.tol:
                 return None
             return 1.0 if low <= self.tol else low
-        is_end = (self.rewards - low <= self.tol) | (high - self.rewards <= self.tol)
-        n_scored = np.count_nonzero(self.is_scored)
+        is_end = (self.rewards <= low + self.tol) | (self.rewards >= high - self.tol)
+        n_scored = self.n_rollouts if self._all_scored else np.count_nonzero(self.is_scored)
         return high if np.count_nonzero(is_end) == n_scored else None
 
 

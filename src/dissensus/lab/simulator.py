@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import special
 
 from dissensus.core import advantages, laws
 from dissensus.core.advantages import Signature
@@ -79,20 +80,23 @@ class Simulator:
     @property
     def solve_rates(self) -> FloatArray:
         """(P,) p now."""
-        return 1.0 / (1.0 + np.exp(-self.logits))
+        return np.asarray(special.expit(self.logits))
 
     def draw(self, sizes: ArrayLike, prompts: ArrayLike | None = None) -> IntArray:
         """Sample one group of each prompt, and count the rollouts.
 
         Args:
-            sizes: G, or (n,) one size per group.
+            sizes: G, or (n,) one size per group; 0 draws nothing.
             prompts: (n,) which prompts, repeats allowed; None for each of the P prompts once.
 
         Returns:
             (n,) correct rollouts of each group.
+
+        Raises:
+            InputError: A size below 0, or not one per prompt.
         """
         p = self.solve_rates[_index(prompts)]
-        size = np.broadcast_to(np.asarray(sizes, dtype=np.int64), p.shape)
+        _, size = _groups(0, sizes, p.shape)
         self.rollouts += int(size.sum())
         return self._rng.binomial(size, p)
 
@@ -101,15 +105,17 @@ class Simulator:
 
         Args:
             correct: (n,) correct rollouts of each group.
-            sizes: G, or (n,).
+            sizes: G, or (n,); a group of one or none teaches nothing.
             prompts: (n,) whose groups they are; None for each of the P prompts once.
+
+        Raises:
+            InputError: More correct rollouts than there are, or not one group per prompt.
         """
-        k = np.asarray(correct, dtype=np.int64)
         chosen = _index(prompts)
-        size = np.broadcast_to(np.asarray(sizes, dtype=np.int64), k.shape)
-        update = np.zeros(k.shape)
         p = self.solve_rates[chosen]
-        for one in np.unique(size):
+        k, size = _groups(correct, sizes, p.shape)
+        update = np.zeros(k.shape)
+        for one in np.unique(size[size > 1]):
             signature, rows = self.signature(int(one)), size == one
             m = k[rows] / one
             update[rows] = signature.contrast[k[rows]] + signature.push[k[rows]] * (m - p[rows])
@@ -125,13 +131,9 @@ class Simulator:
         self.logits += self._learning_rate * p * (1.0 - p) * slope
 
     def signature(self, group_size: int) -> Signature:
-        """What the rule gives to groups of this size; a group of one teaches nothing."""
+        """What the rule gives to groups of this size, at least 2."""
         if group_size not in self._signatures:
-            self._signatures[group_size] = (
-                Signature(np.zeros(group_size + 1), np.zeros(group_size + 1))
-                if group_size == 1
-                else advantages.signature(self._rule, group_size)
-            )
+            self._signatures[group_size] = advantages.signature(self._rule, group_size)
         return self._signatures[group_size]
 
 
@@ -155,6 +157,19 @@ def refill(simulator: Simulator, correct: ArrayLike, group_size: int, *, tries: 
             break
         k[again] = simulator.draw(group_size, again)
     return k
+
+
+def _groups(
+    correct: ArrayLike, sizes: ArrayLike, shape: tuple[int, ...]
+) -> tuple[IntArray, IntArray]:
+    """Correct rollouts and size of every group, 0 ≤ k ≤ n."""
+    try:
+        k, n = (np.broadcast_to(np.asarray(x, dtype=np.int64), shape) for x in (correct, sizes))
+    except ValueError as error:
+        raise InputError(f"there must be {shape[0]} groups", where="Simulator") from error
+    if not ((k >= 0) & (k <= n)).all():
+        raise InputError("a group needs 0 ≤ correct rollouts ≤ its size", where="Simulator")
+    return k, n
 
 
 def _index(prompts: ArrayLike | None) -> Any:

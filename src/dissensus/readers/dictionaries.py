@@ -67,7 +67,8 @@ def _row_bytes(array: Any) -> Any:
     """About the bytes that each row takes as values of its own."""
     kind, count = array.type, len(array)
     if pa.types.is_dictionary(kind):
-        return _row_bytes(array.dictionary)[pc.fill_null(array.indices, 0)] if count else _none()
+        sizes = np.append(_row_bytes(array.dictionary), _VALUE_BYTES)
+        return sizes[pc.fill_null(array.indices.cast(pa.int64()), -1)]  # a null is behind them
     if pa.types.is_struct(kind):
         fields = [_row_bytes(array.field(i)) for i in range(kind.num_fields)]
         return sum(fields, np.full(count, _VALUE_BYTES))
@@ -79,7 +80,3 @@ def _row_bytes(array: Any) -> Any:
     except pa.ArrowNotImplementedError:  # no text
         return np.full(count, _VALUE_BYTES)
     return np.asarray(lengths) + _VALUE_BYTES
-
-
-def _none() -> Any:
-    return np.zeros(0, dtype=np.int64)

@@ -16,7 +16,7 @@ from dissensus.audit.findings import Finding, Severity
 from dissensus.views.format import UNKNOWN, clean_text, one_line, plural
 from dissensus.views.style import TERMINAL
 
-__all__ = ["answer_view", "equation", "overview", "totals_line"]
+__all__ = ["LONGEST_PATH", "answer_view", "equation", "overview", "totals_line"]
 
 _STYLES = {
     Severity.ERROR: TERMINAL["wrong"],
@@ -24,7 +24,8 @@ _STYLES = {
     Severity.NOTE: TERMINAL["muted"],
 }
 _PLACES = 3
-_LONGEST_PATH = 300
+LONGEST_PATH = 300
+"""Characters of a path that are shown."""
 
 _NUMERATORS = {
     "mean": "r − group mean",
@@ -143,7 +144,7 @@ def _equation(answer: Answer) -> str:
 
 
 def _title(answer: Answer) -> Text:
-    text = Text(one_line(answer.target, _LONGEST_PATH), style=TERMINAL["title"], overflow="fold")
+    text = Text(one_line(answer.target, LONGEST_PATH), style=TERMINAL["title"], overflow="fold")
     if answer.framework:
         version = f" {answer.version}" if answer.version else ""
         text.append(f"  {one_line(answer.framework + version, 80)}", style="not bold")
@@ -179,7 +180,7 @@ def _two_columns(rows: Iterable[tuple[str, str]]) -> Table:
 def _finding_view(finding: Finding, places: Sequence[str]) -> RenderableType:
     head = Text(f"{finding.severity.value} {finding.code}", style=_STYLES[finding.severity])
     head.append(f"  {clean_text(finding.title, 200)}", style=TERMINAL["title"])
-    shown = ", ".join(one_line(place, _LONGEST_PATH) for place in places[:_PLACES])
+    shown = ", ".join(one_line(place, LONGEST_PATH) for place in places[:_PLACES])
     if len(places) > _PLACES:
         shown += f" and {len(places) - _PLACES} more"
     lines = [("where", shown), ("evidence", finding.evidence), ("means", finding.consequence)]

@@ -43,6 +43,7 @@ class Comparison(NamedTuple):
             exact.
         high: Upper end.
         why: The likely cause of a difference.
+        is_rounded: Whether `expected` was printed, and stands for all that rounds to it.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Comparison(NamedTuple):
     low: float | None = None
     high: float | None = None
     why: str = ""
+    is_rounded: bool = True
 
     @property
     def verdict(self) -> Verdict:
@@ -68,8 +70,8 @@ class Comparison(NamedTuple):
             return "ours only"
         if self.unit == "limit":
             return "met" if self.found <= self.expected else "missed"
-        # A printed number stands for everything that rounds to it.
         half = 0.5 * 10.0 ** -(self.digits + (2 if self.unit == "%" else 0)) * (1 + 1e-9)
+        half = half if self.is_rounded else 0.0
         if self.low is None or self.high is None:
             return "same" if abs(self.found - self.expected) <= half else "differs"
         is_inside = self.low - half <= self.expected <= self.high + half
@@ -109,9 +111,9 @@ class Comparison(NamedTuple):
     @property
     def shown_difference(self) -> str:
         """Found − expected with its sign, one decimal more than is printed."""
-        if self.difference is None:
-            return UNKNOWN
         text = self.shown(self.difference, more=1)
+        if text == UNKNOWN:
+            return UNKNOWN
         if self.unit == "%":
             text = text.replace("%", "points")
         return text if text.startswith("−") else f"+{text}"

@@ -8,23 +8,20 @@ from typing import Any
 
 from dissensus.core import advantages
 from dissensus.core.advantages import AdvantageEstimator
-from dissensus.core.groups import FloatArray
 from dissensus.core.population.counts import Counts
-from dissensus.core.population.drift import DriftForecast, ShareForecast, forecast_shares
+from dissensus.core.population.drift import DriftForecast, forecast_shares
 from dissensus.core.population.estimate import Estimate, fit_population
 from dissensus.core.population.predictions import (
     DifficultyRow,
     FilterCost,
     RuleRow,
-    SizeTable,
     compare_rules,
     contrast_from_variance,
     difficulty_rows,
     filter_costs,
-    predict_sizes,
-    signature_on,
 )
-from dissensus.core.population.recommendation import Change, Recommendation, recommend
+from dissensus.core.population.recommendation import Recommendation, recommend
+from dissensus.core.population.sizes import SizeTable, predict_sizes, signature_on
 from dissensus.errors import InputError
 from dissensus.views.correctness import why_unknown
 from dissensus.views.plan_data import (
@@ -33,6 +30,7 @@ from dissensus.views.plan_data import (
     read_counts,
     read_stretches,
 )
+from dissensus.views.plan_json import prediction_json
 from dissensus.views.plan_words import advice_text, notes_on
 from dissensus.views.readable import Readable
 
@@ -59,7 +57,7 @@ class Prediction:
         difficulty: By tenth of solve rate, at `group_size`.
         filters: What keeping, dropping and refilling silent groups cost, at `group_size`.
         rules: Every rule at `group_size`.
-        recommendation: The change that buys most contrast per rollout.
+        recommendation: Other group sizes and skipped prompts, by both measures.
         forecast: The next quarter of the run; `None` where it is too short.
     """
 
@@ -133,7 +131,7 @@ class Plan:
                 "std_mean": facts.std_mean,
                 "variance_mean": facts.variance_mean,
             }
-        return document | _prediction_json(self.prediction, self.advice)
+        return document | prediction_json(self.prediction, self.advice)
 
     def _unknown_sizes(self) -> list[dict[str, Any]]:
         variance = self.facts.variance_mean
@@ -148,6 +146,7 @@ class Plan:
                 "contrast_per_1000_rollouts": None
                 if variance is None
                 else contrast_from_variance(self.estimator, variance, size),
+                "signal_to_noise": None,
             }
             for size in self.group_sizes
         ]
@@ -249,7 +248,7 @@ def _predict(
         measured_wrong=wrong,
         measured_correct=correct,
         estimate=estimate,
-        sizes=predict_sizes(population, allowed, group_sizes, rule),
+        sizes=predict_sizes(population, allowed, group_sizes, rule, group_size=group_size),
         difficulty=difficulty_rows(population, allowed, signature),
         filters=filter_costs(
             population.silent_rate(signature.is_silent), contrast, most_tries=_REFILL_TRIES
@@ -260,96 +259,3 @@ def _predict(
         recommendation=recommend(population, allowed, group_size, rule),
         forecast=None if stretches is None else forecast_shares(*stretches),
     )
-
-
-# ---- JSON ------------------------------------------------------------------------------------
-
-
-def _prediction_json(found: Prediction, advice: str) -> dict[str, Any]:
-    population = found.estimate.population
-    return {
-        "group_size": found.group_size,
-        "recorded_group_size": found.recorded,
-        "unanimous_measured": found.measured,
-        "all_wrong_measured": found.measured_wrong,
-        "all_correct_measured": found.measured_correct,
-        "population": {
-            "kind": population.kind,
-            "mean": population.mean,
-            "quantiles": {
-                f"{q:g}": float(population.quantile(q)) for q in (0.1, 0.25, 0.5, 0.75, 0.9)
-            },
-            "clustering": found.estimate.allowed.clustering,
-            "candidates": [each._asdict() for each in found.estimate.candidates],
-        },
-        "by_group_size": _sizes_json(found.sizes),
-        "by_difficulty": [each._asdict() for each in found.difficulty],
-        "by_estimator": [
-            {**each._asdict(), "mass": each.mass.tolist(), "missing": each.missing or None}
-            for each in found.rules
-        ],
-        "filters": [each._asdict() for each in found.filters],
-        "recommendation": _recommendation_json(found.recommendation, found.group_size, advice),
-        "forecast": _forecast_json(found.forecast),
-    }
-
-
-def _sizes_json(sizes: SizeTable) -> list[dict[str, Any]]:
-    per_split = 1000.0 / sizes.group_size
-    columns: dict[str, FloatArray] = {
-        "unanimous": sizes.unanimous,
-        "all_wrong": sizes.all_wrong,
-        "all_correct": sizes.all_correct,
-        "split_per_1000_rollouts": sizes.split_per_1000,
-        "contrast_per_1000_rollouts": sizes.contrast_per_1000,
-    }
-    split = (1.0 - sizes.unanimous_range.high, 1.0 - sizes.unanimous_range.low)
-    intervals = {
-        "identified": sizes.unanimous_range,
-        "all_wrong_interval": sizes.all_wrong_range,
-        "all_correct_interval": sizes.all_correct_range,
-        "split_interval": (split[0] * per_split, split[1] * per_split),
-        "contrast_interval": sizes.contrast_range,
-    }
-    return [
-        {
-            "group_size": int(size),
-            **{name: float(values[i]) for name, values in columns.items()},
-            **{name: [float(ends[0][i]), float(ends[1][i])] for name, ends in intervals.items()},
-        }
-        for i, size in enumerate(sizes.group_size)
-    ]
-
-
-def _recommendation_json(found: Recommendation, group_size: int, advice: str) -> dict[str, Any]:
-    best = found.best
-    return {
-        "text": advice,
-        "change": "none" if best is None else "group_size",
-        "from": group_size,
-        "to": group_size if best is None else best.group_size,
-        "contrast_per_1000_rollouts_now": found.now,
-        "best": None if best is None else _change_json(best),
-        "weighed": [_change_json(each) for each in found.weighed],
-    }
-
-
-def _change_json(change: Change) -> dict[str, Any]:
-    values = change._asdict()
-    ends = [values.pop("gain_low"), values.pop("gain_high")]
-    return {**values, "gain_interval": ends}
-
-
-def _forecast_json(forecast: DriftForecast | None) -> dict[str, Any] | None:
-    if forecast is None:
-        return None
-
-    def share(each: ShareForecast) -> dict[str, Any]:
-        return {"last": each.last, "next": each.expected, "interval": [each.low, each.high]}
-
-    return {
-        "stretch": "a quarter of the generations so far",
-        "unanimous": share(forecast.unanimous),
-        "all_wrong": share(forecast.all_wrong),
-        "all_correct": share(forecast.all_correct),
-    }

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from dissensus.core.groups import FloatArray
 from dissensus.core.population.compatible import Interval
 from dissensus.core.population.population import BINS
-from dissensus.core.population.predictions import DifficultyRow, RuleRow, SizeTable
+from dissensus.core.population.predictions import DifficultyRow, RuleRow
+from dissensus.core.population.sizes import SizeTable
 from dissensus.views.canvas import add_line, new_figure
 from dissensus.views.style import Theme, palette
 
@@ -50,20 +53,27 @@ def sizes_figure(
     return figure
 
 
-def contrast_figure(sizes: SizeTable, *, theme: Theme = "light") -> Figure:
-    """Contrast and split groups per 1,000 rollouts by group size.
+def contrast_figure(sizes: SizeTable, group_size: int, *, theme: Theme = "light") -> Figure:
+    """Contrast per 1,000 rollouts and signal to noise by group size, over the size in use.
 
     Args:
         sizes: From `predict_sizes`.
+        group_size: Group size in use; without a prediction for it contrast is over the
+            nearest.
         theme: Colours.
     """
     colour = palette(theme)
-    figure = new_figure(theme, "per 1,000 rollouts", x_title="group size")
-    _band(figure, sizes.group_size, sizes.contrast_range, colour["split"])
-    x = sizes.group_size.tolist()
-    add_line(figure, x, sizes.contrast_per_1000.tolist(), "contrast", colour["split"])
-    split = sizes.split_per_1000.tolist()
-    add_line(figure, x, split, "split groups", colour["muted"], dash="dash")
+    figure = new_figure(theme, "over the size in use", x_title="group size")
+    x = sizes.group_size
+    base = float(sizes.contrast_per_1000[int(np.argmin(np.abs(x - group_size)))])
+    per_base = 1.0 / base if base > 0 else float("nan")
+    contrast = Interval(*(end * per_base for end in sizes.contrast_range))
+    _band(figure, x, contrast, colour["split"])
+    _band(figure, x, sizes.signal_range, colour["used"], legend=False)
+    y = (sizes.contrast_per_1000 * per_base).tolist()
+    add_line(figure, x.tolist(), y, "contrast per 1,000 rollouts", colour["split"])
+    signal = sizes.signal_to_noise.tolist()
+    add_line(figure, x.tolist(), signal, "signal to noise", colour["used"], dash="dash")
     _size_axis(figure)
     figure.update_yaxes(rangemode="tozero")
     return figure
@@ -122,7 +132,9 @@ def rules_figure(
     return figure
 
 
-def _band(figure: Figure, x: FloatArray, ends: Interval, colour: str) -> None:
+def _band(
+    figure: Figure, x: FloatArray, ends: Interval, colour: str, *, legend: bool = True
+) -> None:
     there_and_back = [*x.tolist(), *x.tolist()[::-1]]
     figure.add_scatter(
         x=there_and_back,
@@ -132,6 +144,7 @@ def _band(figure: Figure, x: FloatArray, ends: Interval, colour: str) -> None:
         line={"width": 0, "color": colour},
         name="95 % interval, all that the counts allow",
         hoverinfo="skip",
+        showlegend=legend,
     )
 
 

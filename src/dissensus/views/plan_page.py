@@ -15,8 +15,8 @@ from dissensus.views.plan_figures import (
     rules_figure,
     sizes_figure,
 )
-from dissensus.views.plan_tables import between, same_mass, shown_sizes
-from dissensus.views.plan_words import CAVEATS, filter_text, forecast_text
+from dissensus.views.plan_tables import between, change_cells, same_mass, shown_sizes, times
+from dissensus.views.plan_words import CAVEATS, filter_text, forecast_text, sizes_text
 
 __all__ = ["plan_page", "plan_panels"]
 
@@ -35,13 +35,15 @@ def plan_page(plan: Plan) -> str:
     links = [("advice", "The main point"), *((p.name, p.title) for p in panels)]
     said: list[Child] = [tag("p", plan.advice)]
     if found is not None:
-        lines = [filter_text(found), forecast_text(found), *CAVEATS]
+        lines = [sizes_text(found), filter_text(found), forecast_text(found), *CAVEATS]
         said.append(tag("ul", [tag("li", each) for each in lines if each], class_="advice"))
     sections: list[Child] = [section("advice", "The main point", *said)]
     sections += [panel_section(panel) for panel in panels]
     if found is not None:
         links += [("estimators", "Every estimator"), ("filters", "Filters")]
+        links.insert(1, ("changes", "What a change would give"))
         sections += [_rules(found), _filters(found)]
+        sections.insert(1, _changes(found))
     name = clean_text(Path(plan.source).name, 200)
     body = [
         tag("a", "Skip to the figures", href="#sizes", class_="skip"),
@@ -83,9 +85,10 @@ def _header(plan: Plan, name: str) -> Markup:
             best = recommended.best
             tiles.append(
                 tile(
-                    "Would buy most",
-                    f"groups of {best.group_size}",
-                    f"{fraction(best.gain_frac)} more contrast per rollout",
+                    "Gains by both measures",
+                    best.name,
+                    f"contrast {times(best.contrast_ratio.value)}, signal to noise "
+                    f"{times(best.signal_to_noise.value)}",
                 )
             )
     said = [plural(facts.groups, "group"), plural(facts.prompts, "prompt")]
@@ -98,6 +101,23 @@ def _header(plan: Plan, name: str) -> Markup:
         tag("h1", f"Plan for {name}"),
         tag("p", " · ".join(said), class_="muted"),
         tag("dl", tiles, class_="tiles"),
+    )
+
+
+def _changes(found: Prediction) -> Markup:
+    header = [
+        "change", "contrast", "95 % interval", "signal to noise", "95 % interval", "skipped",
+        "of them would split",
+    ]  # fmt: skip
+    intro = (
+        "Over today's, at equal rollouts generated; < gains most by both measures. Contrast per "
+        "1,000 rollouts counts each group once, so it always favours small groups under GRPO and "
+        "Dr. GRPO. Signal to noise is that of a batch update where the noise of scores dominates. "
+        "Skipping leaves out, at their next visit, prompts whose last group was unanimous."
+    )
+    lines: list[list[Child]] = [list(row) for row in change_cells(found)]
+    return section(
+        "changes", "What a change would give", tag("p", intro), table(header, lines, intro)
     )
 
 
@@ -143,23 +163,26 @@ def _contrast(plan: Plan, found: Prediction) -> Panel:
         name="contrast",
         title="What 1,000 rollouts buy",
         reading=(
-            "Small groups buy more contrast per rollout because each group counts once whatever "
-            "its size; large groups are silent less often and lose less of the signal of hard "
-            "prompts."
+            "Contrast and signal to noise disagree about group size: small groups buy more "
+            "contrast because each group counts once whatever its size; large groups average more "
+            "of the noise away, up to a point."
         ),
         note=(
             f"1000 · E[W] / G under {clean_text(repr(plan.estimator), 120)}; discarded rollouts "
-            "count. Contrasts of other estimators are on other scales."
+            "count. Contrasts of other estimators are on other scales. Signal to noise is that of "
+            "a batch update of as many rollouts, over the one at the size in use, where the noise "
+            "of scores dominates; counts tell no more of it."
         ),
-        figure=contrast_figure(sizes),
+        figure=contrast_figure(sizes, found.group_size),
         absent="",
-        label="Contrast and split groups per 1,000 rollouts by group size",
-        header=["group size", "contrast", "interval", "split groups"],
+        label="Contrast per 1,000 rollouts and signal to noise by group size, over the size in use",
+        header=["group size", "contrast", "interval", "signal to noise", "split groups"],
         rows=[
             [
                 count(float(sizes.group_size[i])),
                 number(float(sizes.contrast_per_1000[i])),
                 " to ".join(number(float(end[i])) for end in sizes.contrast_range),
+                times(float(sizes.signal_to_noise[i])),
                 number(float(sizes.split_per_1000[i])),
             ]
             for i in shown_sizes(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
@@ -10,12 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from dissensus.core.population.predictions import RuleRow
-from dissensus.views.format import clean_text, count, fraction, number, one_line, plural
+from dissensus.core.population.skipping import SkipRow
+from dissensus.views.format import UNKNOWN, clean_text, count, fraction, number, one_line, plural
 from dissensus.views.plan import Plan, Prediction
-from dissensus.views.plan_words import CAVEATS, filter_text, forecast_text
+from dissensus.views.plan_words import CAVEATS, filter_text, forecast_text, sizes_text
 from dissensus.views.style import TERMINAL
 
-__all__ = ["between", "plan_view", "same_mass", "shown_sizes"]
+__all__ = ["between", "change_cells", "plan_view", "same_mass", "shown_sizes", "times"]
 
 _POWERS = (2, 4, 8, 16, 32, 64, 128, 256)
 _MOST_ROWS = 12
@@ -26,10 +28,11 @@ def plan_view(plan: Plan) -> RenderableType:
     parts: list[RenderableType] = [_title(plan), Text(""), Text(plan.advice), Text("")]
     found = plan.prediction
     if found is not None:
+        parts += [_changes(found), Text("")]
         parts += [_sizes(plan, found), Text("")]
         parts += [_difficulty(found), Text("")]
         parts += [_rules(found), Text("")]
-        said = [filter_text(found), forecast_text(found), *CAVEATS]
+        said = [sizes_text(found), filter_text(found), forecast_text(found), *CAVEATS]
         parts += [_bullet(each) for each in said if each is not None]
     parts += [_bullet(f"{note[0].upper()}{note[1:]}.") for note in plan.notes]
     return Group(*parts)
@@ -83,7 +86,9 @@ def _title(plan: Plan) -> Text:
 
 
 def _sizes(plan: Plan, found: Prediction) -> RenderableType:
-    header = ("G", "unanimous", "95 % interval", "all-wrong", "all-correct", "split", "contrast")
+    header = (
+        "G", "unanimous", "95 % interval", "all-wrong", "all-correct", "split", "contrast", "SNR"
+    )  # fmt: skip
     table = _table(header)
     sizes = found.sizes
     for i in shown_sizes(found):
@@ -97,8 +102,13 @@ def _sizes(plan: Plan, found: Prediction) -> RenderableType:
             fraction(float(sizes.all_correct[i])),
             number(float(sizes.split_per_1000[i])),
             number(float(sizes.contrast_per_1000[i])),
+            times(float(sizes.signal_to_noise[i])),
             style=TERMINAL["title"] if size == found.group_size else "",
         )
+    meaning = (
+        " SNR: signal to noise of a batch of as many rollouts, over that of the size in use, where "
+        "score noise dominates."
+    )
     under = (
         f"< in use. * beyond the {count(found.recorded)} rollouts recorded per group: the interval "
         "holds every distribution of solve rates that the counts allow."
@@ -112,8 +122,50 @@ def _sizes(plan: Plan, found: Prediction) -> RenderableType:
             style=TERMINAL["title"],
         ),
         table,
+        Text(under + meaning, style=TERMINAL["muted"]),
+    )
+
+
+def _changes(found: Prediction) -> RenderableType:
+    header = ("contrast", "interval", "SNR", "interval", "skipped", "would split")
+    table = _table(header, first="change")
+    for row in change_cells(found):
+        table.add_row(*row)
+    under = (
+        "< gains most by both measures. Skipped: share of the prompts whose last group was so; "
+        "would split: share of those skipped."
+    )
+    return Group(
+        Text("Changes at equal rollouts, over today's, 95 % intervals", style=TERMINAL["title"]),
+        table,
         Text(under, style=TERMINAL["muted"]),
     )
+
+
+def change_cells(found: Prediction) -> list[list[str]]:
+    """One row per change that was weighed, the recommended one marked."""
+    best = found.recommendation.best
+    rows = []
+    for change in found.recommendation.weighed:
+        row = [f"{change.name}{' <' if change is best else ''}"]
+        for each in (change.contrast_ratio, change.signal_to_noise):
+            row += [times(each.value), f"{each.low:.2f}–{each.high:.2f}"]
+        if isinstance(change.cost, SkipRow):
+            row += [fraction(change.cost.skipped.value), fraction(change.cost.would_split.value)]
+        else:
+            row += [UNKNOWN, UNKNOWN]
+        rows.append(row)
+    return rows
+
+
+def times(ratio: float) -> str:
+    """Write a factor.
+
+    Example:
+        >>> times(0.9361), times(float("nan"))
+        ('×0.94', '–')
+    """
+    return f"×{ratio:.2f}" if math.isfinite(ratio) else UNKNOWN
 
 
 def _difficulty(found: Prediction) -> RenderableType:

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from dissensus.core import laws
-from dissensus.core.population.recommendation import Change
+from dissensus.core.population.recommendation import Change, SizeCost
+from dissensus.core.population.skipping import Estimated
 from dissensus.views.format import count, fraction, number, plural
 
 if TYPE_CHECKING:
     from dissensus.views.plan import Plan, Prediction
     from dissensus.views.plan_data import GroupFacts
 
-__all__ = ["CAVEATS", "advice_text", "filter_text", "forecast_text", "measured_text", "notes_on"]
+__all__ = [
+    "CAVEATS",
+    "advice_text",
+    "change_text",
+    "filter_text",
+    "forecast_text",
+    "measured_text",
+    "notes_on",
+    "sizes_text",
+]
 
 CAVEATS = (
     (
-        "More contrast per rollout is not a better model: it says how much a batch disagrees, not "
-        "what is learned. Compare arms at equal rollouts, with paired seeds and a tuned learning "
-        "rate."
+        "More contrast or signal to noise is not a better model: they say how much a batch "
+        "disagrees and how well it tells its direction, not what is learned. Compare arms at "
+        "equal rollouts, with paired seeds and a tuned learning rate."
     ),
     (
         "Contrasts of different estimators are on different scales. Compare where they put their "
@@ -37,9 +46,70 @@ def advice_text(plan: Plan) -> str:
     if found is None:
         return _unknown_text(plan)
     best = found.recommendation.best
-    if best is None:
-        return f"{measured_text(found)} No other group size surely buys more contrast per rollout."
-    return f"{measured_text(found)} {_best_text(found, best)}"
+    if best is not None:
+        return f"{measured_text(found)} {change_text(best)}"
+    return (
+        f"{measured_text(found)} No change that was weighed surely gains by both measures, "
+        "contrast per 1,000 rollouts and signal to noise of a batch."
+    )
+
+
+def change_text(change: Change) -> str:
+    """What one change would give by both measures, and what it costs."""
+    contrast, signal, cost = change.contrast_ratio, change.signal_to_noise, change.cost
+    gives = (
+        f"would give {_factor(contrast)} the contrast per 1,000 rollouts (95 % interval "
+        f"{contrast.low:.2f} to {contrast.high:.2f}) and {_factor(signal)} the signal to noise "
+        f"({signal.low:.2f} to {signal.high:.2f})"
+    )
+    if isinstance(cost, SizeCost):
+        return (
+            f"Groups of {change.group_size} {gives}, from {number(cost.prompts_ratio)} times the "
+            f"prompts per step. They cost: {fraction(cost.unanimous)} unanimous groups, "
+            f"{fraction(cost.contrast_per_group_ratio)} of today's contrast per group, and "
+            f"{fraction(cost.hard_fidelity)} of the large-group GRPO signal is kept at a solve "
+            f"rate of {fraction(_HARD)}."
+        )
+    split = cost.would_split
+    return (
+        f"Leaving out, at the next visit, prompts whose last group was {cost.name} "
+        f"({fraction(cost.skipped.value)} of them) {gives} at equal rollouts. The price: "
+        f"{fraction(split.value)} of those left out would have split ({fraction(split.low)} to "
+        f"{fraction(split.high)}), and none is seen again until something brings it back."
+    )
+
+
+def sizes_text(found: Prediction) -> str | None:
+    """What each measure says of other group sizes, and what would decide between them."""
+    changes = [each for each in found.recommendation.weighed if each.kind == "group_size"]
+    if not changes:
+        return None
+    parts = [
+        f"groups of {each.group_size} have {_factor(each.contrast_ratio)} the contrast and "
+        f"{_factor(each.signal_to_noise)} the signal to noise"
+        for each in changes
+    ]
+    text = f"At equal rollouts {', '.join(parts)}, where the noise of scores dominates."
+    undecided = [each for each in changes if not (each.gains or each.loses)]
+    if not undecided:
+        return text
+    even = ", ".join(_even_text(each, found.group_size) for each in undecided)
+    return (
+        f"{text} Counts cannot decide between the measures; the noise of scores over their signal "
+        f"can (V/‖δ‖², measured by dissensus.core.anatomy): in signal to noise {even}."
+    )
+
+
+def _even_text(change: Change, group_size: int) -> str:
+    small, large = sorted((change.group_size, group_size))
+    low, high = cast("SizeCost", change.cost).even_noise
+    if not high < float("inf"):
+        return f"{large} need not beat {small} at any noise"
+    return f"{large} beat {small} above {number(low)} to {number(high)}"
+
+
+def _factor(found: Estimated) -> str:
+    return f"×{found.value:.2f}"
 
 
 def measured_text(found: Prediction) -> str:
@@ -55,7 +125,7 @@ def filter_text(found: Prediction) -> str:
     """What filters change, and what they do not."""
     refill = found.filters[-1]
     return (
-        "Dropping or refilling silent groups changes no contrast per rollout generated. "
+        "Dropping or refilling silent groups once generated changes no contrast per rollout. "
         f"Refilling as DAPO does generates {number(refill.generated_per_kept)} groups for each one "
         f"kept; with at most 4 tries {fraction(refill.filled)} of the places get filled."
     )
@@ -94,6 +164,8 @@ def notes_on(facts: GroupFacts, found: Prediction | None) -> list[str]:
             f"{plural(facts.single, 'group')} of one rollout: they tell the mean solve rate, not "
             "how prompts differ"
         )
+    if facts.groups == facts.prompts:
+        notes.append("no prompt was seen twice: skipping prompts acts from a second visit on")
     if facts.smallest != facts.largest:
         notes.append(
             f"groups have {count(facts.smallest)} to {count(facts.largest)} rollouts: solve rates "
@@ -115,21 +187,6 @@ def notes_on(facts: GroupFacts, found: Prediction | None) -> list[str]:
             f"variances are {number(clustering)} times those of independent groups"
         )
     return notes
-
-
-def _best_text(found: Prediction, best: Change) -> str:
-    size, now = found.group_size, found.recommendation.now
-    hard = float(laws.fidelity(_HARD, size))
-    prompts = "twice" if best.prompts_ratio > 1 else "half"
-    return (
-        f"At equal rollouts groups of {best.group_size} would give {fraction(best.gain_frac)} more "
-        f"contrast per 1,000 rollouts ({number(best.contrast_per_1000)} instead of {number(now)}; "
-        f"gain {number(best.gain)}, 95 % interval {number(best.gain_low)} to "
-        f"{number(best.gain_high)}), from {prompts} as many prompts per step. They cost: "
-        f"{fraction(best.unanimous)} unanimous groups, {fraction(best.contrast_per_group_ratio)} "
-        f"of the contrast per group, and {fraction(best.hard_fidelity)} instead of "
-        f"{fraction(hard)} of the large-group GRPO signal at a solve rate of {fraction(_HARD)}."
-    )
 
 
 def _unknown_text(plan: Plan) -> str:

@@ -445,3 +445,47 @@ def test_a_switch_turned_off_on_a_command_line(tmp_path):
     )
     (settings,) = read(tmp_path, "python train.py --no-x\n", "run.sh")
     assert settings.find("scale_rewards").value is False
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        # a call gives back what it changed then, and not again what an earlier call changed
+        ("n = 2\ndef f():\n  global n\n  n = 8\nf()\nn = 4\ndef g(): pass\ng()", 4),
+        ("n = 2\ndef f():\n  global n\n  n = 8\nif ask():\n  f()\ndef g(): pass\ng()", None),
+        ("n = 2\ndef f():\n  global n\n  n = 8\ndef g():\n  f()\ng()", 8),
+        # a function sees the module's names, and not those of its caller
+        ("n = 4\ndef f():\n  return n\ndef g():\n  n = 8\n  return f()\nn = g()", 4),
+        ("def g():\n  n = 8\n  def f():\n    return n\n  return f()\nn = g()", 8),
+        # what a function does to an object of the module is done to the object
+        ("kw = {'n': 2}\ndef f():\n  kw['n'] = 8\nf()\nn = kw['n']", 8),
+        ("kw = {'n': 2}\ndef f():\n  kw = {'n': 8}\nf()\nn = kw['n']", 2),
+        # a loop's `else` is for loops that do not break
+        ("for n in [4]:\n  break\nelse:\n  n = 9", 4),
+        ("for n in [4]:\n  pass\nelse:\n  n = 9", 9),
+        ("for n in [4]:\n  if ask(): break\nelse:\n  n = 9", None),
+    ],
+)
+def test_names_belong_to_the_function_that_binds_them(tmp_path, body, expected):
+    settings = trl(tmp_path, body + "\nconfig = GRPOConfig(num_generations=n)")
+    found = settings.find("num_generations")
+    assert (found.value, found.is_known) == (expected, expected is not None)
+
+
+def test_a_function_may_change_a_configuration_of_the_module(tmp_path):
+    body = "config = GRPOConfig(beta=0.1)\ndef f():\n  config.beta = 0.5\nf()"
+    assert trl(tmp_path, body).find("beta").value == 0.5
+
+
+def test_a_cell_with_a_line_that_looks_like_magic_is_python(tmp_path):
+    cells = [TRL, "name = ('%s'\n   % 'x')\nconfig = GRPOConfig(beta=0.5)", TRAIN]
+    book = {"cells": [{"cell_type": "code", "source": cell} for cell in cells]}
+    (settings,) = read(tmp_path, json.dumps(book), "train.ipynb")
+    assert settings.find("beta").value == 0.5
+
+
+def test_a_notebook_that_is_cut_off_is_a_problem(tmp_path):
+    path = tmp_path / "train.ipynb"
+    path.write_text('{"cells": [{"cell_type": "code", "source": ["from trl import GRPOTrainer\\n"')
+    (problem,) = scan_configs(path).problems
+    assert problem.path == str(path)

@@ -538,3 +538,37 @@ def test_a_recipe_that_is_not_there_may_set_anything(tmp_path):
     (settings,) = read(tmp_path, "python train.py --config recipe.yaml --beta 0.0\n")
     assert value(settings, "beta") == 0.0
     assert settings.find("loss_type").missing == ("recipe.yaml",)
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("N=4\necho x | { N=8; }", 4),  # in a shell of its own
+        ("N=4\necho 8 | read N", 4),
+        ("N=4\necho x | exit 1", 4),
+        ("A=(4 5)\nA[0]+=1\nN=${A[0]}", None),
+        ("A=(4 5)\nunset 'A[0]'\nN=${A[0]}", None),
+        ("N=4\nunset N\nN=${N:-8}", 8),
+    ],
+)
+def test_what_commands_of_the_shell_do_to_a_variable(tmp_path, script, expected):
+    (settings,) = read(tmp_path, f"N=4\n{script}\n{VERL}actor_rollout_ref.rollout.n=$N\n")
+    found = settings.find("actor_rollout_ref.rollout.n")
+    assert (found.value, found.is_known) == (expected, expected is not None)
+
+
+@pytest.mark.parametrize("change", ["((N+=1))", "let N=N+1", "read -r N", "printf -v N 8"])
+def test_what_a_later_round_of_a_loop_launches_is_unknown(tmp_path, change):
+    command = f"{VERL}actor_rollout_ref.rollout.n=$N"
+    (settings,) = read(tmp_path, f"N=4\nfor x in $(ls); do\n{command}\n{change}\ndone\n")
+    assert not settings.find("actor_rollout_ref.rollout.n").is_known
+
+
+def test_a_job_tells_what_its_script_lacks_as_a_script_does(tmp_path):
+    commands = ["source gone.sh", f"{VERL}algorithm.adv_estimator=grpo"]
+    script, job = tmp_path / "run.sh", tmp_path / "job.yaml"
+    script.write_text("\n".join(commands))
+    job.write_text("\n".join(["name: x", "run: |", *(f"  {line}" for line in commands)]))
+    (of_script,), (of_job,) = (scan_configs(path).problems for path in (script, job))
+    assert of_script.text == of_job.text
+    assert of_job.line == 3

@@ -51,7 +51,7 @@ def test_a_usual_budget_is_used(name):
 def test_selections_name_rollouts_that_were_told(name):
     allocator, world, source = make(name), World(RATES), rng()
     told = 0
-    for _ in range(15):
+    for _ in range(8):
         held, first, left = set(allocator.held.tolist()), told, 64
         while isinstance(ask := allocator.ask(left, source), Draw):
             left -= ask.total
@@ -69,12 +69,12 @@ def test_selections_name_rollouts_that_were_told(name):
 
 
 def test_the_same_seed_gives_the_same_plan(name):
-    first, second = (play(make(name), World(RATES), 12, 64, rng(seed)) for seed in (3, 3))
+    first, second = (play(make(name), World(RATES), 6, 64, rng(seed)) for seed in (3, 3))
     assert first == second
 
 
 def test_order_of_results_changes_nothing(name):
-    expected, mixed = play(make(name), World(RATES), 10, 64, rng(1)), rng(9)
+    expected, mixed = play(make(name), World(RATES), 6, 64, rng(1)), rng(9)
 
     def shuffled(rows):
         """Groups in another order and in two parts: three rollouts of each, then the rest."""
@@ -89,7 +89,7 @@ def test_order_of_results_changes_nothing(name):
 
     # lengths follow the row, and `tell` makes them up anew for every call
     with_lengths = allocation.describe(name).allocator.needs_lengths
-    found = play(make(name), World(RATES), 10, 64, rng(1), parts=shuffled)
+    found = play(make(name), World(RATES), 6, 64, rng(1), parts=shuffled)
     if with_lengths:
         expected, found = ([draws for draws, _ in trace] for trace in (expected, found))
     assert found == expected
@@ -154,12 +154,12 @@ def test_tiny_pools(name, prompts):
 @pytest.mark.parametrize("rate", [0.0, 1.0])
 def test_pools_where_nothing_can_be_learned(name, rate):
     allocator = make(name)
-    trace = play(allocator, World(np.full(24, rate)), 12, 64, rng())
-    assert len(trace) == 12
+    trace = play(allocator, World(np.full(24, rate)), 6, 64, rng())
+    assert len(trace) == 6
 
 
 def test_one_rollout_groups(name):
-    play(make(name, group_size=1), World(RATES), 8, 20, rng())
+    play(make(name, group_size=1), World(RATES), 6, 20, rng())
 
 
 def test_prompts_appear_and_vanish(name):
@@ -168,7 +168,7 @@ def test_prompts_appear_and_vanish(name):
     play(allocator, world, 4, 64, source)
     allocator.remove([f"p{i}" for i in range(6)])
     allocator.add([f"p{i}" for i in range(12, 20)])
-    trace = play_numbered(allocator, world, 25, 64, source)
+    trace = play_numbered(allocator, world, 12, 64, source)
     drawn = {prompt for entry in trace if len(entry) == 2 for prompt in entry[0]}
     assert not drawn & {f"p{i}" for i in range(6)}
     assert drawn & {f"p{i}" for i in range(12, 20)}

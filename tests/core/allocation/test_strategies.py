@@ -198,13 +198,21 @@ def test_dars_gives_hard_prompts_more(name, divided, expected):
     assert sorted(ask.prompts.tolist()) == [1, 2, 3]
 
 
-def test_vip_sizes_follow_the_spread_of_the_solve_rate():
-    # RLOO: n − 1 ∝ sqrt(p(1−p)): .5 and .1 → .5 : .3 = 5 : 3, so 40 = (1 + 23.75) + (1 + 14.25)
-    made = allocation.get("vip", 2, batch=2, group_size=20)
-    made._columns["rate"][:] = [0.5, 0.1]
+@pytest.mark.parametrize("rule", ["rloo", "dr_grpo"])
+@pytest.mark.parametrize("size", [4, 5, 6, 7])
+def test_vip_finds_the_least_variance(rule, size):
+    rates = np.array([0.5, 0.11, 0.03])
+    made = allocation.get("vip", 3, batch=3, group_size=size, most=12, rule=rule)
+    made._columns["rate"][:] = rates
+
+    def variance(counts):
+        n = np.array(counts)
+        return (rates * (1 - rates) * (1 / (n - 1) if rule == "rloo" else (n - 1) / n**2)).sum()
+
+    every = itertools.product(range(3, 13), repeat=3)
+    best = min((c for c in every if sum(c) == 3 * size), key=variance)
     ask = made.ask(999, rng())
-    counts = dict(zip(ask.prompts.tolist(), ask.counts.tolist(), strict=True))
-    assert counts in ({0: 25, 1: 15}, {0: 24, 1: 16})
+    assert ask.counts[np.argsort(ask.prompts)].tolist() == list(best)
 
 
 @pytest.mark.parametrize("name", ["vip", "dots"])
@@ -251,6 +259,8 @@ def test_gfpo_keeps_the_shortest_and_needs_lengths():
     groups = RewardGroups.from_dense([[1, 0, 1, 0]])
     with pytest.raises(MissingContextError, match="lengths"):
         made.tell(groups)
+    with pytest.raises(InputError, match="one number per rollout"):
+        made.tell(groups, lengths=[9, 3])
     made.tell(groups, lengths=[9, 3, 7, 5])
     assert made.ask(0, rng()).rollouts.tolist() == [1, 3]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dissensus.lab.paper import sections
 from dissensus.lab.paper.identity import ModelIdentity
 from dissensus.lab.paper.language_model import ModelSettings, _Counts, compare
 
@@ -21,6 +22,11 @@ def outcomes(seed, shift=0.0):
     moved = np.clip(p + shift, 0, 1)[..., None]
     measured = rng.random((*p.shape, SETTINGS.measured)) < moved
     return p, _Counts(pilot, correct, measured)
+
+
+def model_rows(result):
+    section = sections.model_section(result)
+    return [*section.rows, *section.detail]
 
 
 def covered(result):
@@ -43,6 +49,15 @@ def test_both_sides_are_the_truth():
     assert min(found.r_squared.values()) > 0.95
     assert found.prompts_in_bin.sum() == pytest.approx(1)
     assert found.rollouts == 3 * 150 * (16 + 64 + 64)
+
+
+def test_a_prediction_is_no_printed_number():
+    # Nothing was rounded on either side, so nothing is added to the intervals.
+    found = compare(SETTINGS, (0, 1, 2), outcomes(0, shift=0.1)[1], NOTHING)
+    rows = [row for row in model_rows(found) if row.expected is not None]
+    assert any(row.verdict == "outside" for row in rows)
+    for row in rows:
+        assert (row.verdict == "inside") == (row.low <= row.expected <= row.high)
 
 
 def test_intervals_hold_together_as_often_as_they_say():

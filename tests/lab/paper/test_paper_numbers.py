@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from dissensus.errors import InputError
-from dissensus.lab.paper import identity, sections, tables
+from dissensus.lab.paper import identity, run, sections, tables
 from dissensus.lab.paper.dapo_curve import fit_curve, load_curve
 from dissensus.lab.paper.intervals import over_seeds, r_squared
 from dissensus.views.paper import AGREES, DIFFERS
@@ -93,3 +93,32 @@ def test_a_missing_or_broken_curve_is_one_line(tmp_path):
     (tmp_path / "dapo_fig3b_all_correct_fraction.csv").write_text("step,x\n1,0.2,3\n2,0.3\n")
     with pytest.raises(InputError, match="step,fraction"):
         load_curve(tmp_path)
+
+
+RISING = [f"{step},{0.02 * step + 0.1:.2f}" for step in range(20)]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [],
+        RISING[:3],  # fewer than the plateau takes
+        ["0,0.1", *["5,0.3"] * 9, "7,nan"],
+        [f"{row}0" if step % 2 else row.replace("0.", "30.") for step, row in enumerate(RISING)],
+        ["9,0.2"] * 12,  # all at one step
+        [f"{step},0.01" for step in range(20)],  # below what Big-Math starts from
+        [f"{step},1" for step in range(20)],  # above what it can reach
+        ["\N{REPLACEMENT CHARACTER}".encode("utf-16").decode("latin-1")],
+    ],
+)
+def test_a_curve_that_cannot_be_fitted_is_one_line(tmp_path, lines):
+    (tmp_path / "dapo_fig3b_all_correct_fraction.csv").write_text("\n".join(lines), "latin-1")
+    curve, section = run._dapo(tmp_path)
+    assert curve is None
+    assert "dapo_fig3b" in section.absent
+    assert "\n" not in section.absent
+
+
+def test_any_rising_curve_that_big_math_can_reach_is_fitted(tmp_path):
+    (tmp_path / "dapo_fig3b_all_correct_fraction.csv").write_text("\n".join(RISING))
+    assert run._dapo(tmp_path)[0] is not None

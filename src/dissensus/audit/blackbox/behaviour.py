@@ -136,7 +136,8 @@ def _noise(subject: Subject) -> dict[float, tuple[int, float]]:
             if reply is None:
                 continue
             largest = float(np.abs(reply.advantages).max())
-            if not largest <= found.get(value, (0, -1.0))[1]:  # NaN is the worst
+            worst = found.get(value, (0, -1.0))[1]
+            if largest > worst or (np.isnan(largest) and not np.isnan(worst)):  # NaN is the worst
                 found[value] = (size, largest)
     return found
 

@@ -68,11 +68,10 @@ def _silent(behaviour: Behaviour, target: str, found: Identified) -> list[Findin
     # What a rule without a baseline gives to unanimous groups is the rule, not an accident.
     has_baseline = _has_baseline(found)
     whitened = found.special is not None or (found.fit is not None and found.fit.candidate.shift)
-    invalid = [
-        each for each in (behaviour.silent_alone, beside) if each and not math.isfinite(each)
-    ]
+    largest = [(8, behaviour.silent_alone), (8, beside), *behaviour.noise.values()]
+    invalid = [(size, each) for size, each in largest if each and not math.isfinite(each)]
     if invalid:
-        said = f"8 equal rewards get an advantage of {invalid[0]}"
+        said = f"{invalid[0][0]} equal rewards get an advantage of {invalid[0][1]}"
         fix = "give unanimous groups advantage 0, or add eps to the denominator"
         return [Finding.of("LOG609", where=target, evidence=said, fix=fix)]
     pushes = beside is not None and not beside <= NOISE
@@ -81,11 +80,9 @@ def _silent(behaviour: Behaviour, target: str, found: Identified) -> list[Findin
         code = "SIL205" if whitened else "LOG601"
         costs = f"a silent group is pushed by up to {beside:.3g}, by what its neighbours are"
         out.append(Finding.of(code, where=target, evidence=said, consequence=costs))
-    noisy = [(a, size, value) for value, (size, a) in behaviour.noise.items() if not a <= NOISE]
+    noisy = [(a, size, value) for value, (size, a) in behaviour.noise.items() if a > NOISE]
     if noisy and has_baseline and not pushes:
-        worst, size, value = max(
-            noisy, key=lambda each: -math.inf if math.isnan(each[0]) else each[0]
-        )
+        worst, size, value = max(noisy)
         said = f"{size} rewards of {value:g} in float32: largest |A| = {worst:.3g}"
         out.append(
             Finding.of(
@@ -93,7 +90,7 @@ def _silent(behaviour: Behaviour, target: str, found: Identified) -> list[Findin
                 where=target,
                 evidence=said,
                 consequence=f"groups without disagreement get advantages up to {worst:.3g}",
-                severity="error" if not worst < 0.3 else None,
+                severity="error" if worst >= 0.3 else None,
             )
         )
     return out

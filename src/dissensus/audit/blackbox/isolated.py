@@ -16,7 +16,7 @@ from dissensus.audit.blackbox.adapters import NUMPY_ADAPTERS
 from dissensus.audit.blackbox.report import audit_function
 from dissensus.audit.blackbox.subject import Adapter
 from dissensus.audit.findings import Finding
-from dissensus.errors import DissensusError
+from dissensus.errors import DissensusError, UnsupportedError
 
 __all__ = ["audit_isolated"]
 
@@ -79,6 +79,9 @@ def reply(place: Path, target: str, options: dict[str, Any]) -> None:
         found = audit_function(target, **options)
     except DissensusError as error:
         found = error
+    except Exception as error:  # noqa: BLE001 - the function must not be blamed for our failure
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        found = UnsupportedError(f"the audit itself failed ({said})", where=target)
     whole = place.with_suffix(".part")
     whole.write_bytes(pickle.dumps(found))
     whole.replace(place)

@@ -96,28 +96,44 @@ def limit_name(fit: Fit) -> str | None:
     return text[fit.candidate.limit].format(at)
 
 
+_OWN = {
+    ("mean", "none", False): "dr_grpo()",
+    ("leave_one_out", "none", False): "rloo()",
+    ("length_mean", "none", False): "opo()",
+    ("mean", "group_mean", False): "maxrl()",
+    ("mean", "group_std", False): "grpo(ddof={ddof}{eps})",
+    ("mean", "batch_std", False): "lite_ppo(ddof={ddof}{eps})",
+    ("leave_one_out", "leave_one_out_std", False): "nemo_rl_loo({eps})",
+    ("none", "batch_std", True): "reinforce_pp()",
+    ("mean", "batch_centred_std", True): "reinforce_pp_baseline()",
+}
+"""By numerator, denominator, and whether the mean of the batch is subtracted."""
+
+
 def own_name(fit: Fit) -> str | None:
     """The rule of `dissensus.core.advantages` in its own notation; eps only where it is certain."""
     candidate = fit.candidate
-    if candidate.limit is not None:
+    name = _OWN.get((candidate.numerator, candidate.denominator, candidate.shift))
+    if name is None or candidate.limit is not None or not _is_as_published(fit):
         return None
-    parameters = f"ddof={candidate.ddof}"
+    eps = ""
     if fit.eps is not None and fit.eps[1] - fit.eps[0] <= max(0.02 * fit.eps[1], 1e-12):
-        parameters += f", eps={fit.eps_value:.3g}"
-    match (candidate.numerator, candidate.denominator, candidate.shift):
-        case ("mean", "none", False):
-            return "dr_grpo()"
-        case ("leave_one_out", "none", False):
-            return "rloo()"
-        case ("mean", "group_std", False) if not candidate.inside:
-            return f"grpo({parameters})"
-        case ("mean", "group_mean", False) if fit.eps is None or fit.eps[0] <= 0:
-            return "maxrl()"
-        case ("mean", "batch_std", False) if not candidate.inside:
-            return f"lite_ppo({parameters})"
-        case ("mean", "batch_centred_std", True) if candidate.inside and candidate.by == "token":
-            return "reinforce_pp_baseline()"
-    return None
+        eps = f", eps={fit.eps_value:.3g}"
+    return name.format(ddof=candidate.ddof, eps=eps).replace("(, ", "(")
+
+
+def _is_as_published(fit: Fit) -> bool:
+    """Whether what the rule of this package leaves no choice of is as it is there."""
+    candidate = fit.candidate
+    if candidate.shift:  # whitened, as in published rules: by token and with one eps
+        is_same = candidate.inside and candidate.by == "token" and candidate.ddof == 1
+        return is_same and fit.eps is not None and fit.eps[0] <= 1e-8 <= fit.eps[1]
+    if candidate.denominator == "group_mean":
+        return fit.eps is None or fit.eps[0] <= 0
+    return not candidate.inside and (candidate.denominator, candidate.ddof) != (
+        "leave_one_out_std",
+        0,
+    )
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,12 @@ def _guess_kind(text: str) -> str:
 
 
 def _read_shell(path: Path, text: str, problems: list[ConfigProblem]) -> list[Settings]:
-    found = settings_from_commands(follow_script(path, text), path)
+    return _launched(path, text, 1, problems)
+
+
+def _launched(path: Path, script: str, line: int, problems: list[ConfigProblem]) -> list[Settings]:
+    """Return what the commands of a script launch, with everything that is odd about them."""
+    found = settings_from_commands(follow_script(path, script, line), path)
     problems.extend(found.problems)
     return found.settings
 
@@ -145,5 +150,4 @@ def _read_job(path: Path, text: str, problems: list[ConfigProblem]) -> list[Sett
     if script is None or not isinstance(script.value, str):
         return found
     line = int(script.where.rpartition(":")[2]) + 1  # the text starts below `run: |`
-    launched = settings_from_commands(follow_script(path, script.value, line), path)
-    return launched.settings
+    return _launched(path, script.value, line, problems)

@@ -13,35 +13,21 @@ from dissensus.audit.configs.compose import find_upwards, set_path
 from dissensus.audit.configs.detect import Detected, detect_keys, detect_tree
 from dissensus.audit.configs.entry_module import entry_config
 from dissensus.audit.configs.interpolation import Root, resolve_value
+from dissensus.audit.configs.launch_entries import Entry, find_entry
 from dissensus.audit.configs.mapping_config import load_tree, settings_from_tree
 from dissensus.audit.configs.python_script import read_python_launch
 from dissensus.audit.configs.scalars import unique
 from dissensus.audit.configs.shell_follow import FILE_STEP, Followed
-from dissensus.audit.configs.shell_values import HOLE, Field
+from dissensus.audit.configs.shell_values import Field
 from dissensus.audit.configs.yaml_tree import Tree, YamlError, flatten, parse_yaml
 from dissensus.audit.settings import ConfigProblem, Setting, Settings
 
 __all__ = ["settings_from_commands"]
 
-_PYTHON_FILE = re.compile(r"[^\s=]*\.py\Z")
 _OWN_ENTRY = re.compile(r"verl\.trainer\.|skyrl(_train)?\.(train\.)?entrypoints\.|openrlhf\.cli\.")
-_OPENRLHF = re.compile(r"openrlhf\.(cli|trainer)\.train_ppo\w*")
-_OPEN_INSTRUCT = re.compile(r"(?:.*[/.])?grpo\w*(?:\.py)?")
 _NO_TRAINING = re.compile(r"(?:.*[/.])?open_instruct[/.]benchmark_\w+(?:\.py)?")
-_WRAPPERS = {"mason.py"}
-_SWITCHES = {"--", "--active", "--frozen", "--isolated", "--locked", "--no-project", "--no-sync"}
-_TRL_COMMANDS = {"grpo": "GRPOTrainer", "rloo": "RLOOTrainer"}
 _CONFIG_FLAGS = ("config", "config_file_path", "cfg")
 _NO_VALUES: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """Where a command names what it launches: the word, and the position behind it."""
-
-    name: str
-    after: int
-    framework: str | None = None
 
 
 class Launches(NamedTuple):
@@ -56,7 +42,7 @@ def settings_from_commands(followed: Followed, target: Path) -> Launches:
     found = Launches([], [])
     has_program = False
     for command in followed.commands:
-        entry = _find_entry(command.fields)
+        entry = find_entry(command.fields)
         if entry is None or len(found.settings) >= 200:
             continue
         has_program = True
@@ -85,54 +71,6 @@ def _problem(place: _Place, line: int, what: str) -> ConfigProblem:
     return ConfigProblem(path, int(number), what)
 
 
-def _find_entry(fields: Sequence[Field]) -> _Entry | None:
-    texts = [field.text for field in fields]
-    fallback: _Entry | None = None
-    for at, text in enumerate(texts):
-        entry = _two_words(texts, at)
-        if entry is None and _is_program(texts, at):
-            name = text.replace(HOLE, "…")
-            entry = _known_program(name, at + 1)
-            if fallback is None and name.rsplit("/", 1)[-1] not in _WRAPPERS:
-                fallback = _Entry(name, at + 1)
-        if entry is not None:
-            return entry
-    return fallback
-
-
-def _two_words(texts: list[str], at: int) -> _Entry | None:
-    """Return the entry that a pair such as `swift rlhf` names."""
-    pair = (texts[at].rsplit("/", 1)[-1], texts[at + 1] if at + 1 < len(texts) else "")
-    if pair in {("swift", "rlhf"), ("megatron", "rlhf")}:
-        return _Entry(" ".join(pair), at + 2, "ms_swift")
-    if pair[0] == "trl" and pair[1] in _TRL_COMMANDS:
-        return _Entry(_TRL_COMMANDS[pair[1]], at + 2, "trl")
-    if texts[at] == "rl" and "@" in texts[at:]:
-        return _Entry("rl", at + 1, "prime_rl")
-    return None
-
-
-def _is_program(texts: list[str], at: int) -> bool:
-    """Return whether a word is a module behind `-m`, or a Python file that is no flag's value."""
-    before = texts[at - 1] if at else ""
-    if before in {"-m", "--module"}:
-        return "." in texts[at]
-    if not _PYTHON_FILE.match(texts[at]):
-        return False
-    is_value = before.startswith("--") and "=" not in before and before not in _SWITCHES
-    return not is_value or _known_program(texts[at], at) is not None
-
-
-def _known_program(name: str, after: int) -> _Entry | None:
-    if _OPENRLHF.fullmatch(name):
-        return _Entry(name, after, "openrlhf")
-    if name.endswith("swift/cli/rlhf.py"):
-        return _Entry("swift rlhf", after, "ms_swift")
-    if "open_instruct" in name and _OPEN_INSTRUCT.fullmatch(name):
-        return _Entry(name, after, "open_instruct")
-    return None
-
-
 def _beside(folder: str | None) -> list[str]:
     """Return the folders, relative to a script, in which a named configuration may lie."""
     if not folder:
@@ -157,7 +95,7 @@ class _Reader:
     """Reads one training command."""
 
     def __init__(
-        self, entry: _Entry, fields: Sequence[Field], place: _Place, followed: Followed
+        self, entry: Entry, fields: Sequence[Field], place: _Place, followed: Followed
     ) -> None:
         self.entry, self.place, self.followed = entry, place, followed
         flags_only = entry.framework in {"openrlhf", "ms_swift", "open_instruct", "trl"}

@@ -56,7 +56,9 @@ def read_cells(text: str) -> Notebook:
         code = "".join(map(str, source)) if isinstance(source, list) else str(source)
         if code.lstrip().startswith("%%") and not code.lstrip().startswith(_PYTHON_CELLS):
             continue
-        kept = _without_magic(code.split("\n"))
+        kept = code.split("\n")
+        if parse_python(code) is None:  # a line that begins with % may be a string or an operator
+            kept = _without_magic(kept)
         if parse_python("\n".join(kept)) is None:
             odd.append(number)
             continue

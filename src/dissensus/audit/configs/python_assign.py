@@ -5,16 +5,11 @@ from __future__ import annotations
 import ast
 import dataclasses
 
-from dissensus.audit.configs.python_expressions import Expressions
+from dissensus.audit.configs.python_expressions import CHANGING, Expressions
 from dissensus.audit.configs.python_values import Known, Object, Unknown, Value, missing_of, plain
 from dissensus.audit.configs.scalars import unique
 
 __all__ = ["Assignments", "pattern_matches"]
-
-_CHANGING = {
-    *("append", "clear", "extend", "insert", "pop", "popitem", "remove", "reverse"),
-    *("setdefault", "sort", "update"),
-}
 
 
 class Assignments(Expressions):
@@ -133,7 +128,7 @@ class Assignments(Expressions):
                         self.assign(node, Unknown((ast.unparse(node)[:40],)))
                     case ast.Attribute(owner, _, ast.Del()) | ast.Subscript(owner, _, ast.Del()):
                         self.forget(owner)
-                    case ast.Call(ast.Attribute(owner, name)) if name in _CHANGING:
+                    case ast.Call(ast.Attribute(owner, name)) if name in CHANGING:
                         self.forget(owner)
                     case ast.Call(ast.Name("setattr"), [owner, *_]):
                         self.forget(owner)

@@ -39,8 +39,8 @@ class Classes:
         """Return the value of an expression."""
         raise RuntimeError(node)
 
-    def spend(self) -> None:
-        """Count a step."""
+    def spend(self, steps: int = 1) -> None:
+        """Count work."""
 
     def enter(
         self,

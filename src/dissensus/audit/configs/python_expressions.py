@@ -20,7 +20,7 @@ from dissensus.audit.configs.python_values import (
 )
 from dissensus.audit.configs.scalars import unique
 
-__all__ = ["Expressions"]
+__all__ = ["CHANGING", "Expressions"]
 
 _ENVIRONMENT = {"os.environ.get", "os.getenv", "environ.get", "getenv"}
 _CASTS: Mapping[str, type] = {"int": int, "float": float, "str": str, "bool": bool}
@@ -41,10 +41,11 @@ _METHODS = {
     "upper",
     "values",
 }
-_CHANGING = {
+CHANGING = {
     *("append", "clear", "extend", "insert", "pop", "popitem", "remove", "reverse"),
     *("setdefault", "sort", "update"),
 }
+"""Methods that change a dict or a list."""
 _REPLACE = {"dataclasses.replace", "chz.replace", "replace"}
 _MAX_TEXT = 20_000
 _MAX_SIZE = 20_000
@@ -299,17 +300,17 @@ class Expressions(Classes):
         if not isinstance(node.func, ast.Attribute):
             return None
         owner_node, name = node.func.value, node.func.attr
-        if name not in _METHODS | _CHANGING and not name.startswith("set_"):
+        if name not in _METHODS | CHANGING and not name.startswith("set_"):
             return None
         owner = self.evaluate(owner_node)
         if isinstance(owner, Object):
-            if (name in _CHANGING or name.startswith("set_")) and name != "set_defaults":
+            if (name in CHANGING or name.startswith("set_")) and name != "set_defaults":
                 self.forget(owner_node)
                 return Known(None, node.lineno)
             return self.object_method(owner, name, node, owner_node)
         if not isinstance(owner, Known):
             return None
-        if name in _CHANGING:
+        if name in CHANGING:
             is_changed = isinstance(owner.value, list | dict)
             return self.change_by_method(owner_node, owner, node) if is_changed else None
         arguments = [self.evaluate(argument) for argument in node.args]

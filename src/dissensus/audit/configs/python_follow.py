@@ -28,6 +28,7 @@ _MAX_UNROLLED = 2_000  # nodes of a loop's body times its rounds
 _EXITS = {"sys.exit", "exit", "quit", "os._exit"}
 
 Names = dict[str, Value]
+Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @dataclass(frozen=True)
@@ -83,16 +84,23 @@ class _Frame:
     """What is open while a function is followed.
 
     Args:
+        outer: What the names around the function stand for; empty for the module.
+        local: Names of the function's own.
         returns: Ways out of the function so far.
         skips: Ways out of the loop so far.
-        globals: Names of the function that are the module's.
         is_undecided: A branch is followed that may not be taken.
     """
 
+    outer: Names = field(default_factory=dict)
+    local: frozenset[str] = frozenset()
     returns: list[_Way] = field(default_factory=list)
     skips: list[_Way] = field(default_factory=list)
-    globals: set[str] = field(default_factory=set)
     is_undecided: bool = False
+
+    def around(self, names: Names) -> Names:
+        """Of the names that hold here those that hold outside of the function, too."""
+        hidden = {name: self.outer[name] for name in self.local if name in self.outer}
+        return {name: names[name] for name in names.keys() - self.local} | hidden
 
 
 class BudgetError(Exception):
@@ -130,14 +138,12 @@ class _Follower(Assignments):
         self.depth = 0
         self.entered: set[int] = set()
         self.frame = _Frame()
-        self.written: Names = {}  # what functions gave to names of the module
+        self.nested = {id(inner) for outer in _functions(module) for inner in _functions(outer)}
 
     def run_module(self) -> None:
         """Follow the script from its first line, then what was never called."""
         self.block(self.module.body)
-        for function in ast.walk(self.module):
-            if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-                continue
+        for function in _functions(self.module):
             if id(function) not in self.entered and self.holds_site(function):
                 self.enter(function, [], {}, function.name)
 
@@ -148,13 +154,7 @@ class _Follower(Assignments):
             for node in ast.walk(function)
         )
 
-    def spend(self) -> None:
-        self.steps -= 1
-        if self.steps < 0:
-            raise BudgetError
-
-    def charge(self, steps: int) -> None:
-        """Count work that grows with the script."""
+    def spend(self, steps: int = 1) -> None:
         self.steps -= steps
         if self.steps < 0:
             raise BudgetError
@@ -170,7 +170,7 @@ class _Follower(Assignments):
 
     def enter(
         self,
-        function: ast.FunctionDef | ast.AsyncFunctionDef,
+        function: Function,
         positional: list[Value],
         keywords: dict[str, Value],
         name: str,
@@ -180,7 +180,9 @@ class _Follower(Assignments):
             return Unknown((f"{name}(…)",))
         self.entered.add(id(function))
         kept, frame, bound = self.names, self.frame, self.bind(function, positional, keywords)
-        self.names, self.frame = {**kept, **bound}, _Frame()
+        outer = kept if id(function) in self.nested else frame.around(kept)
+        inside = _Frame(outer, _local_names(function) | bound.keys())
+        self.names, self.frame = {**outer, **bound}, inside
         self.depth += 1
         value: Value = Known(None)
         try:
@@ -188,13 +190,13 @@ class _Follower(Assignments):
         except _Return as returned:
             value = returned.value
         finally:
-            left, self.frame, self.names = (self.frame, self.names), frame, kept
+            last, self.frame, self.names = self.names, frame, kept
             self.depth -= 1
-        return self.leave(function, bound, left[0], _Way(value, left[1], ()))
+        return self.leave(function, bound, inside, _Way(value, last, ()))
 
     def leave(
         self,
-        function: ast.FunctionDef | ast.AsyncFunctionDef,
+        function: Function,
         bound: Names,
         frame: _Frame,
         last: _Way,
@@ -203,8 +205,13 @@ class _Follower(Assignments):
         ways = [*frame.returns, last]
         names = unique(*(way.deciding for way in ways))
         inner = self.agree([way.names for way in ways], names)
-        self.written.update({name: inner[name] for name in frame.globals if name in inner})
-        self.names = {**self.names, **self.written}
+        for name in inner.keys() - frame.local:
+            before, final = frame.outer.get(name), inner[name]
+            if final is not before:
+                if before is not None:
+                    self.replace(before, final)
+                if self.names.get(name) is before:
+                    self.names[name] = final
         stored = _stored_names(function)
         for parameter, given in bound.items():
             final = inner.get(parameter, given)
@@ -216,7 +223,7 @@ class _Follower(Assignments):
 
     def bind(
         self,
-        function: ast.FunctionDef | ast.AsyncFunctionDef,
+        function: Function,
         positional: list[Value],
         keywords: dict[str, Value],
     ) -> dict[str, Value]:
@@ -310,8 +317,6 @@ class _Follower(Assignments):
             case ast.Delete():
                 for target in node.targets:
                     self.delete(target)
-            case ast.Global() | ast.Nonlocal():
-                self.frame.globals.update(node.names)
             case _:
                 pass
 
@@ -373,18 +378,25 @@ class _Follower(Assignments):
 
     def loop(self, node: ast.For | ast.AsyncFor | ast.While) -> None:
         outer, self.frame.skips = self.frame.skips, []
+        is_broken = False
         try:
             if isinstance(node, ast.While):
                 verdict, names = self.truth(node.test)
                 if verdict is not False:
                     self.any_rounds(node, names, is_certain=bool(verdict))
             else:
-                self.for_loop(node)
+                is_broken = self.for_loop(node)
         finally:
             self.frame.skips = outer
-        self.block(node.orelse)
+        may_break = any(isinstance(inner, ast.Break) for inner in ast.walk(node))
+        if node.orelse and may_break and not is_broken:
+            decides = f"whether the loop of line {node.lineno} breaks"
+            self.apart([lambda: self.block(node.orelse), lambda: None], (decides,))
+        elif not is_broken:
+            self.block(node.orelse)
 
-    def for_loop(self, node: ast.For | ast.AsyncFor) -> None:
+    def for_loop(self, node: ast.For | ast.AsyncFor) -> bool:
+        """Follow a `for`; return whether it certainly ends by `break`."""
         items = self.evaluate(node.iter)
         names = (ast.unparse(node.target)[:40],)
         known = items.value if isinstance(items, Known) else None
@@ -395,11 +407,12 @@ class _Follower(Assignments):
             len(known) > 1 and (len(known) > _MAX_ROUNDS or len(known) * size > _MAX_UNROLLED)
         ):
             self.any_rounds(node, names, is_certain=bool(known), target=node.target)
-            return
+            return False
         for item in known:
             self.assign(node.target, item)
             if not self.round(node.body, names):
-                break
+                return True
+        return False
 
     def any_rounds(
         self,
@@ -442,7 +455,7 @@ class _Follower(Assignments):
         outer, frame.is_undecided = frame.is_undecided, frame.is_undecided or len(ways) > 1
         for way in ways:
             self.names, self.functions = dict(before), dict(functions)
-            self.charge(len(before))
+            self.spend(len(before))
             try:
                 way()
             except _Return as result:
@@ -486,11 +499,25 @@ class _Follower(Assignments):
         if len(outcomes) == 1:
             return outcomes[0]
         keys = dict.fromkeys(key for outcome in outcomes for key in outcome)
-        self.charge(len(keys))
+        self.spend(len(keys))
         return {
             key: join_values([out[key] for out in outcomes if key in out], key, unique(names))
             for key in keys
         }
+
+
+def _functions(node: ast.AST) -> list[Function]:
+    """Return the functions inside a function or a module."""
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef
+    return [inner for inner in ast.walk(node) if inner is not node and isinstance(inner, kinds)]
+
+
+def _local_names(function: ast.AST) -> frozenset[str]:
+    """Return the names that are bound in a function and are not those of its surroundings."""
+    declared = [
+        node.names for node in ast.walk(function) if isinstance(node, ast.Global | ast.Nonlocal)
+    ]
+    return frozenset(_stored_names(function).difference(*declared))
 
 
 def _stored_names(function: ast.AST) -> set[str]:

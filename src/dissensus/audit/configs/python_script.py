@@ -24,6 +24,7 @@ _TRAINER = re.compile(r"(?:\w*GRPO\w*|\w*RLOO|GFPO\w*|GSPO\w*)Trainer")
 _CONFIG = re.compile(r"(?:\w*GRPO\w*|\w*RLOO|GFPO\w*|GSPO\w*)Config")
 _TINKER = re.compile(r"tinker_cookbook\.rl\.train\.Config")
 _WORTH = re.compile(r"^[ \t]*(?:from|import)[ \t]+(?:trl|unsloth|tinker_cookbook)\b", re.MULTILINE)
+_WORTH_QUOTED = re.compile(r"\"(?:from|import)[ ]+(?:trl|unsloth|tinker_cookbook)\b")
 _VERSION = re.compile(r"[\"'](?:trl|unsloth|tinker[-_]cookbook)(?:\[[\w,]*\])?==([\w.]+)[\"']")
 _UNSLOTH = re.compile(r"^[ \t]*(?:from|import)[ \t]+unsloth\b", re.MULTILINE)
 _MAX_SETTINGS = 2_000
@@ -52,10 +53,12 @@ def read_notebook(path: Path, text: str, problems: list[ConfigProblem]) -> list[
     """Return the training configurations that a notebook builds; its lines name their cell."""
     book = read_cells(text)
     module = parse_python(book.text) if _WORTH.search(book.text) else None
+    if not book.places and _WORTH_QUOTED.search(text):
+        problems.append(ConfigProblem(str(path), 0, "not a notebook with cells that can be read"))
     if module is None:
         return []
     odd = (f"cell {number} is not Python, and left out" for number in book.odd)
-    problems.extend(ConfigProblem(str(path), 0, text) for text in odd)
+    problems.extend(ConfigProblem(str(path), 0, what) for what in odd)
     script = _Script(
         module, book.text, "python", str(path), lambda line: f"{path}:{book.place(line)}"
     )

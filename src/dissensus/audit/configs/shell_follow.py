@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -10,10 +9,18 @@ from typing import NamedTuple
 from dissensus.audit.configs import shell_syntax as syntax
 from dissensus.audit.configs.compose import find_upwards
 from dissensus.audit.configs.scalars import unique
-from dissensus.audit.configs.shell_expand import expand_text, expand_word, expand_words
+from dissensus.audit.configs.shell_assign import (
+    DECLARING,
+    declare,
+    forget_changes,
+    names_set,
+    put_unknown,
+    unset,
+)
+from dissensus.audit.configs.shell_expand import expand_text, expand_words
 from dissensus.audit.configs.shell_parser import parse_shell
 from dissensus.audit.configs.shell_syntax import Node, Simple, literal
-from dissensus.audit.configs.shell_tests import Verdict, decide
+from dissensus.audit.configs.shell_tests import Verdict, decide, fits, is_test, succeeds
 from dissensus.audit.configs.shell_values import (
     HOLE,
     BudgetError,
@@ -33,19 +40,11 @@ FILE_STEP = 10_000_000
 _MAX_DEPTH = 8
 _OUTER = "__outer"  # stands for what is unknown in a text that another shell is given
 _RUNS_TEXT = re.compile(r"\b(python\d?|swift|trl|uv|accelerate|torchrun|megatron|deepspeed)\b")
-_CHANGED = re.compile(
-    r"([A-Za-z_]\w*)(?=\s*(?:(?:[-+*/%&|^]|<<|>>)?=(?!=)|\+\s*\+|-\s*-))|(?<=[-+]{2})\s*([A-Za-z_]\w*)"
-)
-"""Variables that an arithmetic command changes."""
 _MAX_ROUNDS = 16
 _ENVIRONMENT = re.compile(
     r"^/(?:etc|opt|usr)/|^(?:\$HOME|HOME)\b|activate$|conda|mamba|\.(?:bash|zsh)rc|ssh-agent|set_env\.sh"
 )
 """Sourced files and `eval`s that prepare programs, and set no variable of the script."""
-_SUCCEED = {
-    *("", ".", "cd", "declare", "echo", "export", "local", "mkdir", "popd", "printf", "pushd"),
-    *("readonly", "set", "shift", "sleep", "source", "unset"),
-}
 _OPTIONS = re.compile(r"--[A-Za-z]|[+~]{0,2}[A-Za-z_]\w*(\.\w+)+=")
 
 
@@ -120,8 +119,8 @@ class _Follower:
             case syntax.AndOr(items):
                 self.and_or(items, scope)
             case syntax.Pipe(items):
-                for item in items:
-                    self.step(item, scope)
+                for item in items:  # each in a shell of its own
+                    self.step(item, scope.copy())
             case syntax.Not(item):
                 self.step(item, scope)
             case syntax.Branch():
@@ -146,7 +145,7 @@ class _Follower:
     def node_verdict(self, node: Node, scope: Scope) -> Verdict:
         """Return whether a command succeeds, after what it does."""
         match node:
-            case Simple() if _is_test(node):
+            case Simple() if is_test(node):
                 return decide(node, scope)
             case syntax.Not(item):
                 inner = self.node_verdict(item, scope)
@@ -155,14 +154,14 @@ class _Follower:
                 return self.and_or(items, scope)
             case _:
                 self.step(node, scope)
-                return _success(node, scope)
+                return succeeds(node, scope)
 
     def and_or(self, items: tuple[tuple[str, Node], ...], scope: Scope) -> Verdict:
         """Follow commands joined by `&&` and `||`; return whether they succeed."""
         status = self.node_verdict(items[0][1], scope)
         if [operator for operator, _ in items[1:]] == ["&&", "||"]:
             then, other = items[1][1], items[2][1]
-            if status.holds is None and _success(then, scope).holds:  # as if … else
+            if status.holds is None and succeeds(then, scope).holds:  # as if … else
                 outcomes: list[Scope] = []
                 self.run_apart((then,), scope, outcomes)
                 self.run_apart((other,), scope, outcomes)
@@ -223,7 +222,7 @@ class _Follower:
         else:
             options = tuple(dict.fromkeys(field.text for field in known))[:16]
             before = scope.copy()
-            self.forget_changes(node.body, scope)
+            forget_changes(node.body, scope)
             if node.name:
                 scope.put(node.name, Scalar(HOLE, names, options=options))
             self.any_rounds(node.body, scope, [] if known else [before], names)
@@ -235,7 +234,7 @@ class _Follower:
         if verdict.holds is False:
             return
         outer, scope.skips = scope.skips, []
-        self.forget_changes((*condition, *body), scope)
+        forget_changes((*condition, *body), scope)
         self.any_rounds(body, scope, [] if verdict.holds else [before], verdict.names)
         scope.skips = outer
 
@@ -254,26 +253,12 @@ class _Follower:
     def round(self, body: tuple[Node, ...], scope: Scope) -> bool:
         """Follow a loop's body once; return False when the loop certainly ends by it."""
         self.run(body, scope)
-        left = scope.leaves
-        if left in {"break", "continue"}:
-            scope.leaves = left = "" if left == "continue" else left
+        left = scope.leaves if scope.leaves != "continue" else ""
+        if left in {"", "break"}:
             scope.leaves = ""
         if not scope.leaves:
             join_ways(scope, scope.skips)
         return not left
-
-    def forget_changes(self, body: tuple[Node, ...], scope: Scope, depth: int = 0) -> None:
-        """Make unknown what rounds of a loop assign; what they append may or may not be there."""
-        for node in syntax.walk(body):
-            scope.spend()
-            if not isinstance(node, Simple):
-                continue
-            for assign in node.assigns:
-                if assign.name in scope.variables and not _appends(assign):
-                    scope.put(assign.name, Scalar(HOLE, (assign.name,)))
-            name = literal(node.words[0]) if node.words else None
-            if name in scope.functions and depth < _MAX_DEPTH:
-                self.forget_changes(scope.functions[name], scope, depth + 1)
 
     def case(self, node: syntax.Case, scope: Scope) -> None:
         subject = expand_text(node.subject, scope)
@@ -282,7 +267,7 @@ class _Follower:
         is_certain = False
         for patterns, body in node.arms:
             texts = [expand_text(pattern, scope) for pattern in patterns]
-            verdict = _fits(subject, texts)
+            verdict = fits(subject, texts)
             if verdict is False:
                 continue
             names = unique(names, *(text.missing for text in texts))
@@ -296,15 +281,9 @@ class _Follower:
 
     def simple(self, node: Simple, scope: Scope) -> None:
         name = literal(node.words[0]) if node.words else None
-        is_lasting = not node.words or name in {
-            "export",
-            "declare",
-            "local",
-            "readonly",
-            "typeset",
-        }
+        is_lasting = not node.words or name in DECLARING
         if is_lasting:
-            self.declare(name, node, scope)
+            declare(name, node, scope)
         for heredoc in node.heredocs:
             self.heredoc(heredoc, node, scope)
         if is_lasting:
@@ -316,51 +295,6 @@ class _Follower:
             if not isinstance(assign.value, syntax.Array):
                 value = expand_text(assign.value, scope)
                 self.inner_script(Field(value.text, assign.line, value.missing), node, scope)
-
-    def declare(self, name: str | None, node: Simple, scope: Scope) -> None:
-        bare = [literal(word) or "" for word in node.words[1:]]
-        names = [*(assign.name for assign in node.assigns), *bare]
-        if scope.locals is not None and name in {"local", "declare", "typeset"}:
-            for each in names:
-                scope.locals.setdefault(each, scope.variables.get(each))
-        for assign in node.assigns:
-            self.assign(assign, scope)
-        if name == "export":
-            scope.exported.update(names)
-
-    def assign(self, assign: syntax.Assign, scope: Scope) -> None:
-        old = scope.variables.get(assign.name)
-        if isinstance(assign.value, syntax.Array):
-            items = tuple(expand_words(assign.value.words, scope))
-            scope.spend(len(items))
-            if assign.append and old is not None:
-                before = _items(old)
-                items = (*before, *items)
-            scope.put(assign.name, items)
-        elif assign.subscript is not None:
-            self.assign_item(assign.name, assign.subscript, expand_text(assign.value, scope), scope)
-        else:
-            value = expand_text(assign.value, scope)
-            if assign.append and old is not None and not isinstance(old, Scalar):
-                added = tuple(expand_word(assign.value, scope))
-                scope.put(assign.name, (*old, *added))
-                return
-            if assign.append and isinstance(old, Scalar):
-                value = Scalar(old.text + value.text, unique(old.missing, value.missing))
-            scope.put(assign.name, value._replace(is_unset=False))
-
-    def assign_item(self, name: str, subscript: str, value: Scalar, scope: Scope) -> None:
-        """Set one item of an array."""
-        old = scope.variables.get(name)
-        if old is None or isinstance(old, Scalar):
-            scope.put(f"{name}[{subscript.strip(chr(34))}]", value)
-            return
-        index = int(subscript) if subscript.isdigit() else len(old) + 1
-        if index > len(old) or any(item.maybe for item in old):
-            scope.put(name, Scalar(HOLE, (f"{name}[{subscript}]",)))
-        else:
-            item = Field(value.text, 0, value.missing)
-            scope.put(name, (*old[:index], item, *old[index + 1 :]))
 
     def heredoc(self, heredoc: syntax.Heredoc, node: Simple, scope: Scope) -> None:
         text = heredoc.text
@@ -402,9 +336,7 @@ class _Follower:
             for field in fields[1:]:
                 self.inner_script(field, node, scope)
 
-    def builtin(  # noqa: C901 - one case per command
-        self, name: str, rest: list[Field], node: Simple, scope: Scope
-    ) -> bool:
+    def builtin(self, name: str, rest: list[Field], node: Simple, scope: Scope) -> bool:
         """Do what a command of the shell itself does to the scope; False for other commands."""
         if name in {"exit", "return", "break", "continue"}:
             scope.leaves = name
@@ -420,22 +352,12 @@ class _Follower:
         elif name == "eval" and rest:
             self.evaluate(rest, node, scope)
         elif name == "unset":
-            for field in rest:
-                scope.variables.pop(field.text, None)
-        elif name in {"read", "mapfile", "readarray"} and not node.heredocs:
-            self.put_unknown([field.text for field in rest], scope)
-        elif name in {"((", "let"}:
-            self.put_unknown(_changed(" ".join(field.text for field in rest)), scope)
-        elif name == "printf" and rest[1:] and rest[0].text == "-v":
-            self.put_unknown([rest[1].text], scope)
-        else:
+            unset([field.text for field in rest], scope)
+        elif (changed := names_set(name, [field.text for field in rest])) and not node.heredocs:
+            put_unknown(changed, scope)
+        elif name not in {"((", "let"}:
             return False
         return True
-
-    def put_unknown(self, names: list[str], scope: Scope) -> None:
-        for name in names:
-            if name.isidentifier():
-                scope.put(name, Scalar(HOLE, (name,)))
 
     def inner_script(self, field: Field, node: Simple, scope: Scope) -> None:
         """Follow `bash -c "…"` and the like: an argument that is itself a command line."""
@@ -522,64 +444,3 @@ def _beside(folder: Path, name: str) -> Path | None:
         return path
     ends = ("/".join(path.parts[at:]) for at in range(2, len(path.parts) - 1))
     return next(filter(None, (find_upwards(folder, end) for end in ends)), None)
-
-
-def _fits(subject: Scalar, patterns: list[Scalar]) -> bool | None:
-    """Return whether a text fits one of the patterns of a `case`; None when it is not known."""
-    if any(pattern.text == "*" for pattern in patterns):
-        return True
-    if subject.missing:
-        return None
-    if any(
-        not pattern.missing
-        and len(pattern.text) < 200
-        and fnmatch.fnmatchcase(subject.text[:1_000], pattern.text)
-        for pattern in patterns
-    ):
-        return True
-    return None if any(pattern.missing for pattern in patterns) else False
-
-
-def _success(node: Node, scope: Scope) -> Verdict:
-    """Return whether a command that is no test succeeds."""
-    if isinstance(node, Simple):
-        name = literal(node.words[0]) if node.words else ""
-        holes = [
-            part
-            for assign in node.assigns
-            if not isinstance(assign.value, syntax.Array)
-            for part in assign.value.parts
-        ]
-        if name == "" and any(part.kind == "command" for part in holes):
-            return Verdict(None, (f"whether {node.assigns[0].name}=$(…) succeeds",))
-        if name in _SUCCEED and name not in scope.functions:
-            return Verdict(True)
-        return decide(node, scope)
-    return Verdict(None, ("a condition",))
-
-
-def _changed(arithmetic: str) -> list[str]:
-    return [name for found in _CHANGED.finditer(arithmetic) for name in found.groups() if name]
-
-
-def _appends(assign: syntax.Assign) -> bool:
-    """Return whether an assignment only adds to its own variable: `A+=x`, `A="$A x"`."""
-    first = None
-    if isinstance(assign.value, syntax.Array):
-        first = next((part for word in assign.value.words[:1] for part in word.parts), None)
-    else:
-        first = next((part for part in assign.value.parts if part.text), None)
-    is_own = first is not None and first.kind == "variable"
-    return assign.append or (
-        first is not None and is_own and first.text.partition("[")[0] == assign.name
-    )
-
-
-def _is_test(node: Simple) -> bool:
-    return bool(node.words) and literal(node.words[0]) in {"[", "[[", "test", "true", "false", ":"}
-
-
-def _items(value: Scalar | tuple[Field, ...]) -> tuple[Field, ...]:
-    if isinstance(value, Scalar):
-        return (Field(value.text, 0, value.missing),) if value.text else ()
-    return value

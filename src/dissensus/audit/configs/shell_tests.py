@@ -9,10 +9,16 @@ from typing import NamedTuple
 
 from dissensus.audit.configs.scalars import unique
 from dissensus.audit.configs.shell_expand import expand_text
-from dissensus.audit.configs.shell_syntax import Simple, Word, literal
+from dissensus.audit.configs.shell_syntax import Array, Node, Simple, Word, literal
 from dissensus.audit.configs.shell_values import HOLE, Scalar, Scope
 
-__all__ = ["Verdict", "decide"]
+__all__ = ["Verdict", "decide", "fits", "is_test", "succeeds"]
+
+_SUCCEED = {
+    *("", ".", "cd", "declare", "echo", "export", "local", "mkdir", "popd", "printf", "pushd"),
+    *("readonly", "set", "shift", "sleep", "source", "unset"),
+}
+"""Commands of which a training script takes for granted that they succeed."""
 
 _NUMERIC: Mapping[str, Callable[[int, int], bool]] = {
     "-eq": operator.eq,
@@ -128,3 +134,42 @@ def _when_unset(value: Scalar) -> Scalar:
 
 def _is_int(text: str) -> bool:
     return len(text) < 18 and text.lstrip("+-").isdigit() and text.isascii()
+
+
+def fits(subject: Scalar, patterns: list[Scalar]) -> bool | None:
+    """Return whether a text fits one of the patterns of a `case`; None when it is not known."""
+    if any(pattern.text == "*" for pattern in patterns):
+        return True
+    if subject.missing:
+        return None
+    if any(
+        not pattern.missing
+        and len(pattern.text) < 200
+        and fnmatch.fnmatchcase(subject.text[:1_000], pattern.text)
+        for pattern in patterns
+    ):
+        return True
+    return None if any(pattern.missing for pattern in patterns) else False
+
+
+def succeeds(node: Node, scope: Scope) -> Verdict:
+    """Return whether a command that is no test succeeds."""
+    if isinstance(node, Simple):
+        name = literal(node.words[0]) if node.words else ""
+        holes = [
+            part
+            for assign in node.assigns
+            if not isinstance(assign.value, Array)
+            for part in assign.value.parts
+        ]
+        if name == "" and any(part.kind == "command" for part in holes):
+            return Verdict(None, (f"whether {node.assigns[0].name}=$(…) succeeds",))
+        if name in _SUCCEED and name not in scope.functions:
+            return Verdict(True)
+        return decide(node, scope)
+    return Verdict(None, ("a condition",))
+
+
+def is_test(node: Simple) -> bool:
+    """Return whether a command is a condition and does nothing else."""
+    return bool(node.words) and literal(node.words[0]) in {"[", "[[", "test", "true", "false", ":"}

@@ -17,6 +17,7 @@ __all__ = [
     "Scalar",
     "Scope",
     "Variable",
+    "as_fields",
     "join_scopes",
     "join_ways",
 ]
@@ -224,7 +225,7 @@ def _join(name: str, values: Iterable[Variable | None], names: tuple[str, ...]) 
     if len(distinct) == 1 and distinct[0] is not None:
         return distinct[0]
     if any(isinstance(value, tuple) and not isinstance(value, Scalar) for value in distinct):
-        return _join_arrays([_as_fields(value) for value in distinct], names or (name,))
+        return _join_arrays([as_fields(value) for value in distinct], names or (name,))
     texts: list[str] = []
     for value in distinct:
         if isinstance(value, Scalar):
@@ -232,7 +233,8 @@ def _join(name: str, values: Iterable[Variable | None], names: tuple[str, ...]) 
     return Scalar(HOLE, unique((name,), names), options=tuple(dict.fromkeys(texts))[:16])
 
 
-def _as_fields(value: Variable | None) -> tuple[Field, ...]:
+def as_fields(value: Variable | None) -> tuple[Field, ...]:
+    """Return the items of an array; of a plain value one, unless it is empty."""
     if value is None:
         return ()
     if isinstance(value, Scalar):

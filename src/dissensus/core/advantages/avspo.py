@@ -59,7 +59,8 @@ def avspo(
     _, right, wrong = counts(groups, "avspo")
     advantages = divide_by_std(groups, groups.std(ddof), eps)
     population = groups if context.reference is None else context.reference
-    rate = np.count_nonzero(population.is_unanimous()) / np.count_nonzero(population.size)
+    answered = max(int(np.count_nonzero(population.size)), 1)
+    rate = np.count_nonzero(population.is_unanimous()) / answered
     is_collapsed = groups.is_unanimous() & ((right == 0) | (wrong == 0))
     if rate <= threshold or not is_collapsed.any():
         return advantages

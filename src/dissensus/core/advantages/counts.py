@@ -40,9 +40,11 @@ def counts(groups: RewardGroups, rule: str) -> Counts:
         InputError: Correctness is unknown.
     """
     if groups.is_correct is None or groups.correct is None:
+        if not groups.is_scored.any():  # without a reward there is nothing to be right or wrong
+            return Counts(np.zeros(groups.n_rollouts, dtype=np.bool_), groups.size, groups.size)
         raise InputError(
-            f"{rule} needs to know which rollouts are correct, and the rewards "
-            "take more than two values",
+            f"{rule} needs to know which rollouts are correct, and the rewards do not say it: "
+            "they take more than two values, or one that is not 0, 1 or −1",
             hint="pass correct=, a threshold or an array, to RewardGroups",
         )
     return Counts(groups.is_correct, groups.correct, groups.size - groups.correct)

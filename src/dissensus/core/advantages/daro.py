@@ -4,7 +4,7 @@ import numpy as np
 
 from dissensus.core.advantages.base import Context
 from dissensus.core.advantages.counts import counts
-from dissensus.core.advantages.profile import ARCSINE, Profile
+from dissensus.core.advantages.profile import Profile
 from dissensus.core.advantages.registry import rule
 from dissensus.core.advantages.scaling import divide_by_std
 from dissensus.core.groups import FloatArray, RewardGroups
@@ -23,7 +23,6 @@ _KEY = "daro_log_weights"
         evidence="recollection",
         rewards="binary",
         scale="invariant",
-        limit=ARCSINE,
     ),
 )
 def daro(

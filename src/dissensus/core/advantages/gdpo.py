@@ -44,20 +44,23 @@ def gdpo(
         InputError: `weights` names no reward function, or a function has not one reward per
             rollout.
     """
-    by_function, weights = context.rewards_by_function or {}, weights or {}
+    by_function = context.rewards_by_function or {}
+    # The reference batch of the whitening step has its total as the one function, which no weight
+    # names, and whose weight the whitening divides away.
+    is_total = [id(each) for each in by_function.values()] == [id(groups.rewards)]
+    weights = {} if is_total or weights is None else weights
     unknown = sorted(set(weights) - set(by_function))
-    # A reference batch has one function, of no name that a user gave; whitening drops its weight.
-    if unknown and len(by_function) > 1:
+    if unknown:
         raise InputError(
             "weights must name reward functions",
             where="gdpo",
             got=unknown[0],
             hint=f"one of {', '.join(map(str, by_function))}",
         )
-    total = np.zeros(groups.n_rollouts)
+    total: FloatArray | None = None
     for name, rewards in by_function.items():
-        each = groups.with_rewards(np.where(groups.is_scored, rewards, np.nan))
+        each = groups.with_rewards(rewards)
         advantages = divide_by_std(each, each.std(ddof), eps)
         advantages *= weights.get(name, 1.0)
-        total += advantages
-    return total
+        total = advantages if total is None else np.add(total, advantages, out=total)
+    return np.zeros(groups.n_rollouts) if total is None else total

@@ -5,6 +5,7 @@ import numpy as np
 from dissensus.core.advantages.base import Context
 from dissensus.core.advantages.profile import Profile
 from dissensus.core.advantages.registry import rule
+from dissensus.core.advantages.scaling import denominators
 from dissensus.core.advantages.tables import RolloutTable
 from dissensus.core.groups import BoolArray, FloatArray, IntArray, RewardGroups
 
@@ -42,9 +43,8 @@ def grpo_passk(
     rows = np.arange(len(groups))
     top = rewards[rows, best]
     second = np.partition(rewards, -2, axis=1)[:, -2] if table.width > 1 else top
-    denominator = groups.std(ddof) + eps
-    usable = (groups.size > 1) & ~groups.is_unanimous() & (denominator > 0)
-    advantages = np.zeros(table.shape)
+    usable = (groups.size > 1) & ~groups.is_unanimous()
     lead = np.subtract(top, second, out=np.zeros(len(groups)), where=usable)
-    advantages[rows, best] = lead / np.where(usable, denominator, 1.0)
+    advantages = np.zeros(table.shape)
+    advantages[rows, best] = lead / denominators(groups, groups.std(ddof), eps)
     return table.back(advantages)

@@ -5,6 +5,7 @@ import numpy as np
 from dissensus.core.advantages.base import Context
 from dissensus.core.advantages.profile import LOG, Profile
 from dissensus.core.advantages.registry import rule
+from dissensus.core.advantages.scaling import divide_by_std
 from dissensus.core.groups import FloatArray, RewardGroups
 
 
@@ -26,6 +27,4 @@ def maxrl(groups: RewardGroups, context: Context, *, eps: float = 0.0) -> FloatA
     log p: the paper's G-th lies in the score of groups at k = 0, which this form leaves silent and
     `vr_cond` does not.
     """
-    denominator = groups.mean + eps
-    usable = np.where(denominator > 0, denominator, np.inf)
-    return np.asarray(groups.centered / groups.expand(usable), dtype=np.float64)
+    return divide_by_std(groups, np.where(groups.mean > 0, groups.mean, np.nan), eps)

@@ -19,7 +19,7 @@ _ROUNDING = 1e-12
         title="NeMo-RL leave-one-out",
         evidence="library",
         is_centred=False,
-        scale="invariant",
+        scale="neither",
         limit=ARCSINE,
     ),
 )

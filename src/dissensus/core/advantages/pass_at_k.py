@@ -6,6 +6,7 @@ from dissensus.core.advantages.base import Context
 from dissensus.core.advantages.counts import counts, draw_rate, to_rollouts
 from dissensus.core.advantages.profile import Limit, Profile, pass_at_k_rate
 from dissensus.core.advantages.registry import rule
+from dissensus.core.advantages.scaling import denominators
 from dissensus.core.groups import BoolArray, FloatArray, IntArray, RewardGroups
 from dissensus.errors import InputError
 
@@ -66,7 +67,7 @@ def pass_at_k(
     alone = draw_rate(wrong - 1, groups.size - 1, attempts - 1)
     spread = np.sqrt(failed * (1 - failed))
     is_split = (right > 0) & (failed > 0)
-    denominator = np.where(is_split, spread + eps, np.inf)
+    denominator = denominators(groups, np.where(is_split, spread, np.nan), eps)
     return to_rollouts(groups, is_correct, failed / denominator, (failed - alone) / denominator)
 
 

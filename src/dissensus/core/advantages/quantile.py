@@ -5,6 +5,7 @@ import numpy as np
 from dissensus.core.advantages.base import Context
 from dissensus.core.advantages.profile import ARCSINE, Profile
 from dissensus.core.advantages.registry import rule
+from dissensus.core.advantages.scaling import denominators
 from dissensus.core.advantages.tables import RolloutTable
 from dissensus.core.groups import FloatArray, RewardGroups
 from dissensus.errors import InputError
@@ -61,5 +62,6 @@ def quantile(
     baseline = low + (position - below) * (high - low)
     advantages: FloatArray = groups.expand(np.where(usable, groups.mean - baseline, 0.0))
     advantages += groups.centered
-    advantages /= groups.expand(np.where(usable, groups.std(ddof) + eps, np.inf))
+    std = np.where(usable, groups.std(ddof), np.nan)
+    advantages /= groups.expand(denominators(groups, std, eps))
     return advantages

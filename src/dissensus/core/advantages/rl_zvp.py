@@ -59,8 +59,9 @@ def rl_zvp(
     is_up = groups.expand(groups.is_unanimous() & (wrong == 0)) & groups.is_scored
     is_down = groups.expand(groups.is_unanimous() & (right == 0)) & groups.is_scored
     rows = np.flatnonzero(is_up | is_down)
-    is_shaped = np.repeat(is_up | is_down, lengths)
-    entropy, ends = entropies[is_shaped], np.concatenate([[0], np.cumsum(lengths[rows])])
+    ends = np.concatenate([[0], np.cumsum(lengths[rows])])
+    tokens = np.arange(ends[-1]) + np.repeat(offsets[rows] - ends[:-1], lengths[rows])
+    entropy = entropies[tokens]
     origin = np.where(is_down[rows], max_over_tokens(entropy, ends), 0.0)
-    advantages[is_shaped] = alpha * (entropy - np.repeat(origin, lengths[rows]))
+    advantages[tokens] = alpha * (entropy - np.repeat(origin, lengths[rows]))
     return advantages

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from dissensus.core.groups import FloatArray, RewardGroups
 from dissensus.errors import InputError
 
-__all__ = ["divide_by_std", "divide_sides_by_std"]
+__all__ = ["denominators", "divide_by_std", "divide_sides_by_std"]
 
 
 def divide_by_std(groups: RewardGroups, std: ArrayLike, eps: float) -> FloatArray:
@@ -20,7 +20,7 @@ def divide_by_std(groups: RewardGroups, std: ArrayLike, eps: float) -> FloatArra
         eps: Added to std, outside the root; ≥ 0.
     """
     # Divided in place: fresh memory is what costs.
-    advantages: FloatArray = groups.expand(_usable(groups, std, eps))
+    advantages: FloatArray = groups.expand(denominators(groups, std, eps))
     return np.divide(groups.centered, advantages, out=advantages)
 
 
@@ -28,15 +28,19 @@ def divide_sides_by_std(
     groups: RewardGroups, std: ArrayLike, eps: float, *, above: FloatArray, below: FloatArray
 ) -> FloatArray:
     """`divide_by_std`, times (P,) `above` for rewards above the group mean, else times `below`."""
-    denominator = _usable(groups, std, eps)
+    denominator = denominators(groups, std, eps)
     advantages: FloatArray = groups.expand(below / denominator)
     np.copyto(advantages, groups.expand(above / denominator), where=groups.centered > 0)
     advantages *= groups.centered
     return advantages
 
 
-def _usable(groups: RewardGroups, std: ArrayLike, eps: float) -> FloatArray:
-    """(P,) std + eps; inf where that is 0 or unknown, which divides everything to 0."""
+def denominators(groups: RewardGroups, std: ArrayLike, eps: float) -> FloatArray:
+    """(P,) std + eps; inf where that is 0 or unknown, which divides everything to 0.
+
+    Raises:
+        InputError: eps < 0.
+    """
     if not eps >= 0:
         raise InputError("The 'eps' parameter must be ≥ 0", got=eps)
     denominator = np.broadcast_to(np.asarray(std, dtype=np.float64) + eps, (len(groups),))

@@ -63,7 +63,7 @@ def net_wins(table: FloatArray, tol: float = 0.0) -> FloatArray:
     out = np.empty(table.shape)
     for block in row_blocks(table.shape):
         columns = np.ascontiguousarray(table[block].T)
-        wins = np.zeros(columns.shape, dtype=np.int32)
+        wins = np.zeros(columns.shape, dtype=_counter(len(columns)))
         for step in range(1, len(columns)):  # all pairs of columns that are `step` apart
             lead = columns[step:] - columns[:-step]
             sign = (lead > tol).view(np.int8) - (lead < -tol).view(np.int8)
@@ -79,7 +79,7 @@ def equal_counts(table: NDArray[Any], exists: BoolArray | None) -> IntArray:
     for block in row_blocks(table.shape):
         columns = np.ascontiguousarray(table[block].T)
         there = None if exists is None else exists[block].T
-        equal = np.ones(columns.shape, dtype=np.int32)
+        equal = np.ones(columns.shape, dtype=_counter(len(columns)))
         for step in range(1, len(columns)):
             same = columns[step:] == columns[:-step]
             if there is not None:
@@ -88,6 +88,11 @@ def equal_counts(table: NDArray[Any], exists: BoolArray | None) -> IntArray:
             equal[:-step] += same
         out[block] = equal.T
     return out
+
+
+def _counter(width: int) -> type[np.integer[Any]]:
+    """A type that counts up to ±width: additions are as fast as the type is narrow."""
+    return np.int8 if width <= np.iinfo(np.int8).max else np.int32
 
 
 def row_blocks(shape: tuple[int, ...]) -> Iterator[slice]:

@@ -40,8 +40,8 @@ def log_likelihood_per_token(groups: RewardGroups, context: Context) -> FloatArr
     Raises:
         InputError: A scored rollout without a finite log-likelihood.
     """
-    lengths = np.maximum(np.asarray(context.lengths), 1.0)
-    values: FloatArray = np.asarray(context.log_likelihoods) / lengths
+    lengths: FloatArray = np.maximum(np.asarray(context.lengths), 1.0, dtype=np.float64)
+    values: FloatArray = np.divide(np.asarray(context.log_likelihoods), lengths, out=lengths)
     if not np.isfinite(values.sum()):  # one pass says that all is well
         values = np.where(groups.is_scored, values, 0.0)
         if not np.isfinite(values).all():

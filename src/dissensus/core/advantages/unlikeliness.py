@@ -59,10 +59,10 @@ def unlikeliness(
         raise InputError("The 'beta' parameter must lie in [0, 1]", got=beta)
     is_correct, _, _ = counts(groups, "unlikeliness")
     table = RolloutTable(groups)
-    size = np.maximum(groups.size, 1)[:, None]
+    # Twice the rank from 0 is the net wins + G − 1.
+    share = (-0.5 * beta / np.maximum(groups.size, 1))[:, None]
     factor = net_wins(table.of(log_likelihood_per_token(groups, context)))
-    factor += size - 1  # twice the rank from 0
-    factor *= -0.5 * beta / size
-    factor += 1.0
+    factor *= share
+    factor += 1.0 + share * (groups.size[:, None] - 1)
     reshaped = groups.with_rewards(table.back(factor) * is_correct)
     return divide_by_std(reshaped, reshaped.std(ddof), eps)

@@ -49,8 +49,13 @@ def xrpo(
     advantages = divide_by_std(groups, groups.std(ddof), eps)
     score = log_likelihood_per_token(groups, context)
     mean = np.nan_to_num(groups.mean_by_group(score))
-    rows = np.flatnonzero(is_correct & (advantages > 0))
+    novelty: FloatArray = groups.expand(-mean)
+    novelty += score
     # Above the mean the bonus is 0 in any case: limited there, no exponential can overflow.
-    novelty = -np.expm1(np.minimum(score[rows] - groups.expand(mean)[rows], 0.0))
-    advantages[rows] += np.minimum(bonus * novelty, most * advantages[rows])
+    np.exp(np.minimum(novelty, 0.0, out=novelty), out=novelty)
+    added = np.subtract(1.0, novelty, out=novelty)
+    added *= bonus
+    np.minimum(added, most * np.maximum(advantages, 0.0), out=added)
+    added *= is_correct
+    advantages += added
     return advantages

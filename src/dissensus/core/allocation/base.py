@@ -148,7 +148,7 @@ class Allocator(ABC):
             lengths: (N,) completion lengths in tokens, where the strategy looks at them.
 
         Raises:
-            InputError: More rollouts of a prompt than were asked for.
+            InputError: More rollouts of a prompt than were asked for, or lengths that do not match.
             MissingContextError: The strategy looks at lengths, and there are none.
         """
         prompts = self.pool.positions(groups.ids)
@@ -158,6 +158,12 @@ class Allocator(ABC):
                 "this strategy needs the lengths of completions",
                 where=f"{self.name}.tell",
                 hint="pass lengths=…, one per rollout",
+            )
+        if lengths is not None and np.shape(lengths) != (groups.n_rollouts,):
+            raise InputError(
+                "lengths must have one number per rollout",
+                where=f"{self.name}.tell",
+                got=(np.shape(lengths), groups.n_rollouts),
             )
         rows = np.empty(groups.n_rollouts, dtype=ROW)
         rows["number"] = self._number + np.arange(len(rows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ from dissensus.core.difficulty import SolveRatePosterior
 from dissensus.core.groups import FloatArray, IntArray
 from dissensus.errors import InputError
 
-__all__ = ["Contrast"]
+__all__ = ["Contrast", "contrast_by_size"]
 
 
 @strategy("contrast", source="this project; theory, sections 3 and 7")
@@ -69,7 +70,7 @@ class Contrast(Allocator):
         self.explore = self._share("explore", explore)
         self.most_often = self._share("most_often", most_often, least=1.0, most=1e9)
         self.posterior = SolveRatePosterior(len(self.pool))
-        self.values = _values(self.posterior.model.rates, estimator, self.least, self.most)
+        self.values = contrast_by_size(self.posterior.model.rates, estimator, self.least, self.most)
         self._column("score", fill=0.0, dtype=np.float32)
         self._column("is_seen", fill=False, dtype=np.bool_)
         self._column("ready", fill=0, dtype=np.int32)  # step from which on it may be drawn
@@ -145,29 +146,38 @@ class Contrast(Allocator):
         )
 
     def _learn(self, seen: Outcomes) -> None:
-        self.posterior.update(seen.prompts, np.floor(seen.correct + 0.5), seen.size)
-        worth = self.posterior.average(self.values[:, self.least], seen.prompts)
-        self._columns["score"][seen.prompts] = worth
-        self._columns["is_seen"][seen.prompts] = True
+        self._believe(seen)
         n_prompts = int(np.count_nonzero(self.pool.is_present))
         rest = seen.size * n_prompts / (self.most_often * self.batch * self.group_size)
         later = self._notes["step"] + np.maximum(1, np.floor(rest + 0.5))
         self._columns["ready"][seen.prompts] = np.minimum(later, np.iinfo(np.int32).max)
 
+    def _believe(self, seen: Outcomes) -> None:
+        """Take in what the groups say of the prompts' solve rates."""
+        self.posterior.update(seen.prompts, np.floor(seen.correct + 0.5), seen.size)
+        worth = self.posterior.average(self.values[:, self.least], seen.prompts)
+        self._columns["score"][seen.prompts] = worth
+        self._columns["is_seen"][seen.prompts] = True
+
     def _choose(self, step: Step, rng: np.random.Generator) -> Choice:  # noqa: ARG002
         return count_prompts_once(step)
 
 
-def _values(rates: FloatArray, estimator: str, least: int, most: int) -> FloatArray:
+def contrast_by_size(rates: FloatArray, estimator: str, least: int, most: int) -> FloatArray:
     """(M, most+1) expected contrast of n = 0 … most rollouts at every solve rate; 0 below `least`.
+
+    Args:
+        rates: (M,) solve rates.
+        estimator: Advantage rule.
+        least: Smallest group.
+        most: Largest group.
 
     Raises:
         InputError: It is not concave in n, so that the best group sizes could not be found.
     """
-    rule = advantages.get(estimator)
     values = np.zeros((len(rates), most + 1))
     for n in range(least, most + 1):
-        values[:, n] = laws.expected_contrast(advantages.signature(rule, n), rates)
+        values[:, n] = laws.expected_contrast(_signature(estimator, n), rates)
     steps = np.diff(values[:, least:], axis=1)
     worth = np.concatenate([values[:, least : least + 1] / least, steps], axis=1)
     if (np.diff(worth, axis=1) > 1e-9).any():
@@ -178,3 +188,8 @@ def _values(rates: FloatArray, estimator: str, least: int, most: int) -> FloatAr
             hint="use grpo, dr_grpo, rloo or maxrl",
         )
     return values
+
+
+@functools.cache
+def _signature(estimator: str, group_size: int) -> advantages.Signature:
+    return advantages.signature(advantages.get(estimator), group_size)

@@ -17,6 +17,7 @@ Prompts: TypeAlias = int | ArrayLike | Sequence[str]
 """Number of prompts, whose ids are then 0 … n−1, or their ids."""
 
 _MOST_HELD = 1 << 20
+_LONGEST_STRETCH = 1 << 18
 _ROUNDS = 6
 
 
@@ -164,9 +165,8 @@ class Epochs:
     def _from_epoch(
         self, count: int, accept: Callable[[IntArray], BoolArray] | None, before: IntArray
     ) -> IntArray:
-        taken = [np.empty(0, dtype=np.int64)]
+        taken, stretch = [np.empty(0, dtype=np.int64)], max(256, 2 * count)
         while count > 0 and self._cursor < self._order.length:
-            stretch = max(256, 2 * count)
             part = self._order.read(self._cursor, stretch)
             wanted = self._pool.is_present[part]
             if len(before):
@@ -177,6 +177,8 @@ class Epochs:
             self._cursor += int(where[-1]) + 1 if len(where) == count else len(part)
             taken.append(part[where])
             count -= len(where)
+            # Where nearly all are passed over, a huge pool must not be read a few at a time.
+            stretch = min(2 * stretch, _LONGEST_STRETCH)
         return np.concatenate(taken)
 
 

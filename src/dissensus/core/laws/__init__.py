@@ -4,6 +4,7 @@
 - `beta_binomial`, `beta_fit`: p uncertain, or spread over a population
 - `objective`: what a rule climbs, and its weight by difficulty
 - `group_size`: how much signal groups of G keep
+- `noise`: signal to noise of a batch update
 - `mass`: which prompts the gradient comes from
 - `implications`: all of that for a population at once, and how two rules differ
 - `large_groups`: the limit by numbers, with its error
@@ -46,6 +47,12 @@ from dissensus.core.laws.implications import (
 )
 from dissensus.core.laws.large_groups import LargeGroups, large_groups
 from dissensus.core.laws.mass import gradient_mass, mass_share
+from dissensus.core.laws.noise import (
+    UpdateMoments,
+    even_noise,
+    signal_to_noise,
+    update_moments,
+)
 from dissensus.core.laws.objective import (
     difficulty_weight,
     implied_objective,
@@ -59,6 +66,7 @@ __all__ = [
     "GradedContrast",
     "Implications",
     "LargeGroups",
+    "UpdateMoments",
     "all_correct_rate",
     "all_wrong_rate",
     "beta_all_correct_rate",
@@ -67,6 +75,7 @@ __all__ = [
     "beta_unanimous_rate",
     "compare",
     "difficulty_weight",
+    "even_noise",
     "expected_contrast",
     "expected_push",
     "fidelity",
@@ -81,10 +90,12 @@ __all__ = [
     "mass_share",
     "objective_slope",
     "required_group_size",
+    "signal_to_noise",
     "silent_set",
     "unanimous_rate",
     "unbiased_all_correct_rate",
     "unbiased_all_wrong_rate",
     "unbiased_expected_contrast",
     "unbiased_unanimous_rate",
+    "update_moments",
 ]

@@ -139,21 +139,21 @@ def average_over_counts(
     """Σ_k probability(k) · values[k] for every row of parameters, in bounded memory.
 
     Args:
-        values: (G+1,) one finite number per count k = 0 … G.
+        values: (G+1,) or (G+1, F) finite numbers per count k = 0 … G.
         log_probability: Called as `log_probability(k, G, *parameters)` with (1, G+1) counts and
             (rows, 1) parameters.
         parameters: Arrays of one common shape.
 
     Returns:
-        Array of that shape.
+        Array of that shape, with a last axis F where values have one.
     """
-    shape = parameters[0].shape
+    shape = parameters[0].shape + values.shape[1:]
     # Solve rates repeat (k of 64 takes 65 values), and each one costs G+1 exponentials.
     table, inverse = unique_rows(*parameters)
     group_size = len(values) - 1
     counts = np.arange(group_size + 1, dtype=np.float64)[None, :]
     rows = max(1, CHUNK // (group_size + 1))
-    out = np.empty(len(table))
+    out = np.empty((len(table), *values.shape[1:]))
     for start in range(0, len(table), rows):
         columns = [column[:, None] for column in table[start : start + rows].T]
         log_weights = log_probability(counts, float(group_size), *columns)

@@ -140,9 +140,13 @@ def expected_push(signature: SignatureLike, p: ArrayLike) -> FloatArray:
 
 
 def average_binomial(values: FloatArray, p: FloatArray) -> FloatArray:
-    """Σ_k Bin(k; G, p) · values[k], for checked p in [0, 1] and G = len(values) − 1 ≥ 0."""
+    """Σ_k Bin(k; G, p) · values[k], for checked p in [0, 1] and G = len(values) − 1 ≥ 0.
+
+    Values of (G+1, F) give a last axis F.
+    """
     inside = (p > 0) & (p < 1) & (len(values) > 1)
-    out = np.where(p == 0, values[0], values[-1])
+    is_zero = (p == 0)[..., None] if values.ndim > 1 else p == 0
+    out = np.where(is_zero, values[0], values[-1])
     if inside.any():
         out = np.array(out, dtype=np.float64)
         out[inside] = _kernels.average_over_counts(values, _kernels.log_binomial, p[inside])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,6 +19,9 @@ from dissensus.core.laws.binomial import expected_contrast
 from dissensus.core.laws.objective import difficulty_weight
 from dissensus.errors import InputError
 
+if TYPE_CHECKING:
+    from dissensus.core.advantages import AdvantageEstimator
+
 __all__ = ["gradient_mass", "mass_share"]
 
 
@@ -32,7 +35,9 @@ def gradient_mass(
         G rollouts     E[W_G](p)
         large groups   p(1−p)·w(p):   GRPO sqrt(p(1−p)),   Dr. GRPO p(1−p)
 
-    0 at p = 0 and p = 1 for every rule that is silent on unanimous groups.
+    0 at p = 0 and p = 1. A rule that looks beyond rewards or beyond the group is taken in the
+    neutral context (`advantages.neutral_context`): memory empty, rollouts alike but for the reward,
+    and a batch of one group of each k = 0 … G. In another context pass its signature there.
 
     Args:
         p: Solve rate, any shape.
@@ -70,8 +75,9 @@ def gradient_mass(
     # Deferred, because estimators may themselves use the laws.
     from dissensus.core import advantages
 
-    estimator = advantages.get(rule) if isinstance(rule, str) else rule
-    return expected_contrast(advantages.signature(estimator, size), rate)
+    estimator = advantages.get(rule) if isinstance(rule, str) else cast("AdvantageEstimator", rule)
+    context = advantages.neutral_context(estimator)
+    return expected_contrast(advantages.signature(estimator, size, context=context), rate)
 
 
 def mass_share(

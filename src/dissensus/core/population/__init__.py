@@ -5,5 +5,7 @@
 - `population`: that distribution, and the laws averaged over it
 - `compatible`, `interior`: intervals over every distribution that the counts allow
 - `drift`: where the counts of a run in progress are going
-- `predictions`, `recommendation`: group sizes, rules and filters on this population
+- `sizes`, `skipping`, `predictions`: group sizes, skipped prompts, rules and filters on it
+- `products`: intervals of ratios of averages over it
+- `recommendation`: which change gains by both measures
 """

@@ -50,8 +50,7 @@ class Counts:
     ) -> Counts:
         """Compress groups, or a histogram of them.
 
-        Groups of no rollout are left out. Groups of more than 128 count as the average over all
-        ways to keep 128 of their rollouts: more tells nothing that a solve-rate grid resolves.
+        Groups of no rollout are left out.
 
         Args:
             correct: k_i, whole.
@@ -70,12 +69,13 @@ class Counts:
             ([1.0, 2.0, 1.0], 3)
         """
         rng = np.random.default_rng(0) if rng is None else rng
-        k, n, count = (
+        k, n, count, prompt = (
             np.ravel(each)
             for each in broadcast(
                 correct=as_counts(correct, "correct"),
                 size=as_counts(size, "size"),
                 weights=as_counts(1.0 if weights is None else weights, "weights"),
+                prompts=np.asarray(0 if prompts is None else prompts),
             )
         )
         if (k > n).any():
@@ -86,7 +86,7 @@ class Counts:
             total = np.bincount(cell, weights=count, minlength=len(cells))
             table = rng.multinomial(total.astype(np.int64), np.full(HANDS, 1.0 / HANDS))
         else:
-            hand = _deal(np.broadcast_to(np.asarray(prompts), k.shape), rng)
+            hand = _deal(prompt, rng)
             table = np.zeros((len(cells), int(hand.max(initial=0)) + 1), dtype=np.int64)
             np.add.at(table, (cell, hand), count.astype(np.int64))
         return cls.from_table(cells[:, 1], cells[:, 0], table.astype(np.float64))
@@ -102,10 +102,18 @@ class Counts:
         kept = (n > 0) & (table.sum(axis=1) > 0)
         if not kept.any():
             raise InputError("no group has a scored rollout", where="Counts")
-        k, n, table = k[kept], n[kept], table[kept]
-        if (n > _LARGEST).any():
-            k, n, table = _thinned(k, n, table)
-        return cls(k, n, table[:, table.sum(axis=0) > 0])
+        table = table[kept]
+        return cls(k[kept], n[kept], table[:, table.sum(axis=0) > 0])
+
+    def thinned(self) -> Counts:
+        """The same with groups of at most 128, for fits.
+
+        A larger group counts as the average over all ways to keep 128 of its rollouts: more tells
+        nothing that a solve-rate grid resolves.
+        """
+        if self.largest_size <= _LARGEST:
+            return self
+        return Counts(*_thinned(self.correct, self.size, self.table))
 
     @property
     def groups(self) -> FloatArray:

@@ -79,10 +79,12 @@ def forecast_shares(
 ) -> DriftForecast:
     """Forecast the unanimous share of a later stretch from equally long earlier ones.
 
-    The interval is for the share that will be *measured* in a stretch as long as the last one. Its
-    variance has three parts: the noise of the earlier stretches and of the later one (that of
-    independent groups, or the scatter around the line where that is larger), and the damping, which
-    is a guess, ± 0.3 slopes per stretch. Its width is Student's with S degrees of freedom.
+    The interval is for the share that will be *measured* in a stretch as long as the last one. It
+    holds the noise of independent groups in the earlier stretches and the later one (of half a
+    group more of either kind, so that a share of 0 has some), the damping, which is a guess, ± 0.3
+    slopes per stretch, and what the earlier stretches scatter around the line beyond such noise.
+    Scatter is known from few stretches only: its part has the width of Student's t with S − 2
+    degrees of freedom, the others of S.
 
     Args:
         all_wrong: (S,) groups of each stretch without a correct rollout, oldest first.
@@ -99,7 +101,7 @@ def forecast_shares(
         (0.527, 0.52)
     """
     total = np.asarray(groups, dtype=np.float64)
-    wrong, right = (np.asarray(each, dtype=np.float64) / total for each in (all_wrong, all_correct))
+    wrong, right = (np.asarray(each, dtype=np.float64) for each in (all_wrong, all_correct))
     if len(total) < LEAST_STRETCHES or not (total >= 1).all():
         raise InputError(
             f"a drift needs {LEAST_STRETCHES} stretches with groups", where="forecast", got=total
@@ -111,19 +113,27 @@ def forecast_shares(
     )
 
 
-def _forecast_one(share: FloatArray, total: FloatArray, ahead: int) -> ShareForecast:
-    stretches = len(share)
+def _forecast_one(count: FloatArray, total: FloatArray, ahead: int) -> ShareForecast:
+    stretches, share = len(count), count / total
     weights = trend_weights(stretches, ahead)
     expected = float(np.clip(weights @ share, 0.0, 1.0))
     level, slope = _line(stretches) @ share
     rest = share - (level + slope * (np.arange(stretches) - (stretches - 1.0)))
-    scatter = float(rest @ rest) / (stretches - 2.0)
-    noise = np.maximum(share * (1.0 - share) / total, scatter)
-    later = max(expected * (1.0 - expected) / float(total[-1]), scatter)
-    variance = float(np.square(weights) @ noise) + later + (_GUESSED * ahead * slope) ** 2
-    reach = float(special.stdtrit(stretches, 0.975) * np.sqrt(variance))
+    noise = _noise(count, total)
+    added = np.square(np.append(weights, 1.0))  # to the forecast, and the share itself
+    later = _noise(expected * total[-1:], total[-1:])
+    known = float(added @ np.append(noise, later)) + (_GUESSED * ahead * slope) ** 2
+    beyond = float(added.sum() * max(0.0, rest @ rest / (stretches - 2.0) - noise.mean()))
+    known_t, beyond_t = special.stdtrit([stretches, stretches - 2], 0.975)
+    reach = float(np.sqrt(known_t**2 * known + beyond_t**2 * beyond))
     low, high = max(0.0, expected - reach), min(1.0, expected + reach)
     return ShareForecast(float(share[-1]), expected, low, high)
+
+
+def _noise(count: FloatArray, total: FloatArray) -> FloatArray:
+    """Variance of a share of independent groups, with half a group more of either kind."""
+    p = (count + 0.5) / (total + 1.0)
+    return p * (1.0 - p) / total
 
 
 def _line(stretches: int) -> FloatArray:

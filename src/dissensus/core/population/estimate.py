@@ -75,6 +75,7 @@ def fit_population(counts: Counts) -> Estimate:
             "no group of two or more rollouts: single ones say nothing about how prompts differ",
             where="plan",
         )
+    counts = counts.thinned()
     tried = _score(counts)
     best = max(tried, key=lambda kind: tried[kind])
     free = Population(solve_rates(), fit_npmle(counts))

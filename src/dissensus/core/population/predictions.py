@@ -1,4 +1,4 @@
-"""What group sizes, rules and filters would give on a population of solve rates.
+"""What rules and filters would give on a population of solve rates.
 
 R counts every rollout generated, those of discarded groups too (theory: section 0). So a filter
 that only drops groups without contrast changes no contrast per rollout; it changes what is trained
@@ -12,63 +12,25 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dissensus.core import advantages, laws
-from dissensus.core.advantages import AdvantageEstimator, Context, Signature
+from dissensus.core import laws
+from dissensus.core.advantages import AdvantageEstimator, Signature
 from dissensus.core.groups import FloatArray
-from dissensus.core.population.compatible import Compatible, Interval
+from dissensus.core.population.compatible import Compatible
 from dissensus.core.population.population import BINS, Population, bin_of
+from dissensus.core.population.sizes import signature_on
 from dissensus.errors import DissensusError
 
 __all__ = [
     "DifficultyRow",
     "FilterCost",
     "RuleRow",
-    "SizeTable",
     "compare_rules",
-    "contrast_curves",
     "contrast_from_variance",
-    "contrast_per_1000",
     "difficulty_rows",
     "filter_costs",
-    "predict_sizes",
-    "signature_on",
 ]
 
 _PER = 1000.0
-
-
-class SizeTable(NamedTuple):
-    """Quantities by group size, with the interval of each over what the counts allow.
-
-    Attributes:
-        group_size: (S,) G.
-        all_wrong: (S,) share of groups without a correct rollout.
-        all_correct: (S,) share without a wrong one.
-        contrast_per_1000: (S,) 1000 · E[W_G] / G; NaN where the rule has no signature.
-        unanimous_range: Interval of the sum of both shares.
-        all_wrong_range: Interval of the first.
-        all_correct_range: Interval of the second.
-        contrast_range: Interval of the contrast.
-    """
-
-    group_size: FloatArray
-    all_wrong: FloatArray
-    all_correct: FloatArray
-    contrast_per_1000: FloatArray
-    unanimous_range: Interval
-    all_wrong_range: Interval
-    all_correct_range: Interval
-    contrast_range: Interval
-
-    @property
-    def unanimous(self) -> FloatArray:
-        """(S,) share of groups whose rollouts agree."""
-        return self.all_wrong + self.all_correct
-
-    @property
-    def split_per_1000(self) -> FloatArray:
-        """(S,) split groups per 1,000 rollouts, 1000 · (1 − unanimous) / G."""
-        return _PER * (1.0 - self.unanimous) / self.group_size
 
 
 class RuleRow(NamedTuple):
@@ -135,86 +97,6 @@ class DifficultyRow(NamedTuple):
     for_95: int
 
 
-def signature_on(
-    estimator: AdvantageEstimator, group_size: int, population: Population
-) -> Signature:
-    """The signature of a rule; a batch rule takes its statistics from the population.
-
-    Raises:
-        DissensusError: It needs context that a population of solve rates cannot give.
-    """
-    context = None
-    if estimator.scope == "batch":
-        context = Context(reference=population.as_batch(group_size))
-    return advantages.signature(estimator, group_size, context=context)
-
-
-def contrast_per_1000(
-    estimator: AdvantageEstimator, group_size: int, population: Population
-) -> FloatArray:
-    """(m,) contrast per 1,000 rollouts at every solve rate, groups of G generated.
-
-    Raises:
-        DissensusError: As `signature_on`.
-    """
-    signature = signature_on(estimator, group_size, population)
-    return _PER / group_size * laws.expected_contrast(signature, population.rates)
-
-
-def contrast_curves(
-    estimator: AdvantageEstimator, sizes: Sequence[int], population: Population
-) -> FloatArray:
-    """(S, m) contrast per 1,000 rollouts by group size; NaN at sizes the rule is not defined for.
-
-    Raises:
-        DissensusError: It is defined for none of them.
-    """
-    curves, refused = [], []
-    for size in sizes:
-        try:
-            curves.append(contrast_per_1000(estimator, size, population))
-        except DissensusError as error:
-            refused.append(error)
-            curves.append(np.full(len(population.rates), np.nan))
-    if refused and len(refused) == len(sizes):
-        raise refused[0]
-    return np.stack(curves)
-
-
-def predict_sizes(
-    population: Population,
-    allowed: Compatible,
-    sizes: Sequence[int],
-    estimator: AdvantageEstimator,
-) -> SizeTable:
-    """Predict unanimity and contrast for every group size, with intervals.
-
-    Args:
-        population: Distribution of solve rates.
-        allowed: All distributions the counts allow.
-        sizes: Group sizes, ≥ 2.
-        estimator: Rule whose contrast is predicted.
-
-    Raises:
-        DissensusError: As `signature_on`.
-    """
-    G = np.asarray(sizes, dtype=np.float64)
-    wrong = laws.all_wrong_rate(population.rates, G[:, None])
-    right = laws.all_correct_rate(population.rates, G[:, None])
-    contrast = contrast_curves(estimator, sizes, population)
-    known = np.asarray(np.isfinite(contrast).all(axis=1))
-    kinds = (wrong + right, wrong, right, np.where(known[:, None], contrast, 0.0))
-    ends = allowed.range_of(np.concatenate(kinds))
-    ranges = [
-        Interval(low, high)
-        for low, high in zip(np.split(ends.low, 4), np.split(ends.high, 4), strict=True)
-    ]
-    shares = [Interval(np.clip(each.low, 0, 1), np.clip(each.high, 0, 1)) for each in ranges[:3]]
-    w = population.weights
-    spread = Interval(*(np.where(known, end, np.nan) for end in ranges[3]))
-    return SizeTable(G, wrong @ w, right @ w, contrast @ w, shares[0], shares[1], shares[2], spread)
-
-
 def compare_rules(
     population: Population, group_size: int, estimators: Sequence[AdvantageEstimator]
 ) -> list[RuleRow]:
@@ -258,6 +140,7 @@ def contrast_from_variance(
         `None` for rules that the variance does not determine.
 
     Example:
+        >>> from dissensus import advantages
         >>> contrast_from_variance(advantages.get("dr_grpo"), 0.2, 4)
         37.5
     """

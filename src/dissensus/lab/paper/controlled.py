@@ -82,11 +82,13 @@ class SeedResult(NamedTuple):
         arms: By method.
         mass: By rule, (10,) measured share of Σ W in tenths of the initial solve rate.
         expected_mass: The same in expectation at this group size.
+        hardest_cut: First quartile of the initial rates, where the hardest ones end.
     """
 
     arms: dict[str, Arm]
     mass: dict[str, FloatArray]
     expected_mass: dict[str, FloatArray]
+    hardest_cut: float
 
 
 def run_seed(seed: int, settings: ControlledSettings | None = None) -> SeedResult:
@@ -102,7 +104,7 @@ def run_seed(seed: int, settings: ControlledSettings | None = None) -> SeedResul
     rates = initial_rates(s, start)
     measured, expected = _mass_by_difficulty(rates, s, mass)
     found = {name: _run(name, rates, s, rng) for name, rng in zip(METHODS, arms, strict=True)}
-    return SeedResult(found, measured, expected)
+    return SeedResult(found, measured, expected, _hardest_cut(rates))
 
 
 def initial_rates(settings: ControlledSettings, rng: np.random.Generator) -> FloatArray:
@@ -115,7 +117,11 @@ def initial_rates(settings: ControlledSettings, rng: np.random.Generator) -> Flo
 
 def hardest_quartile(rates: FloatArray) -> BoolArray:
     """(P,) at or below the first quartile; with tied rates more than a quarter."""
-    return np.asarray(rates <= np.quantile(rates, 0.25))
+    return np.asarray(rates <= _hardest_cut(rates))
+
+
+def _hardest_cut(rates: FloatArray) -> float:
+    return float(np.quantile(rates, 0.25))
 
 
 def _run(
@@ -184,7 +190,7 @@ def mean_curves(results: Sequence[SeedResult]) -> dict[str, dict[str, list[float
 
 
 def _numbers(result: SeedResult) -> dict[str, float]:
-    found: dict[str, float] = {}
+    found = {"hardest_quartile_cut": result.hardest_cut}
     for name, arm in result.arms.items():
         found[f"silent_r_squared_{name}"] = r_squared(arm.silent, arm.predicted)
         found[f"hardest_quartile_{name}"] = float(arm.hardest[-1])

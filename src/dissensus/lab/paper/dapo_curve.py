@@ -77,11 +77,11 @@ def load_curve(folder: Path) -> tuple[FloatArray, FloatArray]:
     """Steps and fractions from the digitised figure.
 
     Raises:
-        InputError: The file is absent, or is no table of two columns of numbers.
+        InputError: The file is absent, or is no table of steps and shares long enough for a fit.
     """
     file = folder / FILE_NAME
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
         raise InputError(
             f"DAPO's curve is not here ({error.strerror})",
@@ -94,11 +94,21 @@ def load_curve(folder: Path) -> tuple[FloatArray, FloatArray]:
         steps, logged = table.T
     except ValueError as error:
         raise InputError("the file must hold rows of step,fraction", where=str(file)) from error
+    if len(steps) <= _PLATEAU_POINTS or not np.ptp(steps) > 0:
+        raise InputError(
+            f"a fit needs more than {_PLATEAU_POINTS} steps", where=str(file), got=len(steps)
+        )
+    if not ((logged >= 0) & (logged <= 1)).all():
+        raise InputError("fractions must lie in 0 … 1", where=str(file))
     return steps, logged
 
 
 def fit_curve(steps: FloatArray, logged: FloatArray) -> DapoCurve:
-    """Fit every mapping to the logged points."""
+    """Fit every mapping to the logged points.
+
+    Raises:
+        InputError: No move of Big-Math's solve rates reaches the plateau.
+    """
     plateau = float(logged[-_PLATEAU_POINTS:].mean())
     fits = [_fit(name, steps, logged, plateau) for name in ("power", "logit")]
     fits.append(_fit_saturating(steps, logged))
@@ -146,11 +156,18 @@ def _fit(name: str, steps: FloatArray, logged: FloatArray, plateau: float) -> Cu
     from scipy import optimize
 
     start = _start(name)
+    largest = _LARGEST_END if name == "power" else float(np.log(_LARGEST_END))
+    low, high = all_correct_share(name, np.array([start, largest])).tolist()
+    if not low < plateau < high:
+        raise InputError(
+            f"the last {_PLATEAU_POINTS} points must average {low:.2f} to {high:.2f}, as far as "
+            "Big-Math's solve rates can move",
+            where=FILE_NAME,
+            got=round(plateau, 3),
+        )
     end = float(
         optimize.brentq(
-            lambda amount: float(all_correct_share(name, amount)[0]) - plateau,
-            start,
-            _LARGEST_END if name == "power" else np.log(_LARGEST_END),
+            lambda amount: float(all_correct_share(name, amount)[0]) - plateau, start, largest
         )
     )
     grid = np.linspace(0.0, 1.0, _GRID)

@@ -167,6 +167,7 @@ def _sample(
     from dissensus.lab.tokenizer import build_tokenizer
 
     problems = make_problems("train", settings.prompts, seed=settings.seed + 1)
+    first = 10_000 * settings.seed  # no two runs sample with the same random numbers
     tokenizer = build_tokenizer()
     draws = (settings.pilot, settings.samples, settings.measured)
     found: list[list[NDArray[np.bool_]]] = [[], [], []]
@@ -174,12 +175,12 @@ def _sample(
         model = load_model(file)
         for kind, samples in enumerate(draws):
             tell(f"sampling: checkpoint {c + 1} of {len(weights)}, part {kind + 1} of 3")
-            seed = settings.seed + 10 * c + kind + 2
+            seed = first + 10 * c + kind + 2
             drawn = sample_completions(model, tokenizer, problems, samples, seed=seed)
             found[kind].append(drawn.correct)
     tell("checking the identity, one backward pass per rollout")
     chosen = problems[: settings.identity_groups]
-    identity = check_model(model, chosen, seed=settings.seed + 1000)
+    identity = check_model(model, chosen, seed=first + 1000)
     pilot, predicted, measured = map(np.stack, found)
     return _Counts(pilot.mean(axis=2), predicted.sum(axis=2), measured), identity
 

@@ -28,12 +28,17 @@ class Described(NamedTuple):
 
     @property
     def short(self) -> str:
-        """What defines the advantage (or the weight u) in one line; else the first statement."""
+        """What defines the advantage (or the weight u) in one line; else the first statement.
+
+        A₊ and A₋ stand together where they are stated apart.
+        """
         # Two spaces set statements apart; within one there is a single space.
         parts = [part for line in self.equation for part in re.split(r";\s{2,}", line)]
         defining = [part for part in parts if re.match(r"(A|u|w)[₊ ]", part.strip())]
-        first = (defining or parts or [""])[0]
-        return re.sub(r"\s+", " ", first).strip(" ;,")
+        chosen = (defining or parts or [""])[:1]
+        if chosen[0].strip().startswith("A₊") and "A₋" not in chosen[0]:
+            chosen += [part for part in parts if part.strip().startswith("A₋")][:1]
+        return ", ".join(re.sub(r"\s+", " ", part).strip(" ;,") for part in chosen)
 
 
 def describe(documented: object) -> Described:

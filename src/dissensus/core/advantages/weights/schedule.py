@@ -19,7 +19,8 @@ class schedule(Weight):
 
         w = (1−t)·w_first + t·w_second,   t = (step − start)/(stop − start), held within 0 … 1
 
-    Both are at mean one before they are mixed, so the mix has mean one as well. The objective of
+    Both are at mean one before they are mixed, so the mix has mean one as well; in a batch in which
+    one of them is 0 throughout, it has the other's part of one. The objective of
     large groups is the same mix of the two. `power(0)` is no weight at all: a schedule from it
     fades a weight in. Two estimators are mixed by `advantages.schedule`, or by writing them here.
 
