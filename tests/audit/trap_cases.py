@@ -129,6 +129,12 @@ CASES = [
     Case(
         "trl", "EST102", {"loss_type": "dr_grpo"}, {"loss_type": "dr_grpo", "scale_rewards": False}
     ),
+    Case(
+        "trl",
+        "EST102",
+        {"loss_type": "dr_grpo", "scale_rewards": "batch"},
+        {"loss_type": "dr_grpo", "scale_rewards": "none"},
+    ),
     Case("trl", "SIL201", {"loss_type": "dapo"}, {"loss_type": "dr_grpo"}),
     Case("trl", "SIL211", {"beta": 0.04}, {"beta": 0.0}),
     Case("trl", "EST113", {"num_generations": 2}, {"num_generations": 8}),

@@ -489,3 +489,13 @@ def test_a_notebook_that_is_cut_off_is_a_problem(tmp_path):
     path.write_text('{"cells": [{"cell_type": "code", "source": ["from trl import GRPOTrainer\\n"')
     (problem,) = scan_configs(path).problems
     assert problem.path == str(path)
+
+
+def test_a_trainer_that_is_built_and_run_in_one_line_sees_what_was_assigned_before(tmp_path):
+    script = """\
+        args = GRPOConfig("out", loss_type="dr_grpo")
+        args.scale_rewards = "none"
+        GRPOTrainer(model="m", args=args).train()
+        """
+    (settings,) = read(tmp_path, TRL + textwrap.dedent(script))
+    assert settings.find("scale_rewards").value == "none"

@@ -301,6 +301,8 @@ class Expressions(Classes):
             return None
         owner_node, name = node.func.value, node.func.attr
         if name not in _METHODS | CHANGING and not name.startswith("set_"):
+            if isinstance(owner_node, ast.Call):
+                self.evaluate(owner_node)  # Trainer(…).train() builds the trainer here
             return None
         owner = self.evaluate(owner_node)
         if isinstance(owner, Object):
