@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 import dissensus
-from dissensus.cli import audit, compact, estimators, import_, paper, plan, report, train
+from dissensus.cli import audit, compact, estimators, import_, paper, plan, replay, report, train
 from dissensus.errors import DissensusError
 
 __all__ = ["DONE", "FINDINGS", "INTERRUPTED", "USAGE", "build_app", "run"]
@@ -34,6 +34,7 @@ def build_app() -> typer.Typer:
     app.command("import")(import_.import_)
     app.command("audit")(audit.audit)
     app.command("plan")(plan.plan)
+    app.command("replay")(replay.replay)
     app.command("compact")(compact.compact)
     app.command("estimators")(estimators.estimators)
     app.command("paper")(paper.paper)

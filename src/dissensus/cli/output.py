@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import math
 import os
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ from dissensus.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["make_console", "print_json", "to_plain", "write_html"]
+__all__ = ["make_console", "print_json", "progress_line", "to_plain", "write_html"]
 
 
 def print_json(document: Any) -> None:
@@ -49,6 +51,17 @@ def make_console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+@contextlib.contextmanager
+def progress_line() -> Iterator[Callable[[str], None]]:
+    """A line on a terminal that says what is going on; nothing in a pipe."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    console = make_console(stderr=True)
+    with console.status("starting") as status:
+        yield status.update
 
 
 def write_html(page: str, path: Path) -> None:

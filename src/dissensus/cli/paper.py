@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dissensus.cli.output import make_console, print_json, write_html
+from dissensus.cli.output import make_console, print_json, progress_line, write_html
 from dissensus.cli.report import single_threaded_algebra
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def paper(
 
     settings = PaperSettings(seeds=seeds, data=data, model=not skip_model)
     # A framework that prints must not get between the caller and the one JSON document.
-    with _progress() as tell, contextlib.redirect_stdout(sys.stderr):
+    with progress_line() as tell, contextlib.redirect_stdout(sys.stderr):
         result = reproduce(settings, tell)
     if html is not None:
         _write_page(result, html)
@@ -63,17 +62,6 @@ def paper(
     make_console().print(paper_view(result.sections))
     if html is not None:
         typer.echo(f"\nPage: {html}")
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
-    """A line on a terminal that says what is going on; nothing in a pipe."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    console = make_console(stderr=True)
-    with console.status("starting") as status:
-        yield status.update
 
 
 def _write_page(result: PaperResult, path: Path) -> None:
