@@ -127,3 +127,11 @@ def test_largest_skips_what_is_excluded():
     keys = np.array([1, -np.inf, 3, 2], dtype=np.float32)
     assert largest(keys, 9).tolist() == [2, 3, 0]
     assert largest(keys[:0], 3).tolist() == []
+
+
+def test_weighted_sample_takes_a_draw_of_exactly_zero():
+    class Zeros:
+        def standard_exponential(self, count, dtype):
+            return np.zeros(count, dtype=dtype)
+
+    assert len(weighted_sample(np.zeros(3), 2, Zeros(), allowed=np.ones(3, dtype=bool))) == 2

@@ -165,6 +165,8 @@ def weighted_sample(
         [0, 2]
     """
     noise = rng.standard_exponential(len(log_weights), dtype=np.float32)
+    # In 32 bits one draw in some ten million is exactly 0.
+    np.maximum(noise, np.finfo(np.float32).tiny, out=noise)
     np.log(noise, out=noise)
     with np.errstate(invalid="ignore"):
         keys = np.subtract(log_weights, noise, dtype=np.float32)
