@@ -121,7 +121,7 @@ class Plan:
             "last": self.last,
             "correctness_unknown": self.unknown,
             "unanimous_measured": facts.unanimous,
-            "notes": self.notes,
+            "notes": list(self.notes),
             "advice": self.advice,
         }
         if self.prediction is None:
@@ -199,7 +199,7 @@ def make_plan(
         group_sizes=sizes,
         prediction=prediction,
         unknown=unknown,
-        notes=[*notes, *notes_on(facts, prediction)],
+        notes=[*notes_on(facts, prediction), *notes],
     )
 
 
