@@ -140,10 +140,11 @@ def forecast_text(found: Prediction) -> str | None:
         return None
     both = forecast.unanimous
     text = (
-        f"Next quarter of the run: {fraction(both.expected)} unanimous expected, 95 % interval "
-        f"{fraction(both.low)} to {fraction(both.high)} (last quarter {fraction(both.last)}; "
-        f"all-wrong {fraction(forecast.all_wrong.expected)}, all-correct "
-        f"{fraction(forecast.all_correct.expected)})."
+        f"Next quarter of the run: {fraction(both.expected)} unanimous expected "
+        f"({fraction(forecast.all_wrong.expected)} all-wrong, "
+        f"{fraction(forecast.all_correct.expected)} all-correct), 95 % interval "
+        f"{fraction(both.low)} to {fraction(both.high)}. The last quarter had "
+        f"{fraction(both.last)}."
     )
     moved = abs(both.expected - found.measured)
     causes = abs(forecast.all_correct.expected - forecast.all_correct.last)
