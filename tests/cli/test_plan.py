@@ -58,6 +58,32 @@ def test_a_histogram_of_counts_is_a_source(tmp_path, capsys):
     assert document["forecast"] is None
 
 
+@pytest.mark.parametrize("name", [{}, {"prompt_id": ""}])
+def test_without_prompt_ids_the_first_line_says_that_intervals_are_too_narrow(
+    name, tmp_path, capsys
+):
+    path = tmp_path / "log.jsonl"
+    rows = [
+        {"step": step, "group_id": f"{step}-{i}", "reward": float(k < i % 5)} | name
+        for step in range(4)
+        for i in range(20)
+        for k in range(4)
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    _, out, _ = call(capsys, "plan", path, "--group-sizes", "4")
+    said = " ".join(out.split())
+    assert "80 groups · 320 rollouts · estimator" in said
+    assert said.index("intervals are too narrow") < said.index("were unanimous")
+    assert said.count("intervals are too narrow") == 1
+    page = tmp_path / "plan.html"
+    _, out, _ = call(capsys, "plan", path, "--json", "--group-sizes", "4", "--html", page)
+    document = json.loads(out)
+    assert document["prompts"] is None
+    assert "no group has a prompt id" in document["notes"][0]
+    assert not any("seen twice" in note for note in document["notes"])
+    assert "intervals are too narrow" in page.read_text()
+
+
 @pytest.mark.parametrize("text", ["", "4,,8", "a", "4..", "-3", "9..4"])
 def test_bad_sizes_are_one_line(text):
     with pytest.raises(InputError, match="--group-sizes"):

@@ -9,10 +9,12 @@ import pytest
 
 from dissensus import Recorder, Run
 from dissensus.errors import InputError
+from dissensus.views.format import fraction
 from dissensus.views.plan import make_plan
 from dissensus.views.plan_data import group_facts, read_counts, read_stretches
 from dissensus.views.plan_page import plan_page
 from dissensus.views.plan_tables import between
+from dissensus.views.plan_words import forecast_text
 
 from .synthetic import record_run
 
@@ -30,9 +32,9 @@ def plan(run):
     return make_plan(run, group_sizes=FEW)
 
 
-def record(folder, rewards, *, sizes=None, split="train", correct=None, **more) -> Run:
+def record(folder, rewards, *, split="train", correct=None, options=None, **more) -> Run:
     """One generation with the given rewards of each group."""
-    with Recorder(folder, correct=correct) as recorder:
+    with Recorder(folder, correct=correct, **(options or {})) as recorder:
         names = [str(i) for i, group in enumerate(rewards) for _ in group]
         flat = [reward for group in rewards for reward in group]
         recorder.record(
@@ -102,6 +104,38 @@ def test_an_estimator_that_needs_more_than_counts_is_replaced_with_a_note(tmp_pa
     found = make_plan(run, group_sizes=[8])
     assert found.estimator.name == "grpo"
     assert any("contrast is GRPO's" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ({"scale_rewards": "group"}, "grpo(ddof=1, eps=0.0001)"),
+        ({"scale_rewards": True}, "grpo(ddof=1, eps=0.0001)"),
+        ({"scale_rewards": "batch"}, None),
+        (
+            {"scale_rewards": "group", "multi_objective_aggregation": "normalize_then_sum"},
+            None,
+        ),
+        ({}, None),
+    ],
+)
+def test_trl_s_own_advantages_by_group_are_planned_for(tmp_path, said, name):
+    metadata = {"framework": "trl", "estimator": "TRL's own", **said}
+    run = record(tmp_path / "run", [[0, 1], [0, 0]], options={"metadata": metadata})
+    found = make_plan(run, group_sizes=[2])
+    noted = any("contrast is GRPO's" in note for note in found.notes)
+    assert noted == (name is None)
+    if name is not None:
+        assert repr(found.estimator) == name
+
+
+def test_the_forecast_keeps_last_and_next_apart(plan):
+    forecast = plan.prediction.forecast
+    last = fraction(forecast.unanimous.last)
+    said = forecast_text(plan.prediction)
+    assert f"The last quarter had {last}." in said
+    assert f"{fraction(forecast.all_wrong.expected)} all-wrong," in said
+    assert said.index("all-correct)") < said.index("The last quarter")
 
 
 def test_unknown_correctness_says_what_can_be_told(tmp_path):

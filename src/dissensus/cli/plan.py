@@ -70,8 +70,9 @@ def plan(  # noqa: PLR0917 — typer makes options of parameters
 
         write_html(plan_page(made), html)
     if as_json:
-        facts = log_facts(opened)
-        print_json(made.to_json() | facts | ({} if html is None else {"html": str(html)}))
+        document, facts = made.to_json(), log_facts(opened)
+        document["notes"] += [each for each in facts.pop("notes", []) if each not in made.notes]
+        print_json(document | facts | ({} if html is None else {"html": str(html)}))
         return
     from dissensus.views.plan_tables import plan_view
 

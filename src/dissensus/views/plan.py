@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,7 @@ GROUP_SIZES = tuple(range(2, 257))
 """Group sizes that are predicted where none are asked for."""
 
 _REFILL_TRIES = 4
+_TRL_BY_GROUP = "grpo(ddof=1, eps=1e-4)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +122,7 @@ class Plan:
             "last": self.last,
             "correctness_unknown": self.unknown,
             "unanimous_measured": facts.unanimous,
-            "notes": self.notes,
+            "notes": list(self.notes),
             "advice": self.advice,
         }
         if self.prediction is None:
@@ -199,7 +200,7 @@ def make_plan(
         group_sizes=sizes,
         prediction=prediction,
         unknown=unknown,
-        notes=[*notes, *notes_on(facts, prediction)],
+        notes=[*notes_on(facts, prediction), *notes],
     )
 
 
@@ -218,9 +219,12 @@ def _rule(source: Readable, wanted: str | None) -> tuple[AdvantageEstimator, lis
     """The rule to plan for, and a note where the recorded one could not be taken."""
     if wanted is not None:
         return advantages.get(wanted), []
-    recorded = (source.info.get("metadata") or {}).get("estimator")
+    metadata = source.info.get("metadata") or {}
+    recorded = metadata.get("estimator")
     if recorded is None:
         return advantages.get("grpo"), []
+    if _is_trl_by_group(metadata):
+        return advantages.get(_TRL_BY_GROUP), []
     try:
         rule = advantages.get(str(recorded))
     except InputError:
@@ -230,6 +234,15 @@ def _rule(source: Readable, wanted: str | None) -> tuple[AdvantageEstimator, lis
             "the recorded estimator has no signature on counts alone, so contrast is GRPO's"
         ]
     return rule, []
+
+
+def _is_trl_by_group(metadata: Mapping[str, Any]) -> bool:
+    aggregation = metadata.get("multi_objective_aggregation", "sum_then_normalize")
+    return (
+        metadata.get("estimator") == "TRL's own"
+        and metadata.get("scale_rewards") in ("group", True)
+        and aggregation == "sum_then_normalize"
+    )
 
 
 def _predict(

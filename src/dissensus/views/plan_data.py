@@ -24,7 +24,8 @@ class GroupFacts(NamedTuple):
 
     Attributes:
         groups: Training groups.
-        prompts: Distinct prompts of them.
+        unnamed: Groups of them without a prompt id.
+        prompts: Distinct prompts of them; `None` where some group has no prompt id.
         rollouts: Rollouts of them.
         heldout: Groups of evaluation splits, which are left out.
         unscored: Training groups without a reward.
@@ -39,7 +40,8 @@ class GroupFacts(NamedTuple):
     """
 
     groups: int
-    prompts: int
+    unnamed: int
+    prompts: int | None
     rollouts: int
     heldout: int
     unscored: int
@@ -70,7 +72,8 @@ def group_facts(source: Source, *, last: float = 1.0) -> GroupFacts:
     """
     found = rows(
         source,
-        f"""SELECT count(*) AS groups, count(DISTINCT hash({_PROMPT})) AS prompts,
+        f"""SELECT count(*) AS groups, count(*) FILTER ({_NAME} IS NULL) AS unnamed,
+            CASE WHEN unnamed = 0 THEN count(DISTINCT hash({_NAME})) END AS prompts,
             coalesce(sum(rollouts), 0) AS rollouts,
             count(*) FILTER (size = 0) AS unscored, count(*) FILTER (size = 1) AS single,
             count(*) FILTER (size > 0 AND correct IS NULL) AS unknown,
@@ -139,7 +142,8 @@ def read_stretches(source: Source) -> Stretches | None:
 
 
 # A log that names no prompts has groups that stand for themselves.
-_PROMPT = "coalesce(prompt_id, group_id)"
+_NAME = "nullif(prompt_id, '')"
+_PROMPT = f"coalesce({_NAME}, generation || '/' || group_id)"
 
 
 def _latest(last: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import dissensus
-from dissensus.views.format import clean_text, count, fraction, number, plural
+from dissensus.views.format import clean_text, count, fraction, number
 from dissensus.views.markup import Child, Markup, tag
 from dissensus.views.page import Panel, document, navigation, panel_section, section, table, tile
 from dissensus.views.plan import Plan, Prediction
@@ -16,7 +16,14 @@ from dissensus.views.plan_figures import (
     sizes_figure,
 )
 from dissensus.views.plan_tables import between, change_cells, same_mass, shown_sizes, times
-from dissensus.views.plan_words import CAVEATS, filter_text, forecast_text, sizes_text
+from dissensus.views.plan_words import (
+    CAVEATS,
+    filter_text,
+    forecast_text,
+    sizes_text,
+    title_parts,
+    unnamed_text,
+)
 
 __all__ = ["plan_page", "plan_panels"]
 
@@ -33,7 +40,9 @@ def plan_page(plan: Plan) -> str:
     panels = plan_panels(plan)
     found = plan.prediction
     links = [("advice", "The main point"), *((p.name, p.title) for p in panels)]
-    said: list[Child] = [tag("p", plan.advice)]
+    first = unnamed_text(plan.facts)
+    said: list[Child] = [] if first is None else [tag("p", _sentence(first))]
+    said.append(tag("p", plan.advice))
     if found is not None:
         lines = [sizes_text(found), filter_text(found), forecast_text(found), *CAVEATS]
         said.append(tag("ul", [tag("li", each) for each in lines if each], class_="advice"))
@@ -91,9 +100,8 @@ def _header(plan: Plan, name: str) -> Markup:
                     f"{times(best.signal_to_noise.value)}",
                 )
             )
-    said = [plural(facts.groups, "group"), plural(facts.prompts, "prompt")]
-    said += [
-        plural(facts.rollouts, "rollout"),
+    said = [
+        *title_parts(facts),
         f"estimator: {clean_text(repr(plan.estimator), 120)}",
     ]
     return tag(
@@ -302,10 +310,14 @@ def _filters(found: Prediction) -> Markup:
     return section("filters", "Filters", tag("p", text), table(header, lines, "Filters"))
 
 
+def _sentence(note: str) -> str:
+    return f"{note[0].upper()}{note[1:]}."
+
+
 def _footer(plan: Plan) -> Markup:
     return tag(
         "footer",
-        [tag("p", f"{note[0].upper()}{note[1:]}.") for note in plan.notes],
+        [tag("p", _sentence(note)) for note in plan.notes],
         tag("p", f"Source: {clean_text(plan.source, 400)}", class_="path"),
         tag("p", f"Made by dissensus {dissensus.__version__}."),
     )

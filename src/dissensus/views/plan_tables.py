@@ -12,9 +12,16 @@ from rich.text import Text
 
 from dissensus.core.population.predictions import RuleRow
 from dissensus.core.population.skipping import SkipRow
-from dissensus.views.format import UNKNOWN, clean_text, count, fraction, number, one_line, plural
+from dissensus.views.format import UNKNOWN, clean_text, count, fraction, number, one_line
 from dissensus.views.plan import Plan, Prediction
-from dissensus.views.plan_words import CAVEATS, filter_text, forecast_text, sizes_text
+from dissensus.views.plan_words import (
+    CAVEATS,
+    filter_text,
+    forecast_text,
+    sizes_text,
+    title_parts,
+    unnamed_text,
+)
 from dissensus.views.style import TERMINAL
 
 __all__ = ["between", "change_cells", "plan_view", "same_mass", "shown_sizes", "times"]
@@ -25,7 +32,11 @@ _MOST_ROWS = 12
 
 def plan_view(plan: Plan) -> RenderableType:
     """Lay out a plan for a terminal, the main point first."""
-    parts: list[RenderableType] = [_title(plan), Text(""), Text(plan.advice), Text("")]
+    parts: list[RenderableType] = [_title(plan), Text("")]
+    first = unnamed_text(plan.facts)
+    if first is not None:
+        parts += [_note(first), Text("")]
+    parts += [Text(plan.advice), Text("")]
     found = plan.prediction
     if found is not None:
         parts += [_changes(found), Text("")]
@@ -34,7 +45,7 @@ def plan_view(plan: Plan) -> RenderableType:
         parts += [_rules(found), Text("")]
         said = [sizes_text(found), filter_text(found), forecast_text(found), *CAVEATS]
         parts += [_bullet(each) for each in said if each is not None]
-    parts += [_bullet(f"{note[0].upper()}{note[1:]}.") for note in plan.notes]
+    parts += [_note(each) for each in plan.notes if each != first]
     return Group(*parts)
 
 
@@ -72,12 +83,9 @@ def same_mass(rules: Iterable[RuleRow]) -> list[tuple[list[str], RuleRow]]:
 
 
 def _title(plan: Plan) -> Text:
-    facts = plan.facts
     text = Text(one_line(plan.source, 200), style=TERMINAL["title"], overflow="fold")
     said = [
-        plural(facts.groups, "group"),
-        plural(facts.prompts, "prompt"),
-        plural(facts.rollouts, "rollout"),
+        *title_parts(plan.facts),
         f"estimator {clean_text(repr(plan.estimator), 80)}",
     ]
     if plan.last < 1.0:
@@ -221,6 +229,10 @@ def _table(header: Sequence[str], *, first: str | None = None) -> Table:
     for name in header:
         table.add_column(name, justify="right", no_wrap=True)
     return table
+
+
+def _note(text: str) -> Padding:
+    return _bullet(f"{text[0].upper()}{text[1:]}.")
 
 
 def _bullet(text: str) -> Padding:

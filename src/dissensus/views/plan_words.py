@@ -21,6 +21,8 @@ __all__ = [
     "measured_text",
     "notes_on",
     "sizes_text",
+    "title_parts",
+    "unnamed_text",
 ]
 
 CAVEATS = (
@@ -138,10 +140,11 @@ def forecast_text(found: Prediction) -> str | None:
         return None
     both = forecast.unanimous
     text = (
-        f"Next quarter of the run: {fraction(both.expected)} unanimous expected, 95 % interval "
-        f"{fraction(both.low)} to {fraction(both.high)} (last quarter {fraction(both.last)}; "
-        f"all-wrong {fraction(forecast.all_wrong.expected)}, all-correct "
-        f"{fraction(forecast.all_correct.expected)})."
+        f"Next quarter of the run: {fraction(both.expected)} unanimous expected "
+        f"({fraction(forecast.all_wrong.expected)} all-wrong, "
+        f"{fraction(forecast.all_correct.expected)} all-correct), 95 % interval "
+        f"{fraction(both.low)} to {fraction(both.high)}. The last quarter had "
+        f"{fraction(both.last)}."
     )
     moved = abs(both.expected - found.measured)
     causes = abs(forecast.all_correct.expected - forecast.all_correct.last)
@@ -152,7 +155,8 @@ def forecast_text(found: Prediction) -> str | None:
 
 def notes_on(facts: GroupFacts, found: Prediction | None) -> list[str]:
     """What a reader should know of the data, one sentence each."""
-    notes = []
+    unnamed = unnamed_text(facts)
+    notes = [] if unnamed is None else [unnamed]
     if facts.heldout:
         notes.append(f"{plural(facts.heldout, 'evaluation group')} left out")
     if facts.unscored:
@@ -176,7 +180,7 @@ def notes_on(facts: GroupFacts, found: Prediction | None) -> list[str]:
             f"in {plural(facts.graded, 'group')} rewards differ although all rollouts are wrong, "
             "or all are right: unanimous here means equally correct, not equally rewarded"
         )
-    if facts.prompts < _FEW_PROMPTS:
+    if facts.prompts is not None and facts.prompts < _FEW_PROMPTS:
         notes.append(
             f"only {plural(facts.prompts, 'prompt')}: the intervals are rough, not just wide"
         )
@@ -187,6 +191,30 @@ def notes_on(facts: GroupFacts, found: Prediction | None) -> list[str]:
             f"variances are {number(clustering)} times those of independent groups"
         )
     return notes
+
+
+def unnamed_text(facts: GroupFacts) -> str | None:
+    """What cannot be told without prompt ids; nothing where every group has one."""
+    if not facts.unnamed:
+        return None
+    which = (
+        "no group has a prompt id"
+        if facts.unnamed == facts.groups
+        else f"{count(facts.unnamed)} of {plural(facts.groups, 'group')} have no prompt id"
+    )
+    return (
+        f"{which}, so groups of one prompt cannot be told apart from groups of different prompts: "
+        "each is taken for a prompt of its own, and where prompts were seen more than once the "
+        "intervals are too narrow (--map prompt_id=FIELD names the prompts)"
+    )
+
+
+def title_parts(facts: GroupFacts) -> list[str]:
+    """What there is, as a title counts it; prompts only where all are known."""
+    said = [plural(facts.groups, "group")]
+    if facts.prompts is not None:
+        said.append(plural(facts.prompts, "prompt"))
+    return [*said, plural(facts.rollouts, "rollout")]
 
 
 def _unknown_text(plan: Plan) -> str:
