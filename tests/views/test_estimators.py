@@ -129,6 +129,18 @@ def test_the_limit_under_a_weight_is_extrapolated_and_says_so():
     assert advantages.limit(advantages.get("grpo | clip(-1, 1)")) is None
 
 
+def test_ddof_vanishes_in_large_groups_and_eps_is_named():
+    assert detail(advantages.get("grpo(ddof=1)"), 8).limit_is_exact
+    shown = detail(advantages.get("grpo(ddof=1, eps=1e-4)"), 8)
+    assert not shown.limit_is_exact
+    assert "2·arcsin√p, were eps 0, in large groups" in printed(detail_view(shown))
+    assert "2·arcsin√p, were eps 0, when groups are large" in estimator_page(shown)
+    assert shown.to_json()["objective_proviso"] == "were eps 0"
+    batch = detail(advantages.get("lite_ppo(eps=0.1)"), 8).entry
+    assert batch.climbs == "p, up to a factor, were eps 0.0001"
+    assert not detail(advantages.get("grpo(eps=0.1) | clip(-1, 1)"), 8).entry.climbs
+
+
 def test_push_is_shown_beside_the_contrast():
     shown = detail(PUSHING, 8)
     assert shown.push.startswith("pushes groups as a whole: Σ|E[B]|/Σ|E[W]| = ")

@@ -92,8 +92,9 @@ def profile(name: str) -> Profile:
 def limit(estimator: AdvantageEstimator) -> Limit | None:
     """The large-group objective of an estimator, where it is known in closed form.
 
-    That of its rule at default parameters; under weights, with the slope multiplied by each, up to
-    the one factor that brings the weights to mean one. None for other parameters or other steps.
+    That of its rule at default parameters, or with another `ddof`, which large groups do not feel;
+    under weights, with the slope multiplied by each, up to the one factor that brings the weights
+    to mean one. None for other parameters or other steps.
 
     Example:
         >>> limit(get("weighted(dr_grpo, focal(2))")).slope(0.5)
@@ -103,8 +104,8 @@ def limit(estimator: AdvantageEstimator) -> Limit | None:
         return None
     plain, found = _RULES[estimator.name], _PROFILES[estimator.name].limit
     own = len(plain.transforms)
-    is_plain = estimator.parameters == plain.parameters
-    if found is None or not is_plain or estimator.transforms[:own] != plain.transforms:
+    different = {k for k, v in estimator.parameters.items() if v != plain.parameters[k]}
+    if found is None or different - {"ddof"} or estimator.transforms[:own] != plain.transforms:
         return None
     for step in estimator.transforms[own:]:
         at, formula = getattr(step, "at", None), getattr(step, "formula", "")

@@ -153,12 +153,9 @@ def _call(node: ast.expr) -> tuple[str, list[Any], dict[str, Any]]:
 
 
 def _literal(node: ast.expr) -> Any:
-    try:
-        return ast.literal_eval(node)
-    except ValueError as error:
-        raise InputError(
-            "a parameter is a number, a text or another literal", got=ast.unparse(node)
-        ) from error
+    if isinstance(node, ast.Name):
+        raise InputError("a parameter is a number, a text or another literal", got=node.id)
+    return ast.literal_eval(node)
 
 
 def _make(name: str, arguments: list[Any], keywords: dict[str, Any]) -> Any:

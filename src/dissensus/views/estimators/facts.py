@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 
 import numpy as np
 
 from dissensus.core import advantages, laws
-from dissensus.core.advantages import AdvantageEstimator, Profile, Weight
+from dissensus.core.advantages import AdvantageEstimator, Limit, Profile, Weight
 from dissensus.core.advantages.weights import WEIGHTS, power, schedule
 from dissensus.views.estimators.docstring import Described, describe
 
@@ -48,6 +48,7 @@ class Entry:
         silent: The k of G it is silent on, in words; of a weight, the k that it silences.
         push: Whether it pushes groups as a whole, in words.
         objective: What large groups climb, or u(p) of a weight; empty where no closed form is.
+        proviso: What the objective is stated for, where that differs from the estimator.
         evidence: Where the formula was read; a key of `EVIDENCE`.
         source: Paper and code.
         needs: What must be given beside rewards.
@@ -68,6 +69,15 @@ class Entry:
     scope: str
     parameters: Mapping[str, Any]
     properties: tuple[str, ...] = ()
+    proviso: str = ""
+
+    @property
+    def climbs(self) -> str:
+        """What large groups climb, with all that qualifies it; empty where it is not known."""
+        if not self.objective:
+            return ""
+        factor = ", up to a factor" if self.is_scaled else ""
+        return f"{self.objective}{factor}{self.proviso and f', {self.proviso}'}"
 
     @property
     def paper(self) -> str:
@@ -99,6 +109,7 @@ class Entry:
             "silent": self.silent,
             "push": self.push,
             "objective": self.objective or None,
+            "objective_proviso": self.proviso or None,
             "evidence": self.evidence,
             "source": self.source,
             "needs": list(self.needs),
@@ -118,7 +129,7 @@ def rule_entry(estimator: AdvantageEstimator) -> Entry:
     is_known = estimator.name in advantages.names()
     profile = advantages.profile(estimator.name) if is_known else Profile(title=estimator.name)
     weights = [step for step in estimator.transforms if isinstance(step, Weight)]
-    limit = advantages.limit(estimator)
+    limit, proviso = _limit(estimator)
     return Entry(
         name=estimator.name,
         title=" × ".join([profile.title or estimator.name, *(type(w).__name__ for w in weights)]),
@@ -134,6 +145,7 @@ def rule_entry(estimator: AdvantageEstimator) -> Entry:
         scope=estimator.scope,
         parameters=estimator.parameters,
         properties=_properties(profile),
+        proviso=proviso,
     )
 
 
@@ -180,6 +192,18 @@ def _kind(estimator: AdvantageEstimator) -> str:
     if set(estimator.needs) - {"state", "step"}:
         return _KINDS["more"]
     return _KINDS["plain" if estimator.scope == "group" else "batch"]
+
+
+def _limit(estimator: AdvantageEstimator) -> tuple[Limit | None, str]:
+    """The large-group objective, else the one at the default eps, and that it is this one."""
+    found = advantages.limit(estimator)
+    if found is not None or "eps" not in estimator.parameters:
+        return found, ""
+    if estimator.name not in advantages.names():
+        return None, ""
+    eps = advantages.get(estimator.name).parameters["eps"]
+    usual = replace(estimator, parameters={**estimator.parameters, "eps": eps})
+    return advantages.limit(usual), f"were eps {eps:g}"
 
 
 def _silent(profile: Profile) -> str:

@@ -118,9 +118,7 @@ def _page(entry: Entry, facts: dict[str, str], sections: list[str]) -> str:
 
 
 def _climbs(entry: Entry) -> str:
-    if not entry.objective:
-        return "no closed form is known"
-    return f"{entry.objective}{', up to a factor' if entry.is_scaled else ''}"
+    return entry.climbs or "no closed form is known"
 
 
 def _signature(shown: Detail) -> Iterator[str]:

@@ -77,8 +77,7 @@ def _tiles(shown: Detail, is_named: bool) -> list[Markup]:
 def _articles(shown: Detail) -> list[Markup]:
     """The rule and its weights, each with its equation and what it says about itself."""
     entry = shown.entry
-    factor = ", up to a factor" if entry.is_scaled else ""
-    climbs = f"It climbs {entry.objective}{factor}, when groups are large."
+    climbs = f"It climbs {entry.climbs}, when groups are large."
     more = [tag("p", climbs)] if entry.objective else []
     more += [tag("p", f"It takes {'; '.join(entry.properties)}.")] if entry.properties else []
     weights = [_article(weight, f"times {weight.name}") for weight in shown.weights]

@@ -123,8 +123,7 @@ def _header(shown: Detail) -> Iterator[RenderableType]:
 def _climbs(shown: Detail) -> str:
     if not shown.entry.objective:
         return "no closed form is known; extrapolated below" if shown.implied else UNKNOWN
-    factor = ", up to a factor" if shown.entry.is_scaled else ""
-    return f"{shown.entry.objective} in large groups{factor}"
+    return f"{shown.entry.climbs}, in large groups"
 
 
 def _signature(details: Sequence[Detail], width: int) -> RenderableType:
