@@ -110,6 +110,26 @@ def test_ddof_is_not_felt_in_large_groups(name):
     np.testing.assert_allclose(contrasts[1:], contrasts[:1] * 2, rtol=0.02)
 
 
+@pytest.mark.parametrize("name", having(is_ordered=False))
+def test_uneven_lengths_reach_unanimous_groups_where_it_is_declared(name):
+    estimator, profile = rule(name)
+    if set(estimator.needs) & {"token_offsets", "log_likelihoods"}:
+        pytest.skip("its neutral context needs lengths of its own")
+    rewards = np.array([[0.0, 0, 0, 0], [1, 0, 0, 0]])
+    groups = RewardGroups.from_dense(rewards, correct=rewards == 1)
+    context = replace(
+        advantages.neutral_context(estimator)(groups),
+        lengths=np.array([1, 1, 1, 1, 50, 2, 2, 2]),
+        reference=None,
+    )
+    unanimous = estimator(groups, context)[:4]
+    if profile.shifts_with_batch:
+        np.testing.assert_allclose(unanimous, -1.75, atol=0.01)
+    elif estimator.scope == "group" or profile.is_centred:
+        is_silent = bool(profile.is_silent(np.array([0]), 4)[0])
+        assert (not unanimous.any()) == is_silent
+
+
 def split_rewards(profile: advantages.Profile, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """(12, 6) rewards with no unanimous group, and which are correct."""
     rng = np.random.default_rng(seed)

@@ -67,7 +67,11 @@ def _index(found: list[Entry]) -> str:
                 "" if entry.is_weight else entry.title,
                 _code(entry.described.short),
                 entry.silent,
-                "yes" if "B ≠ 0" in entry.push else "",
+                "−mean/std in others"
+                if entry.shifts_with_batch
+                else "yes"
+                if "B ≠ 0" in entry.push
+                else "",
                 entry.evidence,
             ]
             for entry in members
