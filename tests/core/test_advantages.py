@@ -306,6 +306,33 @@ def test_parameters_go_before_what_is_written():
     assert repr(advantages.get("grpo(ddof=1)", ddof=0, eps=1.0)) == "grpo(ddof=0, eps=1.0)"
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("GRPO", "did you mean grpo?"),
+        ("GRPO(ddof=1)", "did you mean grpo?"),
+        ("Dr. GRPO", "did you mean dr_grpo?"),
+        ("REINFORCE++", "did you mean reinforce_pp?"),
+        ("grpo(eps=-1)", "grpo's eps must be a finite number ≥ 0. Got -1"),
+        ("grpo(eps=1e400)", "grpo's eps must be a finite number ≥ 0. Got inf"),
+        ("grpo(eps='a')", "grpo's eps must be a finite number ≥ 0. Got 'a'"),
+        ("grpo(eps=abc)", "a parameter is a number, a text or another literal. Got 'abc'"),
+        ("weighted(grpo, power(abc))", "another literal. Got 'abc'"),
+    ],
+)
+def test_what_was_nearly_written_is_named(text, message):
+    with pytest.raises(InputError) as caught:
+        advantages.get(text)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", advantages.names())
+def test_the_title_of_a_rule_leads_to_its_name(name):
+    with pytest.raises(InputError, match=rf"did you mean .*\b{name}\b") as caught:
+        advantages.get(f"{advantages.profile(name).title} ?")
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("text", ["", "grpo(", "a.b", "grpo(ddof=open('x'))", "grpo(**{})", "1"])
 def test_what_is_no_estimator_is_refused_and_never_run(text):
     with pytest.raises(InputError):

@@ -96,6 +96,40 @@ def test_silent_set_is_as_declared(name, size):
     assert silent.tolist() == profile.is_silent(np.arange(size + 1), size).tolist()
 
 
+@pytest.mark.parametrize("name", having(is_ordered=False))
+def test_ddof_is_not_felt_in_large_groups(name):
+    estimator, profile = rule(name)
+    if "ddof" not in estimator.parameters or profile.limit is None:
+        pytest.skip("no ddof, or no objective that it could change")
+    contrasts = []
+    for ddof in (0, 1, 2):
+        other = replace(estimator, parameters={**estimator.parameters, "ddof": ddof})
+        context = advantages.neutral_context(other)
+        contrasts.append(advantages.signature(other, group_size=256, context=context).contrast)
+        assert advantages.limit(other) is profile.limit
+    np.testing.assert_allclose(contrasts[1:], contrasts[:1] * 2, rtol=0.02)
+
+
+@pytest.mark.parametrize("name", having(is_ordered=False))
+def test_uneven_lengths_reach_unanimous_groups_where_it_is_declared(name):
+    estimator, profile = rule(name)
+    if set(estimator.needs) & {"token_offsets", "log_likelihoods"}:
+        pytest.skip("its neutral context needs lengths of its own")
+    rewards = np.array([[0.0, 0, 0, 0], [1, 0, 0, 0]])
+    groups = RewardGroups.from_dense(rewards, correct=rewards == 1)
+    context = replace(
+        advantages.neutral_context(estimator)(groups),
+        lengths=np.array([1, 1, 1, 1, 50, 2, 2, 2]),
+        reference=None,
+    )
+    unanimous = estimator(groups, context)[:4]
+    if profile.shifts_with_batch:
+        np.testing.assert_allclose(unanimous, -1.75, atol=0.01)
+    elif estimator.scope == "group" or profile.is_centred:
+        is_silent = bool(profile.is_silent(np.array([0]), 4)[0])
+        assert (not unanimous.any()) == is_silent
+
+
 def split_rewards(profile: advantages.Profile, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """(12, 6) rewards with no unanimous group, and which are correct."""
     rng = np.random.default_rng(seed)

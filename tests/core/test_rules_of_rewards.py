@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -353,11 +354,20 @@ def test_ha_dw_forgets_batches_outside_its_window():
         "maclaurin_baseline(order=0)",
         "f_grpo(gamma=-1.0)",
         "ngrpo(virtual=-1)",
-        *(f"{name}(eps=-1e-3)" for name in WITH_EPS),
     ],
 )
 def test_parameters_without_meaning_are_refused(written):
     rule, groups = advantages.get(written), RewardGroups.from_dense([[1, 0]])
+    with pytest.raises(InputError, match="parameter"):
+        rule(groups, advantages.neutral_context(rule)(groups))
+
+
+@pytest.mark.parametrize("name", WITH_EPS)
+def test_an_eps_below_zero_is_refused_by_name_and_by_the_rule(name):
+    with pytest.raises(InputError, match=f"{name}'s eps"):
+        advantages.get(f"{name}(eps=-1e-3)")
+    plain, groups = advantages.get(name), RewardGroups.from_dense([[1, 0]])
+    rule = replace(plain, parameters={**plain.parameters, "eps": -1e-3})
     with pytest.raises(InputError, match=r"parameter|must be ≥ 0|eps ≥ 0"):
         rule(groups, advantages.neutral_context(rule)(groups))
 

@@ -129,6 +129,47 @@ def test_the_limit_under_a_weight_is_extrapolated_and_says_so():
     assert advantages.limit(advantages.get("grpo | clip(-1, 1)")) is None
 
 
+def test_ddof_vanishes_in_large_groups_and_eps_is_named():
+    assert detail(advantages.get("grpo(ddof=1)"), 8).limit_is_exact
+    shown = detail(advantages.get("grpo(ddof=1, eps=1e-4)"), 8)
+    assert not shown.limit_is_exact
+    assert "2·arcsin√p, were eps 0, in large groups" in printed(detail_view(shown))
+    assert "2·arcsin√p, were eps 0, when groups are large" in estimator_page(shown)
+    assert shown.to_json()["objective_proviso"] == "were eps 0"
+    batch = detail(advantages.get("lite_ppo(eps=0.1)"), 8).entry
+    assert batch.climbs == "p, up to a factor, were eps 0.0001"
+    assert not detail(advantages.get("grpo(eps=0.1) | clip(-1, 1)"), 8).entry.climbs
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "gdpo",
+        "reinforce_pp_baseline",
+        "weighted(gdpo, power(1))",
+        "grpo | whiten(ddof=1, eps=1e-8)",
+        "schedule(grpo, gdpo)",
+    ],
+)
+def test_silent_set_and_push_that_a_batch_mean_moves_say_so(text):
+    shown = detail(find(text)[0], 8)
+    found = " ".join(printed(detail_view(shown)).split())
+    assert "k = 0 and k = 8 in the neutral batch" in found
+    assert "−mean/std of the batch for every group, unanimous ones too" in found
+    assert "−mean/std of the batch for every group" in estimator_page(shown)
+    document = shown.to_json()
+    assert document["shifts_with_batch"]
+    assert "neutral batch" in document["silent"]
+    assert "−mean/std" in document["push"]
+
+
+@pytest.mark.parametrize("text", ["lite_ppo", "grpo | whiten(1, 1e-8, by='rollout')", "sign"])
+def test_other_silent_sets_hold_in_every_batch(text):
+    shown = detail(find(text)[0], 8)
+    assert not shown.to_json()["shifts_with_batch"]
+    assert "neutral batch" not in shown.silent + shown.push
+
+
 def test_push_is_shown_beside_the_contrast():
     shown = detail(PUSHING, 8)
     assert shown.push.startswith("pushes groups as a whole: Σ|E[B]|/Σ|E[W]| = ")

@@ -18,7 +18,13 @@ from dissensus.errors import InputError
     source="Liu et al. 2026, arXiv:2601.05242; as in NVlabs/GDPO at b080e63",
     needs=("rewards_by_function",),
     then=(Whiten(ddof=1, eps=1e-8, by="token"),),
-    profile=Profile(title="GDPO", evidence="code", scale="invariant", limit=ARCSINE),
+    profile=Profile(
+        title="GDPO",
+        evidence="code",
+        scale="invariant",
+        shifts_with_batch=True,
+        limit=ARCSINE,
+    ),
 )
 def gdpo(
     groups: RewardGroups,

@@ -92,6 +92,9 @@ class Profile:
         scale: What multiplying all rewards by c > 0 does: nothing, multiply the advantages by c, or
             something else.
         is_silent: `(k, G) → bool`: the groups of right-or-wrong rewards with no advantage at all.
+        shifts_with_batch: A mean over the batch is subtracted at the end, which is 0 in the neutral
+            batch. In one whose lengths go with reward it is not, and then every group is pushed by
+            −mean/std, unanimous ones too: `is_centred` and `is_silent` hold in the neutral batch.
         is_ordered: The order of the rollouts inside a group matters.
         limit: The large-group objective, where it is known in closed form.
     """
@@ -103,5 +106,6 @@ class Profile:
     is_shift_invariant: bool = True
     scale: Literal["invariant", "proportional", "neither"] = "proportional"
     is_silent: Callable[[IntArray, int], BoolArray] = unanimous_only
+    shifts_with_batch: bool = False
     is_ordered: bool = False
     limit: Limit | None = None

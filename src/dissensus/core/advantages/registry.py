@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -15,7 +18,7 @@ from dissensus.core.advantages.profile import Limit, Profile
 from dissensus.core.groups import FloatArray
 from dissensus.errors import InputError
 
-__all__ = ["chain", "get", "limit", "names", "profile", "rule", "with_parameters"]
+__all__ = ["chain", "close_names", "get", "limit", "names", "profile", "rule", "with_parameters"]
 
 _RULES: dict[str, AdvantageEstimator] = {}
 _PROFILES: dict[str, Profile] = {}
@@ -89,8 +92,9 @@ def profile(name: str) -> Profile:
 def limit(estimator: AdvantageEstimator) -> Limit | None:
     """The large-group objective of an estimator, where it is known in closed form.
 
-    That of its rule at default parameters; under weights, with the slope multiplied by each, up to
-    the one factor that brings the weights to mean one. None for other parameters or other steps.
+    That of its rule at default parameters, or with another `ddof`, which large groups do not feel;
+    under weights, with the slope multiplied by each, up to the one factor that brings the weights
+    to mean one. None for other parameters or other steps.
 
     Example:
         >>> limit(get("weighted(dr_grpo, focal(2))")).slope(0.5)
@@ -100,8 +104,8 @@ def limit(estimator: AdvantageEstimator) -> Limit | None:
         return None
     plain, found = _RULES[estimator.name], _PROFILES[estimator.name].limit
     own = len(plain.transforms)
-    is_plain = estimator.parameters == plain.parameters
-    if found is None or not is_plain or estimator.transforms[:own] != plain.transforms:
+    different = {k for k, v in estimator.parameters.items() if v != plain.parameters[k]}
+    if found is None or different - {"ddof"} or estimator.transforms[:own] != plain.transforms:
         return None
     for step in estimator.transforms[own:]:
         at, formula = getattr(step, "at", None), getattr(step, "formula", "")
@@ -138,7 +142,7 @@ def with_parameters(name: str, parameters: Mapping[str, Any]) -> AdvantageEstima
     """The registered rule of that name, with these parameters instead of its defaults.
 
     Raises:
-        InputError: No such rule, or it has no such parameter.
+        InputError: No such rule, it has no such parameter, or one is no number that should be.
     """
     default = _RULES[_require_known(name)]
     unknown = sorted(set(parameters) - set(default.parameters))
@@ -147,6 +151,8 @@ def with_parameters(name: str, parameters: Mapping[str, Any]) -> AdvantageEstima
             f"{name} has no parameter {unknown[0]!r}",
             hint=f"it has {', '.join(default.parameters) or 'none'}",
         )
+    for key, value in parameters.items():
+        _check_number(f"{name}'s {key}", value, default.parameters[key], from_zero=key == "eps")
     return replace(default, parameters={**default.parameters, **parameters})
 
 
@@ -162,9 +168,33 @@ def chain(estimator: AdvantageEstimator | str, *steps: Transform) -> AdvantageEs
     return first.with_transforms(steps)
 
 
+def close_names(text: str) -> list[str]:
+    """Rules that a text may mean: by name or title, whatever the case and the marks between.
+
+    Example:
+        >>> close_names("Dr. GRPO")
+        ['dr_grpo']
+    """
+    key = _letters(text)
+    same = [name for name in names() if key in (_letters(name), _letters(_PROFILES[name].title))]
+    return same or difflib.get_close_matches(text, names())
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"[^a-z0-9+]", "", text.lower())
+
+
+def _check_number(name: str, value: Any, default: Any, *, from_zero: bool) -> None:
+    if isinstance(default, bool) or not isinstance(default, Real):
+        return
+    if not isinstance(value, Real) or not math.isfinite(value) or (from_zero and value < 0):
+        least = " ≥ 0" if from_zero else ""
+        raise InputError(f"{name} must be a finite number{least}", got=value)
+
+
 def _require_known(name: str) -> str:
     if name not in _RULES:
-        close = difflib.get_close_matches(name, names())
+        close = close_names(name)
         raise InputError(
             "no advantage rule of that name",
             got=name,

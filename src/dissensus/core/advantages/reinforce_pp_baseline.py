@@ -11,7 +11,9 @@ from dissensus.core.groups import FloatArray, RewardGroups
     "reinforce_pp_baseline",
     source="Hu 2025, arXiv:2501.03262; as in verl 0.9.1, core_algos.py",
     then=(Whiten(ddof=1, eps=1e-8, by="token"),),
-    profile=Profile(title="REINFORCE++-baseline", evidence="library", limit=IDENTITY),
+    profile=Profile(
+        title="REINFORCE++-baseline", evidence="library", shifts_with_batch=True, limit=IDENTITY
+    ),
 )
 def reinforce_pp_baseline(groups: RewardGroups, context: Context) -> FloatArray:
     """Centre on the group mean, then whiten over the tokens of the batch.

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dissensus.core.advantages.base import AdvantageEstimator
-from dissensus.core.advantages.registry import chain, names, with_parameters
+from dissensus.core.advantages.registry import chain, close_names, names, with_parameters
 from dissensus.core.advantages.scheduling import schedule_estimators
 from dissensus.core.advantages.transforms import Clip, Whiten
 from dissensus.core.advantages.weights import WEIGHTS, Weight
@@ -146,8 +146,16 @@ def _call(node: ast.expr) -> tuple[str, list[Any], dict[str, Any]]:
         raise TypeError(type(node))
     if any(each.arg is None for each in node.keywords):  # **mapping
         raise SyntaxError(node.func.id)
-    keywords = {str(each.arg): _value(each.value) for each in node.keywords}
-    return node.func.id, [_value(each) for each in node.args], keywords
+    name = node.func.id
+    read = _value if name in ("schedule", "weighted") else _literal
+    keywords = {str(each.arg): read(each.value) for each in node.keywords}
+    return name, [read(each) for each in node.args], keywords
+
+
+def _literal(node: ast.expr) -> Any:
+    if isinstance(node, ast.Name):
+        raise InputError("a parameter is a number, a text or another literal", got=node.id)
+    return ast.literal_eval(node)
 
 
 def _make(name: str, arguments: list[Any], keywords: dict[str, Any]) -> Any:
@@ -175,9 +183,12 @@ def _followed(estimator: Any, step: Any) -> AdvantageEstimator:
 
 
 def _unreadable(text: str) -> InputError:
+    close = close_names(text)
     return InputError(
         "an estimator is a name, or a name with parameters",
         got=text,
-        hint="for example grpo(ddof=1, eps=1e-4) or weighted(grpo, power(0.5)); "
+        hint=f"did you mean {' or '.join(close)}?"
+        if close
+        else "for example grpo(ddof=1, eps=1e-4) or weighted(grpo, power(0.5)); "
         "advantages.names() lists the rules",
     )

@@ -13,7 +13,7 @@ from dissensus.core.advantages.weights import WEIGHTS
 from dissensus.core.groups import FloatArray
 from dissensus.core.laws import Comparison, Implications, LargeGroups
 from dissensus.errors import DissensusError, InputError
-from dissensus.views.estimators.facts import Entry, rule_entry, weight_entry
+from dissensus.views.estimators.facts import AND_SHIFT, IN_NEUTRAL, Entry, rule_entry, weight_entry
 from dissensus.views.format import number
 
 __all__ = ["TENTHS", "Detail", "Pair", "detail", "find", "pair"]
@@ -64,7 +64,10 @@ class Detail:
     @property
     def silent(self) -> str:
         """The k on which it is silent, computed, or as its profile says."""
-        return laws.silent_set(self.implied.silent) if self.implied else self.entry.silent
+        if self.implied is None:
+            return self.entry.silent
+        found = laws.silent_set(self.implied.silent)
+        return found + (IN_NEUTRAL if self.entry.shifts_with_batch else "")
 
     @property
     def push(self) -> str:
@@ -72,7 +75,8 @@ class Detail:
         if self.implied is None:
             return self.entry.push
         if not self.implied.has_push:
-            return "none (B = 0 in every group)"
+            found = "none (B = 0 in every group)"
+            return found + (AND_SHIFT if self.entry.shifts_with_batch else "")
         ratio = self.implied.push_ratio
         size = (
             "all of it: there is no contrast"
@@ -100,6 +104,7 @@ class Detail:
         }  # fmt: skip
         return out | {
             "silent": self.silent,
+            "push": self.push,
             "push_ratio": found.push_ratio,
             "signature": [dict(zip(names, (k, *row), strict=True)) for k, row in enumerate(rows)],
             "mass_by_decile": found.mass_by_bin().tolist(),

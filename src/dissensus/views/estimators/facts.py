@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 
 import numpy as np
 
 from dissensus.core import advantages, laws
-from dissensus.core.advantages import AdvantageEstimator, Profile, Weight
+from dissensus.core.advantages import AdvantageEstimator, Limit, Profile, Weight, Whiten
 from dissensus.core.advantages.weights import WEIGHTS, power, schedule
 from dissensus.views.estimators.docstring import Described, describe
 
-__all__ = ["EVIDENCE", "Entry", "entries", "example_of", "rule_entry", "weight_entry"]
+__all__ = [
+    "AND_SHIFT",
+    "EVIDENCE",
+    "IN_NEUTRAL",
+    "Entry",
+    "entries",
+    "example_of",
+    "rule_entry",
+    "weight_entry",
+]
 
 EVIDENCE = {
     "code": "read in the method's own code",
@@ -25,6 +34,9 @@ EVIDENCE = {
     "recollection": "from memory, unverified",
     "derived": "derived here",
 }
+
+IN_NEUTRAL = " in the neutral batch"
+AND_SHIFT = f"{IN_NEUTRAL}; else −mean/std of the batch for every group, unanimous ones too"
 
 _KINDS = {
     "plain": "Rules of rewards, group by group",
@@ -48,6 +60,9 @@ class Entry:
         silent: The k of G it is silent on, in words; of a weight, the k that it silences.
         push: Whether it pushes groups as a whole, in words.
         objective: What large groups climb, or u(p) of a weight; empty where no closed form is.
+        shifts_with_batch: Whether silent set and push hold in the neutral batch only, because a
+            mean over the batch is subtracted.
+        proviso: What the objective is stated for, where that differs from the estimator.
         evidence: Where the formula was read; a key of `EVIDENCE`.
         source: Paper and code.
         needs: What must be given beside rewards.
@@ -68,6 +83,16 @@ class Entry:
     scope: str
     parameters: Mapping[str, Any]
     properties: tuple[str, ...] = ()
+    proviso: str = ""
+    shifts_with_batch: bool = False
+
+    @property
+    def climbs(self) -> str:
+        """What large groups climb, with all that qualifies it; empty where it is not known."""
+        if not self.objective:
+            return ""
+        factor = ", up to a factor" if self.is_scaled else ""
+        return f"{self.objective}{factor}{self.proviso and f', {self.proviso}'}"
 
     @property
     def paper(self) -> str:
@@ -98,7 +123,9 @@ class Entry:
             "equation": "\n".join(self.described.equation),
             "silent": self.silent,
             "push": self.push,
+            "shifts_with_batch": self.shifts_with_batch,
             "objective": self.objective or None,
+            "objective_proviso": self.proviso or None,
             "evidence": self.evidence,
             "source": self.source,
             "needs": list(self.needs),
@@ -118,15 +145,17 @@ def rule_entry(estimator: AdvantageEstimator) -> Entry:
     is_known = estimator.name in advantages.names()
     profile = advantages.profile(estimator.name) if is_known else Profile(title=estimator.name)
     weights = [step for step in estimator.transforms if isinstance(step, Weight)]
-    limit = advantages.limit(estimator)
+    limit, proviso = _limit(estimator)
+    shifts = _shifts_with_batch(estimator)
+    push = "none (B = 0)" if profile.is_centred else "pushes groups as a whole (B ≠ 0)"
     return Entry(
         name=estimator.name,
         title=" × ".join([profile.title or estimator.name, *(type(w).__name__ for w in weights)]),
         kind=_kind(estimator),
         written=repr(estimator),
         described=describe(estimator.function),
-        silent=_silent(profile),
-        push="none (B = 0)" if profile.is_centred else "pushes groups as a whole (B ≠ 0)",
+        silent=_silent(profile) + (IN_NEUTRAL if shifts else ""),
+        push=push + (AND_SHIFT if shifts else ""),
         objective=limit.formula if limit else "",
         evidence=profile.evidence,
         source=estimator.source,
@@ -134,6 +163,8 @@ def rule_entry(estimator: AdvantageEstimator) -> Entry:
         scope=estimator.scope,
         parameters=estimator.parameters,
         properties=_properties(profile),
+        proviso=proviso,
+        shifts_with_batch=shifts,
     )
 
 
@@ -180,6 +211,29 @@ def _kind(estimator: AdvantageEstimator) -> str:
     if set(estimator.needs) - {"state", "step"}:
         return _KINDS["more"]
     return _KINDS["plain" if estimator.scope == "group" else "batch"]
+
+
+def _shifts_with_batch(estimator: AdvantageEstimator) -> bool:
+    """Whether a rule, one inside it, or a step added to one that centres whitens by token."""
+    inside = [v for v in estimator.parameters.values() if isinstance(v, AdvantageEstimator)]
+    if estimator.name not in advantages.names():
+        return any(map(_shifts_with_batch, inside))
+    profile = advantages.profile(estimator.name)
+    own = len(advantages.get(estimator.name).transforms)
+    added = [s for s in estimator.transforms[own:] if isinstance(s, Whiten) and s.by == "token"]
+    return profile.shifts_with_batch or (profile.is_centred and bool(added))
+
+
+def _limit(estimator: AdvantageEstimator) -> tuple[Limit | None, str]:
+    """The large-group objective, else the one at the default eps, and that it is this one."""
+    found = advantages.limit(estimator)
+    if found is not None or "eps" not in estimator.parameters:
+        return found, ""
+    if estimator.name not in advantages.names():
+        return None, ""
+    eps = advantages.get(estimator.name).parameters["eps"]
+    usual = replace(estimator, parameters={**estimator.parameters, "eps": eps})
+    return advantages.limit(usual), f"were eps {eps:g}"
 
 
 def _silent(profile: Profile) -> str:

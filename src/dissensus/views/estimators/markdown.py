@@ -67,7 +67,11 @@ def _index(found: list[Entry]) -> str:
                 "" if entry.is_weight else entry.title,
                 _code(entry.described.short),
                 entry.silent,
-                "yes" if "B ≠ 0" in entry.push else "",
+                "−mean/std in others"
+                if entry.shifts_with_batch
+                else "yes"
+                if "B ≠ 0" in entry.push
+                else "",
                 entry.evidence,
             ]
             for entry in members
@@ -118,9 +122,7 @@ def _page(entry: Entry, facts: dict[str, str], sections: list[str]) -> str:
 
 
 def _climbs(entry: Entry) -> str:
-    if not entry.objective:
-        return "no closed form is known"
-    return f"{entry.objective}{', up to a factor' if entry.is_scaled else ''}"
+    return entry.climbs or "no closed form is known"
 
 
 def _signature(shown: Detail) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dissensus
 from dissensus.views.estimators.detail import Detail, Pair
-from dissensus.views.estimators.facts import EVIDENCE, Entry
+from dissensus.views.estimators.facts import AND_SHIFT, EVIDENCE, Entry
 from dissensus.views.estimators.figures import estimator_panels
 from dissensus.views.format import UNKNOWN, clean_text, number
 from dissensus.views.markup import Child, Markup, tag
@@ -68,17 +68,19 @@ def _tiles(shown: Detail, is_named: bool) -> list[Markup]:
     push = UNKNOWN
     if shown.implied is not None:
         push = number(shown.implied.push_ratio) if shown.implied.has_push else "none"
+    note = "beside contrast, Σ|E[B]|/Σ|E[W]|"
+    if shown.entry.shifts_with_batch:
+        note += AND_SHIFT
     return [
         tile(f"Silent{of}", silent, f"correct of {shown.group_size}"),
-        tile(f"Push{of}", push, "beside contrast, Σ|E[B]|/Σ|E[W]|"),
+        tile(f"Push{of}", push, note),
     ]
 
 
 def _articles(shown: Detail) -> list[Markup]:
     """The rule and its weights, each with its equation and what it says about itself."""
     entry = shown.entry
-    factor = ", up to a factor" if entry.is_scaled else ""
-    climbs = f"It climbs {entry.objective}{factor}, when groups are large."
+    climbs = f"It climbs {entry.climbs}, when groups are large."
     more = [tag("p", climbs)] if entry.objective else []
     more += [tag("p", f"It takes {'; '.join(entry.properties)}.")] if entry.properties else []
     weights = [_article(weight, f"times {weight.name}") for weight in shown.weights]

@@ -90,8 +90,8 @@ def _remarks(entry: Entry) -> str:
     facts = [entry.title]
     if entry.silent != "none":
         facts.append(f"{'silences' if entry.is_weight else 'silent'} {entry.silent}")
-    if "B ≠ 0" in entry.push:
-        facts.append("pushes")
+    if "B ≠ 0" in entry.push or entry.shifts_with_batch:
+        facts.append("pushes by −mean/std in others" if entry.shifts_with_batch else "pushes")
     if entry.needs:
         facts.append(f"needs {', '.join(entry.needs)}")
     facts += [entry.paper] if entry.is_weight else [entry.evidence, entry.paper]
@@ -123,8 +123,7 @@ def _header(shown: Detail) -> Iterator[RenderableType]:
 def _climbs(shown: Detail) -> str:
     if not shown.entry.objective:
         return "no closed form is known; extrapolated below" if shown.implied else UNKNOWN
-    factor = ", up to a factor" if shown.entry.is_scaled else ""
-    return f"{shown.entry.objective} in large groups{factor}"
+    return f"{shown.entry.climbs}, in large groups"
 
 
 def _signature(details: Sequence[Detail], width: int) -> RenderableType:
