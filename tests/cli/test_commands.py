@@ -78,7 +78,7 @@ def test_help_loads_nothing_heavy():
         (["train", "--estimator", "grpo(1)"], "an estimator is a name"),
         (["train", "--estimator", "weighted(grpo, nope)"], "no advantage rule of that name"),
         (["estimators", "nope"], "no advantage rule of that name"),
-        (["estimators", "grpo", "--against", "power(x)"], "no advantage rule of that name"),
+        (["estimators", "grpo", "--against", "power(x)"], "a parameter"),
         (["estimators", "grpo", "--group-size", "1"], "group size"),
         (["estimators", "--html", "x.html"], "need the NAME"),
         (["train", "--estimator", "__import__('os')"], "an estimator is a name"),
