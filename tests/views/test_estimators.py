@@ -156,6 +156,8 @@ def test_silent_set_and_push_that_a_batch_mean_moves_say_so(text):
     found = " ".join(printed(detail_view(shown)).split())
     assert "k = 0 and k = 8 in the neutral batch" in found
     assert "−mean/std of the batch for every group, unanimous ones too" in found
+    assert (", times the weight" in found) == text.startswith("weighted")
+    assert ("as far as the rule counts" in found) == text.startswith("schedule")
     assert "−mean/std of the batch for every group" in estimator_page(shown)
     document = shown.to_json()
     assert document["shifts_with_batch"]

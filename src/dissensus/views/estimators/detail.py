@@ -13,7 +13,7 @@ from dissensus.core.advantages.weights import WEIGHTS
 from dissensus.core.groups import FloatArray
 from dissensus.core.laws import Comparison, Implications, LargeGroups
 from dissensus.errors import DissensusError, InputError
-from dissensus.views.estimators.facts import AND_SHIFT, IN_NEUTRAL, Entry, rule_entry, weight_entry
+from dissensus.views.estimators.facts import IN_NEUTRAL, Entry, rule_entry, weight_entry
 from dissensus.views.format import number
 
 __all__ = ["TENTHS", "Detail", "Pair", "detail", "find", "pair"]
@@ -75,8 +75,7 @@ class Detail:
         if self.implied is None:
             return self.entry.push
         if not self.implied.has_push:
-            found = "none (B = 0 in every group)"
-            return found + (AND_SHIFT if self.entry.shifts_with_batch else "")
+            return f"none (B = 0 in every group){self.entry.shift}"
         ratio = self.implied.push_ratio
         size = (
             "all of it: there is no contrast"

@@ -15,7 +15,6 @@ from dissensus.core.advantages.weights import WEIGHTS, power, schedule
 from dissensus.views.estimators.docstring import Described, describe
 
 __all__ = [
-    "AND_SHIFT",
     "EVIDENCE",
     "IN_NEUTRAL",
     "Entry",
@@ -36,7 +35,7 @@ EVIDENCE = {
 }
 
 IN_NEUTRAL = " in the neutral batch"
-AND_SHIFT = f"{IN_NEUTRAL}; else −mean/std of the batch for every group, unanimous ones too"
+_SHIFT = f"{IN_NEUTRAL}; else −mean/std of the batch for every group, unanimous ones too"
 
 _KINDS = {
     "plain": "Rules of rewards, group by group",
@@ -60,8 +59,8 @@ class Entry:
         silent: The k of G it is silent on, in words; of a weight, the k that it silences.
         push: Whether it pushes groups as a whole, in words.
         objective: What large groups climb, or u(p) of a weight; empty where no closed form is.
-        shifts_with_batch: Whether silent set and push hold in the neutral batch only, because a
-            mean over the batch is subtracted.
+        shift: Why silent set and push hold in the neutral batch only, where a mean over the batch
+            is subtracted; else empty.
         proviso: What the objective is stated for, where that differs from the estimator.
         evidence: Where the formula was read; a key of `EVIDENCE`.
         source: Paper and code.
@@ -84,7 +83,12 @@ class Entry:
     parameters: Mapping[str, Any]
     properties: tuple[str, ...] = ()
     proviso: str = ""
-    shifts_with_batch: bool = False
+    shift: str = ""
+
+    @property
+    def shifts_with_batch(self) -> bool:
+        """Whether silent set and push hold in the neutral batch only."""
+        return bool(self.shift)
 
     @property
     def climbs(self) -> str:
@@ -146,7 +150,11 @@ def rule_entry(estimator: AdvantageEstimator) -> Entry:
     profile = advantages.profile(estimator.name) if is_known else Profile(title=estimator.name)
     weights = [step for step in estimator.transforms if isinstance(step, Weight)]
     limit, proviso = _limit(estimator)
-    shifts = _shifts_with_batch(estimator)
+    shift = _SHIFT if _shifts_with_batch(estimator) else ""
+    if shift and weights:
+        shift += ", times the weight"
+    if shift and not is_known:
+        shift += ", as far as the rule counts that whitens"
     push = "none (B = 0)" if profile.is_centred else "pushes groups as a whole (B ≠ 0)"
     return Entry(
         name=estimator.name,
@@ -154,8 +162,8 @@ def rule_entry(estimator: AdvantageEstimator) -> Entry:
         kind=_kind(estimator),
         written=repr(estimator),
         described=describe(estimator.function),
-        silent=_silent(profile) + (IN_NEUTRAL if shifts else ""),
-        push=push + (AND_SHIFT if shifts else ""),
+        silent=_silent(profile) + (IN_NEUTRAL if shift else ""),
+        push=push + shift,
         objective=limit.formula if limit else "",
         evidence=profile.evidence,
         source=estimator.source,
@@ -164,7 +172,7 @@ def rule_entry(estimator: AdvantageEstimator) -> Entry:
         parameters=estimator.parameters,
         properties=_properties(profile),
         proviso=proviso,
-        shifts_with_batch=shifts,
+        shift=shift,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dissensus
 from dissensus.views.estimators.detail import Detail, Pair
-from dissensus.views.estimators.facts import AND_SHIFT, EVIDENCE, Entry
+from dissensus.views.estimators.facts import EVIDENCE, Entry
 from dissensus.views.estimators.figures import estimator_panels
 from dissensus.views.format import UNKNOWN, clean_text, number
 from dissensus.views.markup import Child, Markup, tag
@@ -68,9 +68,7 @@ def _tiles(shown: Detail, is_named: bool) -> list[Markup]:
     push = UNKNOWN
     if shown.implied is not None:
         push = number(shown.implied.push_ratio) if shown.implied.has_push else "none"
-    note = "beside contrast, Σ|E[B]|/Σ|E[W]|"
-    if shown.entry.shifts_with_batch:
-        note += AND_SHIFT
+    note = f"beside contrast, Σ|E[B]|/Σ|E[W]|{shown.entry.shift}"
     return [
         tile(f"Silent{of}", silent, f"correct of {shown.group_size}"),
         tile(f"Push{of}", push, note),
