@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from dissensus import Recorder, Run
+from dissensus.cli.output import make_console
 from dissensus.errors import InputError
 from dissensus.views.format import fraction
 from dissensus.views.plan import make_plan
 from dissensus.views.plan_data import group_facts, read_counts, read_stretches
 from dissensus.views.plan_page import plan_page
-from dissensus.views.plan_tables import between
+from dissensus.views.plan_tables import between, plan_view
 from dissensus.views.plan_words import forecast_text
 
 from .synthetic import record_run
@@ -172,10 +173,44 @@ def test_few_prompts_are_planned_with_a_warning(tmp_path):
     assert found.prediction.forecast is None
 
 
-def test_graded_rewards_are_noted(tmp_path):
+def test_graded_rewards_are_noted(tmp_path, capsys):
     rewards = [[0.0, 0.1, 1.0, 1.1]] * 5 + [[0.0, 0.1, 0.1, 0.0]] * 5
     found = make_plan(record(tmp_path / "run", rewards, correct=0.5), group_sizes=[4])
     assert "equally correct" in " ".join(found.notes)
+    assert "50 % of the groups of 4 were equally correct (all rewards" in found.advice
+    assert "equal in 0 % of all groups)" in found.advice
+    assert "were unanimous" not in found.advice
+    document = found.to_json()
+    for change in document["recommendation"]["weighed"]:
+        assert change["text"].startswith("If the reward were correctness alone, 0 or 1, ")
+    assert document["filters"][-1]["generated_per_kept"] is None
+    assert "Refilling as DAPO" not in plan_page(found)
+    make_console().print(plan_view(found))
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    assert "95 % intervals, were rewards 0 or 1" in out
+
+
+def test_where_nearly_all_groups_may_be_unanimous_refilling_is_not_told(tmp_path):
+    rewards = [[1.0] * 4 for _ in range(199)] + [[0.0, 1.0, 1.0, 1.0]]
+    found = make_plan(record(tmp_path / "run", rewards), group_sizes=FEW)
+    assert found.prediction.most_unanimous >= 0.999
+    assert "cannot tell what refilling takes" in plan_page(found)
+
+
+def test_without_a_split_group_the_counts_cannot_tell_what_refilling_takes(tmp_path, capsys):
+    rewards = [[float(i % 2)] * 4 for i in range(200)]
+    found = make_plan(record(tmp_path / "run", rewards), group_sizes=FEW)
+    assert "cannot tell what any change would give" in found.advice
+    page = plan_page(found)
+    assert "cannot tell what refilling takes" in page
+    assert "Refilling as DAPO" not in page
+    make_console().print(plan_view(found))
+    out = capsys.readouterr().out
+    assert "–inf" not in out
+    assert "-0.0" not in out
+    assert max(map(len, out.splitlines())) <= 80
+    assert found.to_json()["filters"][-1]["generated_per_kept"] is None
 
 
 def test_nothing_to_plan_from_is_one_line(tmp_path):
@@ -215,3 +250,5 @@ def test_a_group_size_that_gains_by_one_measure_only_is_told_and_not_recommended
 
 def test_intervals_are_written_alike():
     assert between(0.1234, 0.5) == "12.3–50.0 %"
+    assert between(-0.0, -1e-17) == "0.0–0.0 %"
+    assert fraction(-1e-17) == "0 %"

@@ -53,10 +53,10 @@ def fraction(value: float | None, *, digits: int | None = None) -> str:
     if value is None or not math.isfinite(value):
         return UNKNOWN
     percent = 100.0 * value
-    if percent == 0.0:
-        return "0 %"
     places = digits if digits is not None else (1 if abs(percent) < 9.95 else 0)
     smallest = 10.0**-places
+    if percent == 0.0 or -smallest / 2 < percent < 0.0:
+        return "0 %"
     if 0.0 < percent < smallest / 2:
         return f"<{smallest:.{places}f} %"
     if 100.0 - smallest / 2 <= percent < 100.0:

@@ -40,6 +40,7 @@ GROUP_SIZES = tuple(range(2, 257))
 """Group sizes that are predicted where none are asked for."""
 
 _REFILL_TRIES = 4
+_SILENT = 0.999
 _TRL_BY_GROUP = "grpo(ddof=1, eps=1e-4)"
 
 
@@ -53,6 +54,10 @@ class Prediction:
             what the counts cannot tell.
         measured_wrong: Measured all-wrong share of the groups of `group_size`.
         measured_correct: Measured all-correct share of them.
+        most_unanimous: Upper end of the interval of their unanimous share.
+        has_no_split: No group, of any size, has both correct and wrong rollouts.
+        graded: Groups whose rewards differ although all rollouts are equally correct.
+        silent: Measured share of all groups whose rewards are all equal.
         estimate: The distribution of solve rates and everything else the counts allow.
         sizes: By group size.
         difficulty: By tenth of solve rate, at `group_size`.
@@ -66,6 +71,10 @@ class Prediction:
     recorded: int
     measured_wrong: float
     measured_correct: float
+    most_unanimous: float
+    has_no_split: bool
+    graded: int
+    silent: float | None
     estimate: Estimate
     sizes: SizeTable
     difficulty: list[DifficultyRow]
@@ -78,6 +87,11 @@ class Prediction:
     def measured(self) -> float:
         """Measured unanimous share of the groups of `group_size`."""
         return self.measured_wrong + self.measured_correct
+
+    @property
+    def tells_refill(self) -> bool:
+        """The counts can tell how many groups a refill generates."""
+        return not (self.graded or self.has_no_split or self.most_unanimous >= _SILENT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +205,7 @@ def make_plan(
         unknown = why_unknown(source) or "some groups have no known correctness"
     else:
         counts = read_counts(source, last=last)
-        prediction = _predict(source, counts, rule, sizes)
+        prediction = _predict(source, counts, facts, rule, sizes)
     return Plan(
         source=str(source.path),
         facts=facts,
@@ -246,7 +260,11 @@ def _is_trl_by_group(metadata: Mapping[str, Any]) -> bool:
 
 
 def _predict(
-    source: Readable, counts: Counts, rule: AdvantageEstimator, group_sizes: Sequence[int]
+    source: Readable,
+    counts: Counts,
+    facts: GroupFacts,
+    rule: AdvantageEstimator,
+    group_sizes: Sequence[int],
 ) -> Prediction:
     group_size = max(2, counts.usual_size())
     estimate = fit_population(counts)
@@ -255,11 +273,16 @@ def _predict(
     contrast = 1000.0 * population.expected_contrast(signature) / group_size
     stretches = read_stretches(source)
     wrong, correct = counts.unanimous_shares(group_size)
+    now = predict_sizes(population, allowed, [group_size], rule, group_size=group_size)
     return Prediction(
         group_size=group_size,
         recorded=counts.largest_size,
         measured_wrong=wrong,
         measured_correct=correct,
+        most_unanimous=float(now.unanimous_range.high[0]),
+        has_no_split=not ((counts.correct > 0) & (counts.correct < counts.size)).any(),
+        graded=facts.graded,
+        silent=facts.unanimous,
         estimate=estimate,
         sizes=predict_sizes(population, allowed, group_sizes, rule, group_size=group_size),
         difficulty=difficulty_rows(population, allowed, signature),

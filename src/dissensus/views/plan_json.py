@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dissensus.core.groups import FloatArray
 from dissensus.core.population.drift import DriftForecast, ShareForecast
+from dissensus.core.population.predictions import FilterCost
 from dissensus.core.population.recommendation import Change, SizeCost
 from dissensus.core.population.sizes import SizeTable
 from dissensus.core.population.skipping import Estimated
@@ -46,7 +47,7 @@ def prediction_json(found: Prediction, advice: str) -> dict[str, Any]:
             {**each._asdict(), "mass": each.mass.tolist(), "missing": each.missing or None}
             for each in found.rules
         ],
-        "filters": [each._asdict() for each in found.filters],
+        "filters": [_filter_json(each, found) for each in found.filters],
         "recommendation": _recommendation_json(found, advice),
         "forecast": _forecast_json(found.forecast),
     }
@@ -81,6 +82,17 @@ def _sizes_json(sizes: SizeTable) -> list[dict[str, Any]]:
     ]
 
 
+def _filter_json(each: FilterCost, found: Prediction) -> dict[str, Any]:
+    document = each._asdict()
+    if each.name == "keep" or found.tells_refill:
+        return document
+    return document | {
+        "generated_per_kept": None,
+        "filled": None,
+        "contrast_per_1000_trained": None,
+    }
+
+
 def _recommendation_json(found: Prediction, advice: str) -> dict[str, Any]:
     best = found.recommendation.best
     return {
@@ -89,12 +101,12 @@ def _recommendation_json(found: Prediction, advice: str) -> dict[str, Any]:
         "change": "none" if best is None else best.name,
         "group_size": found.group_size,
         "contrast_per_1000_rollouts_now": found.recommendation.now,
-        "best": None if best is None else _change_json(best),
-        "weighed": [_change_json(each) for each in found.recommendation.weighed],
+        "best": None if best is None else _change_json(best, found),
+        "weighed": [_change_json(each, found) for each in found.recommendation.weighed],
     }
 
 
-def _change_json(change: Change) -> dict[str, Any]:
+def _change_json(change: Change, found: Prediction) -> dict[str, Any]:
     document = {
         "change": change.name,
         "kind": change.kind,
@@ -103,7 +115,7 @@ def _change_json(change: Change) -> dict[str, Any]:
         **_estimated_json("contrast_ratio", change.contrast_ratio),
         **_estimated_json("signal_to_noise", change.signal_to_noise),
         "gains_by_both": change.gains,
-        "text": change_text(change),
+        "text": change_text(change, found),
     }
     cost = change.cost
     if isinstance(cost, SizeCost):

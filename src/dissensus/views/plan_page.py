@@ -74,7 +74,13 @@ def plan_panels(plan: Plan) -> list[Panel]:
 
 def _header(plan: Plan, name: str) -> Markup:
     facts, found = plan.facts, plan.prediction
-    tiles = [tile("Unanimous groups", fraction(facts.unanimous), "measured")]
+    tiles = [
+        tile(
+            "Groups of equal rewards" if facts.graded else "Unanimous groups",
+            fraction(facts.unanimous),
+            "measured",
+        )
+    ]
     if found is not None:
         recommended = found.recommendation
         tiles += [
@@ -82,11 +88,11 @@ def _header(plan: Plan, name: str) -> Markup:
             tile(
                 "Contrast per 1,000 rollouts",
                 number(recommended.now),
-                f"{plan.estimator.name}, as it is",
+                f"{plan.estimator.name}, {'were rewards 0 or 1' if found.graded else 'as it is'}",
             ),
             tile(
                 "Groups generated per group kept",
-                number(found.filters[-1].generated_per_kept),
+                number(found.filters[-1].generated_per_kept if found.tells_refill else None),
                 "when silent ones are refilled",
             ),
         ]
@@ -117,10 +123,12 @@ def _changes(found: Prediction) -> Markup:
         "change", "contrast", "95 % interval", "signal to noise", "95 % interval", "skipped",
         "of them would split",
     ]  # fmt: skip
+    as_if = "If the reward were correctness alone, 0 or 1. " if found.graded else ""
     intro = (
-        "Over today's, at equal rollouts generated; < gains most by both measures. Contrast per "
-        "1,000 rollouts counts each group once, so it always favours small groups under GRPO and "
-        "Dr. GRPO. Signal to noise is that of a batch update where the noise of scores dominates. "
+        f"{as_if}Over today's, at equal rollouts generated; < gains most by both measures. "
+        "Contrast per 1,000 rollouts counts each group once, so it always favours small groups "
+        "under GRPO and Dr. GRPO. Signal to noise is that of a batch update where the noise of "
+        "scores dominates. "
         "Skipping leaves out, at their next visit, prompts whose last group was unanimous."
     )
     lines: list[list[Child]] = [list(row) for row in change_cells(found)]
@@ -300,11 +308,12 @@ def _filters(found: Prediction) -> Markup:
     lines = [
         [
             each.name,
-            number(each.generated_per_kept),
+            number(each.generated_per_kept if known else None),
             number(each.contrast_per_1000),
-            number(each.contrast_per_1000_trained),
+            number(each.contrast_per_1000_trained if known else None),
         ]
         for each in found.filters
+        for known in [found.tells_refill or each.name == "keep"]
     ]
     text = filter_text(found)
     return section("filters", "Filters", tag("p", text), table(header, lines, "Filters"))

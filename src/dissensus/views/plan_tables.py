@@ -28,6 +28,7 @@ __all__ = ["between", "change_cells", "plan_view", "same_mass", "shown_sizes", "
 
 _POWERS = (2, 4, 8, 16, 32, 64, 128, 256)
 _MOST_ROWS = 12
+_MOST_RATIO = 1000.0
 
 
 def plan_view(plan: Plan) -> RenderableType:
@@ -63,10 +64,10 @@ def between(low: float, high: float) -> str:
     """Write an interval of fractions.
 
     Example:
-        >>> between(0.183, 0.217), between(0.0, 0.004)
+        >>> between(0.183, 0.217), between(-1e-17, 0.004)
         ('18.3–21.7 %', '0.0–0.4 %')
     """
-    return f"{100 * low:.1f}–{100 * high:.1f} %"
+    return f"{100 * max(0.0, low):.1f}–{100 * max(0.0, high):.1f} %"
 
 
 def same_mass(rules: Iterable[RuleRow]) -> list[tuple[list[str], RuleRow]]:
@@ -126,7 +127,8 @@ def _sizes(plan: Plan, found: Prediction) -> RenderableType:
     name = plan.estimator.name
     return Group(
         Text(
-            f"By group size: share of groups; split groups and {name} contrast per 1,000 rollouts",
+            f"By group size: share of groups; split groups and {name} contrast per 1,000 rollouts"
+            f"{_as_if(found)}",
             style=TERMINAL["title"],
         ),
         table,
@@ -144,10 +146,17 @@ def _changes(found: Prediction) -> RenderableType:
         "would split: share of those skipped."
     )
     return Group(
-        Text("Changes at equal rollouts, over today's, 95 % intervals", style=TERMINAL["title"]),
+        Text(
+            f"Changes at equal rollouts, over today's, 95 % intervals{_as_if(found)}",
+            style=TERMINAL["title"],
+        ),
         table,
         Text(under, style=TERMINAL["muted"]),
     )
+
+
+def _as_if(found: Prediction) -> str:
+    return ", were rewards 0 or 1" if found.graded else ""
 
 
 def change_cells(found: Prediction) -> list[list[str]]:
@@ -157,7 +166,11 @@ def change_cells(found: Prediction) -> list[list[str]]:
     for change in found.recommendation.weighed:
         row = [f"{change.name}{' <' if change is best else ''}"]
         for each in (change.contrast_ratio, change.signal_to_noise):
-            row += [times(each.value), f"{each.low:.2f}–{each.high:.2f}"]
+            known = each.high < _MOST_RATIO
+            row += [
+                times(each.value if known else math.nan),
+                f"{each.low:.2f}–{each.high:.2f}" if known else UNKNOWN,
+            ]
         if isinstance(change.cost, SkipRow):
             row += [fraction(change.cost.skipped.value), fraction(change.cost.would_split.value)]
         else:

@@ -39,6 +39,7 @@ CAVEATS = (
 _FEW_PROMPTS = 50
 _CLUSTERED = 1.5
 _DRIFT = 0.01
+_IF_BINARY = "If the reward were correctness alone, 0 or 1"
 _HARD = 0.05
 
 
@@ -49,15 +50,26 @@ def advice_text(plan: Plan) -> str:
         return _unknown_text(plan)
     best = found.recommendation.best
     if best is not None:
-        return f"{measured_text(found)} {change_text(best)}"
+        return f"{measured_text(found)} {change_text(best, found)}"
+    if found.has_no_split:
+        return (
+            f"{measured_text(found)} No split group was seen, so the counts cannot tell what any "
+            "change would give."
+        )
+    no_change = f"{_IF_BINARY}, no change" if found.graded else "No change"
     return (
-        f"{measured_text(found)} No change that was weighed surely gains by both measures, "
+        f"{measured_text(found)} {no_change} that was weighed surely gains by both measures, "
         "contrast per 1,000 rollouts and signal to noise of a batch."
     )
 
 
-def change_text(change: Change) -> str:
+def change_text(change: Change, found: Prediction) -> str:
     """What one change would give by both measures, and what it costs."""
+    text = _change_text(change)
+    return f"{_IF_BINARY}, {text[0].lower()}{text[1:]}" if found.graded else text
+
+
+def _change_text(change: Change) -> str:
     contrast, signal, cost = change.contrast_ratio, change.signal_to_noise, change.cost
     gives = (
         f"would give {_factor(contrast)} the contrast per 1,000 rollouts (95 % interval "
@@ -84,14 +96,15 @@ def change_text(change: Change) -> str:
 def sizes_text(found: Prediction) -> str | None:
     """What each measure says of other group sizes, and what would decide between them."""
     changes = [each for each in found.recommendation.weighed if each.kind == "group_size"]
-    if not changes:
+    if not changes or found.has_no_split:
         return None
     parts = [
         f"groups of {each.group_size} have {_factor(each.contrast_ratio)} the contrast and "
         f"{_factor(each.signal_to_noise)} the signal to noise"
         for each in changes
     ]
-    text = f"At equal rollouts {', '.join(parts)}, where the noise of scores dominates."
+    start = f"{_IF_BINARY}, at" if found.graded else "At"
+    text = f"{start} equal rollouts {', '.join(parts)}, where the noise of scores dominates."
     undecided = [each for each in changes if not (each.gains or each.loses)]
     if not undecided:
         return text
@@ -116,8 +129,11 @@ def _factor(found: Estimated) -> str:
 
 def measured_text(found: Prediction) -> str:
     """How many groups are unanimous, and by which cause."""
+    same = "unanimous"
+    if found.graded:
+        same = f"equally correct (all rewards are equal in {fraction(found.silent)} of all groups)"
     return (
-        f"{fraction(found.measured)} of the groups of {found.group_size} were unanimous: "
+        f"{fraction(found.measured)} of the groups of {found.group_size} were {same}: "
         f"{fraction(found.measured_wrong)} all-wrong, {fraction(found.measured_correct)} "
         "all-correct."
     )
@@ -125,11 +141,23 @@ def measured_text(found: Prediction) -> str:
 
 def filter_text(found: Prediction) -> str:
     """What filters change, and what they do not."""
+    if found.graded:
+        return (
+            "Rewards differ within equally correct groups, so the counts cannot tell how many "
+            "groups a filter of silent groups would drop or refill."
+        )
+    same = "Dropping or refilling silent groups once generated changes no contrast per rollout."
+    if found.has_no_split:
+        return f"{same} No split group was seen, so the counts cannot tell what refilling takes."
+    if not found.tells_refill:
+        return (
+            f"{same} The counts allow that nearly no group is split, so they cannot tell what "
+            "refilling takes."
+        )
     refill = found.filters[-1]
     return (
-        "Dropping or refilling silent groups once generated changes no contrast per rollout. "
-        f"Refilling as DAPO does generates {number(refill.generated_per_kept)} groups for each one "
-        f"kept; with at most 4 tries {fraction(refill.filled)} of the places get filled."
+        f"{same} Refilling as DAPO does generates {number(refill.generated_per_kept)} groups for "
+        f"each one kept; with at most 4 tries {fraction(refill.filled)} of the places get filled."
     )
 
 
