@@ -9,6 +9,7 @@
 - `asks`: what an allocator answers, a draw or a selection
 - `base`: what an allocator is; `pool`, `step`: what it looks at
 - `registry`: the strategies by name; each is a short file, `spreading` what several of them need
+- `written`: strategies as they are written, `contrast(least=4)`
 - `ledger`: what was spent
 """
 
@@ -36,6 +37,7 @@ from dissensus.core.allocation.asks import Draw, Selection
 from dissensus.core.allocation.base import Allocator, play_step
 from dissensus.core.allocation.ledger import BudgetLedger
 from dissensus.core.allocation.registry import Strategy, describe, get, names, strategy
+from dissensus.core.allocation.written import Written, read, read_list
 
 __all__ = [
     "Allocator",
@@ -43,9 +45,12 @@ __all__ = [
     "Draw",
     "Selection",
     "Strategy",
+    "Written",
     "describe",
     "get",
     "names",
     "play_step",
+    "read",
+    "read_list",
     "strategy",
 ]

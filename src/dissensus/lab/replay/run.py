@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dissensus.core.allocation import Allocator
+from dissensus.core.allocation import Allocator, Written
+from dissensus.core.allocation.contrast import Contrast
 from dissensus.core.difficulty import SolveRateModel
 from dissensus.core.groups import FloatArray
 from dissensus.errors import InputError
-from dissensus.lab.replay.entries import Entry
 from dissensus.lab.replay.latent import fit_record, share_by_tenth, thinned
 from dissensus.lab.replay.oracle import Oracle
 from dissensus.lab.replay.play import Score, play, score
@@ -58,7 +58,7 @@ class ReplaySettings:
 
 def replay(
     record: Record,
-    entries: Sequence[Entry],
+    entries: Sequence[Written],
     settings: ReplaySettings,
     *,
     source: str,
@@ -89,7 +89,7 @@ def replay(
             found, tenth = score(history, world, settings.budget, settings.estimator)
             scores[name].append(found)
             tenths[name].append(tenth)
-    baseline = entries[0].written
+    baseline = str(entries[0])
     return Replay(
         source=source,
         budget=settings.budget,
@@ -105,7 +105,7 @@ def replay(
         baseline=baseline,
         competitors=[
             _summary(name, scores, np.mean(tenths[name], axis=0), baseline)
-            for name in (*CEILINGS, *(entry.written for entry in entries))
+            for name in (*CEILINGS, *map(str, entries))
         ],
         by_difficulty=_recorded_tenths(record, model),
         left_out=left_out or {},
@@ -137,7 +137,7 @@ def _sampled(record: Record, settings: ReplaySettings, seed: int) -> Record:
 
 
 def _players(
-    entries: Sequence[Entry], settings: ReplaySettings
+    entries: Sequence[Written], settings: ReplaySettings
 ) -> dict[str, Callable[[World], Allocator]]:
     """Who plays: ceilings, entries, and the ceiling of each entry with bounds of its own."""
     size = settings.group_size
@@ -150,14 +150,14 @@ def _players(
     def oracle(**bounds: Any) -> Callable[[World], Allocator]:
         return lambda world: Oracle(world, **(sizes | bounds))
 
-    def build(entry: Entry) -> Callable[[World], Allocator]:
+    def build(entry: Written) -> Callable[[World], Allocator]:
         return lambda world: entry.build(len(world.scene.record), **sizes)
 
     players = dict(zip(CEILINGS, (oracle(), oracle(least=size, most=size)), strict=True))
     for entry in entries:
-        players[entry.written] = build(entry)
-        if entry.is_bounded and entry.parameters:
-            players[_own_ceiling(entry.written)] = oracle(**entry.parameters)
+        players[str(entry)] = build(entry)
+        if issubclass(entry.strategy.allocator, Contrast) and entry.parameters:
+            players[_own_ceiling(str(entry))] = oracle(**entry.parameters)
     return players
 
 
