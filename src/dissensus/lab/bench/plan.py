@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from dissensus.core import advantages
+from dissensus.core.allocation import written
 from dissensus.errors import InputError
 from dissensus.lab.bench.records import Arm, Purpose
 from dissensus.lab.tasks import FAMILIES, LEVELS
@@ -151,10 +152,10 @@ class Plan:
         both = set(self.tuning_seeds) & set(self.report_seeds)
         _require(not both, "a seed that tunes cannot be reported", sorted(both))
         _require(bool(self.report_seeds), "a plan needs seeds to report", self.name)
-        written = [each.arm for each in self.arms]
+        listed = [each.arm for each in self.arms]
         for each in self.arms:
             text = str(each.arm)
-            _require(written.count(each.arm) == 1, "an arm stands there twice", text)
+            _require(listed.count(each.arm) == 1, "an arm stands there twice", text)
             rates = each.learning_rates
             _require(
                 bool(rates) and list(rates) == sorted({*rates}) and rates[0] > 0,
@@ -169,7 +170,7 @@ class Plan:
             )
             needs_tuning = len(rates) > 1 and not self.tuning_seeds
             _require(not needs_tuning, "several learning rates need tuning seeds", text)
-        for arm in written:
+        for arm in listed:
             _check_arm(arm)
 
     @property
@@ -278,6 +279,7 @@ def read_arms(text: str) -> list[Arm]:
 
 def _check_arm(arm: Arm) -> None:
     advantages.get(arm.estimator)
+    written.read(arm.allocator, where="the plan")
 
 
 def _require(holds: bool, what: str, got: object) -> None:
