@@ -104,13 +104,13 @@ class _Once:
     def step_ended(self, step: int) -> None:
         """After an optimiser step: look at held-out prompts when another share is spent."""
         setting = self.setting
-        share = self.meter.generated / setting.budget
-        self.tell(share)
+        self.tell(self.meter.generated / setting.budget)
+        due = self.meter.generated * setting.evaluations // setting.budget
         # The last check follows the training, with more samples.
-        if share < 1 and int(share * setting.evaluations) > self.checks.done:
+        if self.checks.done < due < setting.evaluations:
             self.meter.stop()
             self.checks.measure(step, setting.samples)
-            self.checks.done = int(share * setting.evaluations)
+            self.checks.done = due
             self.meter.start()
 
     def _build_trainer(self, recorder: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from dissensus.lab.bench.schedule import Schedule
 
 __all__ = ["Failure", "Outcome", "Progress", "describe", "run_plan", "usable_cores"]
 
+_COMMAND = [sys.executable, "-m", "dissensus.lab.bench.worker"]
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _WAKE_S = 0.5
 _TAIL_BYTES = 2000
@@ -189,16 +191,17 @@ class _Worker(threading.Thread):
         with self._crew.changed:
             self._crew.is_over = True
             self._crew.changed.notify_all()
-        if self._process is not None:
-            self._process.kill()
+            if self._process is not None:
+                self._process.kill()
         self.join()
+        self._close()
         self._errors.close()
 
     def _train(self, training: Training) -> str | None:
         """Why the training failed; None where it did not."""
         process = self._process
         if process is None or process.poll() is not None:
-            process = self._process = self._open()
+            process = self._open()
         if process.stdin is None or process.stdout is None:
             raise OSError("no pipe to the process")
         order = {"folder": str(self._crew.folder.resolve()), "training": training.to_json()}
@@ -213,19 +216,34 @@ class _Worker(threading.Thread):
         return self._death(process.wait())
 
     def _open(self) -> subprocess.Popen[str]:
+        self._close()
         self._errors.seek(0)
         self._errors.truncate()
-        return subprocess.Popen(
-            [sys.executable, "-m", "dissensus.lab.bench.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            encoding="utf-8",
-            env={**os.environ, **dict.fromkeys(_ONE_THREAD, "1")},
-            # Ctrl-C at the terminal is for this process, which then ends the others.
-            start_new_session=True,
-        )
+        with self._crew.changed:
+            if self._crew.is_over:
+                raise InterruptedError("the benchmark was stopped")
+            self._process = subprocess.Popen(  # noqa: S603 — this program
+                _COMMAND,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                text=True,
+                encoding="utf-8",
+                env={**os.environ, **dict.fromkeys(_ONE_THREAD, "1")},
+                # Ctrl-C at the terminal is for this process, which then ends the others.
+                start_new_session=True,
+            )
+        return self._process
+
+    def _close(self) -> None:
+        """Let go of a process that has ended."""
+        if self._process is None:
+            return
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        self._process.wait()
 
     def _death(self, code: int) -> str:
         self._errors.seek(0, os.SEEK_END)
