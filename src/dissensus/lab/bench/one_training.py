@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dissensus.core import advantages
+from dissensus.core.allocation import BudgetLedger
 from dissensus.lab.bench.plan import Setting, Training
 from dissensus.lab.bench.records import Evaluations, Steps, TrainingRecord
 from dissensus.lab.evaluation import sample_completions
@@ -74,6 +74,7 @@ class _Once:
         self.model = load_model()
         self.tokenizer = build_tokenizer()
         self.meter = _Meter()
+        self.trained: list[int] = []  # rollouts that each step trained on
         self.checks = _Checks(self.model, self.tokenizer, setting, self.meter)
 
     def run(self) -> TrainingRecord:
@@ -83,11 +84,12 @@ class _Once:
         self.checks.measure(0, self.setting.samples)
         with Recorder(run_dir, correct=_CORRECT_FROM) as recorder:
             trainer = self._build_trainer(recorder)
+            self.meter.ledger = lambda: trainer.ledger
             self.meter.start()
             trainer.train()
             self.meter.stop()
         self.checks.measure(trainer.state.global_step, self.setting.final_samples)
-        steps, trained = _read_steps(Run(run_dir).groups(split="train"))
+        steps = _read_steps(Run(run_dir).groups(split="train"), self.trained)
         return TrainingRecord(
             plan=training.plan,
             purpose=training.purpose,
@@ -95,16 +97,21 @@ class _Once:
             learning_rate=training.learning_rate,
             seed=training.seed,
             budget=self.setting.budget,
-            evaluations=self.checks.columns(trained),
+            evaluations=self.checks.columns(),
             steps=steps,
             settings=self.setting.to_json(),
             versions=versions(),
         )
 
-    def step_ended(self, step: int) -> None:
-        """After an optimiser step: look at held-out prompts when another share is spent."""
+    def step_ended(self, step: int) -> bool:
+        """After an optimiser step: look at held-out prompts when another share is spent.
+
+        Returns:
+            Whether nothing is left to spend.
+        """
         setting = self.setting
-        self.tell(self.meter.generated / setting.budget)
+        self.tell(min(1.0, self.meter.generated / setting.budget))
+        self.trained.append(self.meter.trained - sum(self.trained))
         due = self.meter.generated * setting.evaluations // setting.budget
         # The last check follows the training, with more samples.
         if self.checks.done < due < setting.evaluations:
@@ -112,6 +119,7 @@ class _Once:
             self.checks.measure(step, setting.samples)
             self.checks.done = due
             self.meter.start()
+        return self.meter.generated >= setting.budget
 
     def _build_trainer(self, recorder: Any) -> Any:
         from transformers import PrinterCallback
@@ -127,7 +135,9 @@ class _Once:
             processing_class=self.tokenizer,
             callbacks=[_make_callback(self)],
             recorder=recorder,
-            estimator=advantages.get(self.training.arm.estimator),
+            estimator=self.training.arm.estimator,
+            allocator=self.training.arm.allocator,
+            rollout_budget=self.setting.budget,
         )
         trainer.remove_callback(PrinterCallback)
         return trainer
@@ -139,7 +149,20 @@ class _Meter:
     def __init__(self) -> None:
         self.generated = self.tokens = 0
         self.seconds = self.processor_seconds = 0.0
+        self.ledger: Callable[[], BudgetLedger | None] = lambda: None
         self._started: tuple[float, float] | None = None
+
+    @property
+    def trained(self) -> int:
+        """Rollouts trained on; a stored one counts each time it is used."""
+        ledger = self.ledger()
+        return 0 if ledger is None else ledger.trained
+
+    @property
+    def extra(self) -> int:
+        """Passes besides sampling and training."""
+        ledger = self.ledger()
+        return 0 if ledger is None else ledger.extra
 
     def reward(
         self, completions: Sequence[object], answer: Sequence[str], **columns: Any
@@ -181,9 +204,10 @@ class _Checks:
         self._rows.append(
             {
                 "generated": meter.generated,
+                "trained": meter.trained,
                 "steps": step,
                 "tokens": meter.tokens,
-                "extra": 0,
+                "extra": meter.extra,
                 "seconds": round(meter.seconds, 3),
                 "processor_seconds": round(meter.processor_seconds, 3),
                 "samples": samples,
@@ -191,17 +215,10 @@ class _Checks:
             }
         )
 
-    def columns(self, trained: NDArray[np.int64]) -> Evaluations:
-        """All of them.
-
-        Args:
-            trained: (T,) rollouts that each step trained on.
-        """
-        so_far = np.concatenate([[0], np.cumsum(trained)]).astype(np.int64)
+    def columns(self) -> Evaluations:
+        """All of them."""
         names = self._rows[0].keys()
-        columns = {name: np.array([row[name] for row in self._rows]) for name in names}
-        steps = np.minimum(columns["steps"], len(trained))
-        return Evaluations(trained=so_far[steps], **columns)
+        return Evaluations(**{name: np.array([row[name] for row in self._rows]) for name in names})
 
 
 def _problems(setting: Setting, split: Split, count: int, seed: int) -> list[Problem]:
@@ -216,7 +233,7 @@ def _trl_arguments(training: Training, folder: Path) -> dict[str, Any]:
         "per_device_train_batch_size": per_step,
         "num_generations": setting.group_size,
         "max_completion_length": MAX_COMPLETION_CHARS + 1,
-        "max_steps": setting.budget // per_step,
+        "max_steps": setting.budget,  # never reached: the budget of rollouts ends the training
         "learning_rate": training.learning_rate,
         "lr_scheduler_type": "constant_with_warmup",
         "warmup_steps": setting.warmup_steps,
@@ -238,17 +255,17 @@ def _make_callback(once: _Once) -> Any:
 
     class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not typed here
         def on_step_end(self, *given: Any, **_: Any) -> None:
-            _, state, _ = given
-            once.step_ended(state.global_step)
+            _, state, control = given
+            control.should_training_stop |= once.step_ended(state.global_step)
 
     return Watch()
 
 
-def _read_steps(groups: Any) -> tuple[Steps, NDArray[np.int64]]:
-    """What each step saw, from the recorded groups; and the rollouts that each trained on."""
+def _read_steps(groups: Any, trained: Sequence[int]) -> Steps:
+    """What each step saw, from the recorded groups and the rollouts that it trained on."""
     column = {name: _column(groups, name) for name in _GROUP_COLUMNS}
     step = column["step"].astype(np.int64)
-    length = int(step.max()) + 1 if len(step) else 0
+    length = len(trained)
 
     def total(values: NDArray[Any]) -> NDArray[np.float64]:
         known = np.nan_to_num(values.astype(np.float64))
@@ -258,14 +275,14 @@ def _read_steps(groups: Any) -> tuple[Steps, NDArray[np.int64]]:
     is_right = column["correct"] == size
     whole = {
         "generated": total(rollouts),
-        "trained": total(column["trained"]),
+        "trained": np.asarray(trained),
         "all_wrong": total(rollouts * (column["correct"] == 0)),
         "all_correct": total(rollouts * (is_right & (size > 0))),
         "groups": total(np.ones(len(step))),
     }
     counted = {name: values.astype(np.int64) for name, values in whole.items()}
     contrast = total(column["contrast"] * (column["trained"] > 0))
-    return Steps(contrast=np.round(contrast, 6), **counted), counted["trained"]
+    return Steps(contrast=np.round(contrast, 6), **counted)
 
 
 _GROUP_COLUMNS = ("step", "rollouts", "size", "correct", "trained", "contrast")
