@@ -113,14 +113,14 @@ class Comparison:
         name: The arm.
         final: Difference of the held-out solve rate at the full budget; simultaneous interval.
         area: Difference of the mean held-out solve rate over the budget; likewise.
-        alone: Interval of `final` were it the only comparison.
+        bootstrap: `final` with a bootstrap interval over seeds and prompts, not corrected.
         letters: Arms that share a letter are not told apart.
     """
 
     name: str
     final: Interval
     area: Interval
-    alone: Interval
+    bootstrap: Interval
     letters: str
 
     @property
@@ -248,6 +248,7 @@ class Analysis:
 
     Attributes:
         source: Where the records lie.
+        command: That made them; may be empty.
         plan: Name of the plan.
         budget: R, rollouts that each training might generate.
         baseline: Arm that the others are compared with.
@@ -267,6 +268,7 @@ class Analysis:
     """
 
     source: str
+    command: str
     plan: str
     budget: int
     baseline: str
@@ -288,6 +290,11 @@ class Analysis:
         """One arm by its name."""
         return next(each for each in self.arms if each.name == name)
 
+    def short(self, name: str, family: str) -> str:
+        """An arm's name within a family, where the other half of it is the same for all."""
+        arm = self.arm(name)
+        return {"allocators": arm.allocator, "estimators": arm.estimator}.get(family, name)
+
     @property
     def ours(self) -> list[ArmResult]:
         """Arms with an allocator of this project, in the baseline's estimator."""
@@ -307,7 +314,7 @@ class Analysis:
         return document | {"warnings": self.warnings}
 
 
-_FACTS = ("source", "plan", "budget", "baseline", "seeds", "tuning_seeds", "heldout", "samples",
+_FACTS = ("source", "command", "plan", "budget", "baseline", "seeds", "tuning_seeds", "heldout", "samples",
           "trainings", "settings", "versions")  # fmt: skip
 
 
@@ -339,7 +346,7 @@ def _family(family: Family) -> dict[str, Any]:
         "differences": {
             each.name: {
                 **_interval("final", each.final),
-                "alone_ci95": [each.alone.low, each.alone.high],
+                "bootstrap_ci95": [each.bootstrap.low, each.bootstrap.high],
                 **_interval("area", each.area),
                 "verdict": each.verdict,
                 "letters": each.letters,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dissensus.core import allocation
-from dissensus.core.comparisons import Estimates, compare_cells, tie_letters
+from dissensus.core.comparisons import Estimates, bootstrap_cells, compare_cells, tie_letters
 from dissensus.core.groups import FloatArray
 from dissensus.errors import InputError
 from dissensus.lab.bench.measures import area, first_crossing, rates_at, spent_at
@@ -33,7 +33,11 @@ _OWN_SOURCE = "this project"
 
 
 def analyse(
-    records: Sequence[TrainingRecord], *, source: str = "", baseline: Arm = BASELINE
+    records: Sequence[TrainingRecord],
+    *,
+    source: str = "",
+    command: str = "",
+    baseline: Arm = BASELINE,
 ) -> Analysis:
     """Compare the finished arms of a benchmark.
 
@@ -43,6 +47,7 @@ def analyse(
     Args:
         records: Of one plan, tuning and reported trainings, in any order.
         source: Where they lie.
+        command: That made them, for the page.
         baseline: Arm that the others are compared with.
 
     Raises:
@@ -81,6 +86,7 @@ def analyse(
     first = arms[baseline][0]
     return Analysis(
         source=source,
+        command=command,
         plan=first.plan,
         budget=first.budget,
         baseline=str(baseline),
@@ -279,14 +285,17 @@ def _family(field: Field) -> Family:
     order = np.argsort(-final.mean(axis=(1, 2)), kind="stable")
     ordered = (differs | differs.T)[np.ix_(order, order)]
     letters = {names[i]: found for i, found in zip(order, tie_letters(ordered), strict=True)}
-    finals, area_estimates = compare_cells(final[1:] - final[0]), compare_cells(areas[1:] - areas[0])
-    others = len(names) - 1
+    gaps, others = final[1:] - final[0], len(names) - 1
+    finals, in_area = compare_cells(gaps), compare_cells(areas[1:] - areas[0])
+    resampled = bootstrap_cells(gaps, np.random.default_rng(0))
     compared = [
         Comparison(
             name=name,
             final=_interval(finals, i, together=others),
-            area=_interval(area_estimates, i, together=others),
-            alone=_interval(finals, i),
+            area=_interval(in_area, i, together=others),
+            bootstrap=Interval(
+                float(finals.mean[i]), float(resampled.low[i]), float(resampled.high[i])
+            ),
             letters=letters[name],
         )
         for i, name in enumerate(names[1:])

@@ -20,12 +20,13 @@ from dissensus.lab.bench.measures import first_crossing, rates_at
 from dissensus.lab.bench.records import Arm, TrainingRecord
 from dissensus.views.bench import Crossing, Interval, Race, Rival
 
-__all__ = ["Field", "GOALS", "rivals", "run_races"]
+__all__ = ["GOALS", "SHARES", "Field", "rivals", "run_races", "share_bounds"]
 
 GOALS = {"uniform": 1 / 2, "dapo": 1 / 3}
 """Shares of these strategies' rollouts with which ours is meant to reach their final rate."""
 
-_SHARES = np.linspace(0.0, 1.0, 201)
+SHARES = np.linspace(0.0, 1.0, 201)
+"""Of the budget, at which curves are compared with a target."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def run_races(field: Field) -> list[Race]:
     if field.name == "allocators":
         targets += [arm for arm in field.arms if _strategy(arm) == "dapo"]
     curves = {
-        arm: np.array([rates_at(record, _SHARES) for record in found])
+        arm: np.array([rates_at(record, SHARES) for record in found])
         for arm, found in field.arms.items()
     }
     return [_race(field, reference, curves) for reference in targets]
@@ -58,22 +59,22 @@ def run_races(field: Field) -> list[Race]:
 def _race(field: Field, reference: Arm, curves: dict[Arm, FloatArray]) -> Race:
     ends = curves[reference][:, -1]
     target = float(ends.mean())
-    own = first_crossing(_SHARES, curves[reference].mean(axis=(0, 2)), target)
+    own = first_crossing(SHARES, curves[reference].mean(axis=(0, 2)), target)
     others = [arm for arm in curves if arm != reference]
-    gaps = np.array([curves[arm] - ends[:, None] for arm in others])  # (K, S, F, H)
-    found = [compare_cells(gaps[:, :, f]).bounds(together=len(others)) for f in range(len(_SHARES))]
-    low, high = (np.array([each[end] for each in found]) for end in (0, 1))
+    bounds = share_bounds(
+        np.array([curves[arm] for arm in others]), ends, together=len(others)
+    )
     crossings = []
     for i, arm in enumerate(others):
-        share = first_crossing(_SHARES, curves[arm].mean(axis=(0, 2)), target)
+        share = first_crossing(SHARES, curves[arm].mean(axis=(0, 2)), target)
         by_seed = curves[arm].mean(axis=2)
         crossings.append(
             Crossing(
                 name=str(arm),
                 share=share,
                 ratio=_over(share, own),
-                interval=_compatible(low[:, i], high[:, i], share, own),
-                reached=sum(first_crossing(_SHARES, one, target) is not None for one in by_seed),
+                interval=_around(bounds[i], share, own),
+                reached=sum(first_crossing(SHARES, one, target) is not None for one in by_seed),
             )
         )
     order = sorted(crossings, key=lambda each: (each.share is None, each.share or 0.0))
@@ -87,27 +88,49 @@ def _race(field: Field, reference: Arm, curves: dict[Arm, FloatArray]) -> Race:
     )
 
 
-def _compatible(
-    low: FloatArray, high: FloatArray, share: float | None, own: float | None
-) -> tuple[float | None, float | None]:
-    """From where the curve may, to where it must have reached the target; one step outward each.
+def share_bounds(
+    curves: FloatArray, ends: FloatArray, *, together: int
+) -> list[tuple[float | None, float | None]]:
+    """Shares of the budget between which arms reach a target, one step outward each.
 
     Before the first share at which the interval of the difference reaches zero the target was not
-    reached; at the first one at which it lies above zero it was. The upper end is divided by the
-    reference's own share, which is at most 1 and found early rather than late: a claim that an arm
-    needs few rollouts is not helped by a baseline that stood still.
+    reached; at the first one at which it lies above zero it was. `None` lies beyond the budget.
+
+    Args:
+        curves: (K, S, F, H) held-out rates at `SHARES`.
+        ends: (S, H) rates whose mean is the target.
+        together: Arms that are looked at together.
     """
-    if np.isnan(low).any():
-        return 0.0, None
-    may, must = np.flatnonzero(high >= 0), np.flatnonzero(low > 0)
-    if not len(may):
-        return None, None
-    first = float(_SHARES[max(0, may[0] - 1)])
-    first = first if share is None else min(first, share)
-    if not len(must):
-        return first, None
-    last = float(_SHARES[min(must[0] + 1, len(_SHARES) - 1)])
-    return first, _over(last if share is None else max(last, share), own)
+    found = [
+        compare_cells(curves[:, :, f] - ends).bounds(together=together) for f in range(len(SHARES))
+    ]
+    low, high = (np.array([each[end] for each in found]) for end in (0, 1))
+    bounds: list[tuple[float | None, float | None]] = []
+    for i in range(len(curves)):
+        if np.isnan(low[:, i]).any():
+            bounds.append((0.0, None))
+            continue
+        may, must = np.flatnonzero(high[:, i] >= 0), np.flatnonzero(low[:, i] > 0)
+        bounds.append((
+            float(SHARES[max(0, may[0] - 1)]) if len(may) else None,
+            float(SHARES[min(must[0] + 1, len(SHARES) - 1)]) if len(must) else None,
+        ))
+    return bounds
+
+
+def _around(
+    bounds: tuple[float | None, float | None], share: float | None, own: float | None
+) -> tuple[float | None, float | None]:
+    """Bounds of a share as bounds of the ratio, the estimate within.
+
+    The upper end is divided by the reference's own share, which is at most 1 and found early rather
+    than late: a claim that an arm needs few rollouts is not helped by a baseline that stood still.
+    """
+    low, high = bounds
+    if share is None:
+        return low, _over(high, own)
+    low = share if low is None else min(low, share)
+    return low, None if high is None else _over(max(high, share), own)
 
 
 def _over(share: float | None, own: float | None) -> float | None:
