@@ -6,17 +6,16 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dissensus.cli.output import make_console, print_json
+from dissensus.cli.output import make_console, print_json, write_html
 from dissensus.cli.report import single_threaded_algebra
-from dissensus.errors import InputError
 
 if TYPE_CHECKING:
     from dissensus.lab.bench.plan import Plan
-    from dissensus.lab.bench.records import TrainingRecord
+    from dissensus.lab.bench.records import Arm, TrainingRecord
     from dissensus.lab.bench.runner import Outcome, Progress
 
 __all__ = ["bench"]
@@ -71,17 +70,17 @@ def bench(  # noqa: PLR0917 — typer makes options of parameters
     from dissensus.lab.bench.plan import load_plan, read_arms
     from dissensus.lab.bench.records import combine_records, read_records
 
+    chosen = None if arms is None else read_arms(arms)
     outcome = None
     if not no_run and not source.is_file():
-        chosen = load_plan(plan)
-        outcome = _run(chosen if arms is None else chosen.of(read_arms(arms)), source, jobs)
-    records = read_records(source) if source.exists() else []
-    if not records:
-        _end(outcome)
-        raise InputError("there is no training to analyse", where=str(source))
+        whole = load_plan(plan)
+        outcome = _run(whole if chosen is None else whole.of(chosen), source, jobs)
+    records = [record for record in read_records(source) if chosen is None or record.arm in chosen]
     if save is not None:
         combine_records(records, save)
-    _show(records, html=html, as_json=as_json)
+    if outcome is None or not outcome.interrupted:
+        baseline = None if chosen is None else chosen[0]
+        _show(records, source, baseline, html=html, as_json=as_json)
     _end(outcome)
 
 
@@ -121,10 +120,29 @@ def _words(progress: Progress) -> str:
     return "\n  ".join([words, *under_way])
 
 
-def _show(records: list[TrainingRecord], *, html: Path | None, as_json: bool) -> None:
-    document: dict[str, Any] = {"trainings": len(records)}
+def _show(
+    records: list[TrainingRecord],
+    source: Path,
+    baseline: Arm | None,
+    *,
+    html: Path | None,
+    as_json: bool,
+) -> None:
+    from dissensus.lab.bench.analysis import BASELINE, analyse
+
+    made = analyse(records, source=str(source), baseline=baseline or BASELINE)
+    if html is not None:
+        from dissensus.views.bench_page import bench_page
+
+        write_html(bench_page(made), html)
     if as_json:
-        print_json(document | ({} if html is None else {"html": str(html)}))
+        print_json(made.to_json() | ({} if html is None else {"html": str(html)}))
+        return
+    from dissensus.views.bench_tables import bench_view
+
+    make_console().print(bench_view(made))
+    if html is not None:
+        typer.echo(f"\nBench: {html}")
 
 
 def _end(outcome: Outcome | None) -> None:

@@ -308,7 +308,9 @@ class Analysis:
             "arms": {each.name: _arm(each) for each in self.arms},
             "families": {each.name: _family(each) for each in self.families},
             "races": [_race(each) for each in self.races],
-            "rivals": [asdict(each) | _interval("difference", each.difference) for each in self.rivals],
+            "rivals": [
+                asdict(each) | _interval("difference", each.difference) for each in self.rivals
+            ],
             "tuning": {each.name: _tuning(each) for each in self.tuning},
         }
         return document | {"warnings": self.warnings}

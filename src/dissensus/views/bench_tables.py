@@ -42,20 +42,22 @@ def effect_rows(analysis: Analysis, family: Family) -> list[list[str]]:
     rows = []
     for each in family.comparisons:
         crossing = race.of(each.name) if race is not None else None
-        rows.append((
-            each.final.mean,
-            [
-                *_own(analysis, family, each.name),
-                f"{100 * each.final.mean:+.1f}",
-                _ends(each.final),
-                each.verdict,
-                each.letters,
-                f"{100 * each.area.mean:+.1f}",
-                _ends(each.area),
-                ratio_text(crossing) if crossing is not None else UNKNOWN,
-                *_rest(analysis, each.name),
-            ],
-        ))
+        rows.append(
+            (
+                each.final.mean,
+                [
+                    *_own(analysis, family, each.name),
+                    f"{100 * each.final.mean:+.1f}",
+                    _ends(each.final),
+                    each.verdict,
+                    each.letters,
+                    f"{100 * each.area.mean:+.1f}",
+                    _ends(each.area),
+                    ratio_text(crossing) if crossing is not None else UNKNOWN,
+                    *_rest(analysis, each.name),
+                ],
+            )
+        )
     base = [*_own(analysis, family, family.baseline), "0", "", "", family.baseline_letters, "0", "",
             "1", *_rest(analysis, family.baseline)]  # fmt: skip
     ordered = sorted([*rows, (0.0, base)], key=lambda each: -each[0])

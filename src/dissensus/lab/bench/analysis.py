@@ -311,5 +311,3 @@ def _family(field: Field) -> Family:
 def _interval(found: Estimates, i: int, *, together: int = 1) -> Interval:
     low, high = (float(end[i]) for end in found.bounds(together=together))
     return Interval(float(found.mean[i]), low, high)
-
-

@@ -61,9 +61,7 @@ def _race(field: Field, reference: Arm, curves: dict[Arm, FloatArray]) -> Race:
     target = float(ends.mean())
     own = first_crossing(SHARES, curves[reference].mean(axis=(0, 2)), target)
     others = [arm for arm in curves if arm != reference]
-    bounds = share_bounds(
-        np.array([curves[arm] for arm in others]), ends, together=len(others)
-    )
+    bounds = share_bounds(np.array([curves[arm] for arm in others]), ends, together=len(others))
     crossings = []
     for i, arm in enumerate(others):
         share = first_crossing(SHARES, curves[arm].mean(axis=(0, 2)), target)
@@ -111,10 +109,12 @@ def share_bounds(
             bounds.append((0.0, None))
             continue
         may, must = np.flatnonzero(high[:, i] >= 0), np.flatnonzero(low[:, i] > 0)
-        bounds.append((
-            float(SHARES[max(0, may[0] - 1)]) if len(may) else None,
-            float(SHARES[min(must[0] + 1, len(SHARES) - 1)]) if len(must) else None,
-        ))
+        bounds.append(
+            (
+                float(SHARES[max(0, may[0] - 1)]) if len(may) else None,
+                float(SHARES[min(must[0] + 1, len(SHARES) - 1)]) if len(must) else None,
+            )
+        )
     return bounds
 
 

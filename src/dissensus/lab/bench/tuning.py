@@ -1,14 +1,12 @@
-"""Which learning rate an arm is reported at, and which trainings that leaves."""
+"""Which learning rate an arm is reported at."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dissensus.lab.bench.records import Arm, TrainingRecord
-
-__all__ = ["choose_rate", "reported", "tuning_table"]
+__all__ = ["choose_rate"]
 
 
 def choose_rate(finals: Mapping[float, Sequence[float]]) -> float | None:
@@ -29,28 +27,3 @@ def choose_rate(finals: Mapping[float, Sequence[float]]) -> float | None:
     most = max(map(len, finals.values()), default=0)
     full = {rate: float(np.mean(each)) for rate, each in finals.items() if len(each) == most > 0}
     return min(full, key=lambda rate: (-full[rate], rate)) if full else None
-
-
-def tuning_table(records: Iterable[TrainingRecord]) -> dict[Arm, dict[float, list[float]]]:
-    """What tuning found: arm → learning rate, ascending → held-out rate of each tuning seed."""
-    found: dict[Arm, dict[float, list[float]]] = {}
-    for record in sorted(records, key=lambda each: (each.learning_rate, each.seed)):
-        if record.purpose == "tune":
-            by_rate = found.setdefault(record.arm, {})
-            by_rate.setdefault(record.learning_rate, []).append(record.final)
-    return found
-
-
-def reported(records: Sequence[TrainingRecord]) -> list[TrainingRecord]:
-    """The trainings that count: of each arm those at the rate that its tuning chose.
-
-    Others are there when a grid was widened after an arm had been reported. An arm that was tuned
-    by another one has no tuning of its own: all of its trainings count.
-    """
-    chosen = {arm: choose_rate(by_rate) for arm, by_rate in tuning_table(records).items()}
-    return [
-        record
-        for record in records
-        if record.purpose == "report"
-        and chosen.get(record.arm, record.learning_rate) == record.learning_rate
-    ]
