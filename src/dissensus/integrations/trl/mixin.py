@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from dissensus.core.allocation import BudgetLedger
 from dissensus.core.disagreement import GroupSummary
 from dissensus.core.groups import BoolArray
 from dissensus.integrations.trl.allocated import recorded, used
@@ -84,6 +85,12 @@ class DisagreementMixin:
     def recorder(self) -> Recorder | None:
         """The run's writer; None before the first generation and where recording is off."""
         return self._dissensus.writer.recorder
+
+    @property
+    def ledger(self) -> BudgetLedger | None:
+        """What an allocator has spent so far; None without one, and before training."""
+        allocation = self._dissensus.allocation
+        return None if allocation is None else allocation.ledger
 
     # ---- wrapped methods of TRL ----------------------------------------------------------------
 
