@@ -14,6 +14,7 @@ from trl import GRPOTrainer
 
 from dissensus import RewardGroups, Run, advantages
 from dissensus.core import allocation
+from dissensus.core.advantages import AdvantageEstimator
 from dissensus.core.allocation import Draw
 from dissensus.errors import InputError, RunError, UnsupportedError
 from dissensus.integrations.trl import DisagreementGRPOTrainer, DisagreementMixin
@@ -387,3 +388,46 @@ def test_draws_and_rewards_reach_the_allocator_as_they_were(tmp_path):
     assert [DATA[int(i)]["prompt"] for i in ids] == rows.prompt_id.map(PROMPTS).tolist()
     assert rewards.tolist() == rows.reward.tolist()
     assert lengths.tolist() == rows.length.tolist()
+
+
+def decaying(groups, context):
+    """Centred rewards, one over 1 + place for each token."""
+    lengths = np.diff(context.token_offsets)
+    place = np.concatenate([np.arange(n) for n in lengths])
+    return np.repeat(groups.centered, lengths) / (1.0 + place)
+
+
+@pytest.mark.parametrize("allocator", ["contrast(explore=0.3)", "reinforce_ada", "dots(fresh=0.5)"])
+def test_a_per_token_estimator_gets_weights_and_baselines_too(tmp_path, allocator):
+    rule = AdvantageEstimator("decaying", decaying, needs=("token_offsets",))
+    trainer, run = train(tmp_path, allocator, reward_funcs=[tiny.even_digits], estimator=rule)
+    rows = run.rollouts().to_pandas()
+    rows = rows[rows.trained]
+    moving = 0
+    for step, batch in enumerate(trainer.used):
+        values, mask = batch["advantages"], batch["completion_mask"].bool()
+        assert values.shape == mask.shape
+        first = values[:, :1]
+        place = torch.arange(values.shape[1])
+        # The first token has the whole factor (weight, baseline), the others what is left of it.
+        assert torch.allclose(values[mask], (first / (1 + place))[mask], atol=1e-6)
+        means = (values * mask).sum(1) / mask.sum(1)
+        mine = rows[rows.step == step].advantage_used
+        recorded = means.tolist()
+        moving += sum(abs(v) > 0 for v in recorded)
+        assert all(min(abs(v - m) for m in recorded) < 1e-6 for v in mine)
+    assert moving
+
+
+@pytest.mark.parametrize("allocator", ["contrast(explore=0.3)", "reinforce_ada(per_round=4)"])
+def test_a_per_token_rule_that_repeats_its_value_is_the_rule_itself(tmp_path, allocator):
+    def spread(groups, context):
+        return np.repeat(groups.centered, np.diff(context.token_offsets))
+
+    rule = AdvantageEstimator("spread", spread, needs=("token_offsets",))
+    one, _ = train(tmp_path / "one", allocator, estimator=rule)
+    other, _ = train(tmp_path / "other", allocator, estimator="dr_grpo")
+    for mine, theirs in zip(one.used, other.used, strict=True):
+        mask = mine["completion_mask"].bool()
+        repeated = theirs["advantages"][:, None].expand(mask.shape)
+        assert torch.allclose(mine["advantages"][mask], repeated[mask], atol=1e-6)
