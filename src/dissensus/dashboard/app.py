@@ -1,0 +1,259 @@
+"""The application: which address gives which page or which numbers. Nothing can be changed by it."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from dissensus.dashboard import answers, asked
+from dissensus.dashboard.discovery import Found, Runs
+from dissensus.dashboard.live import News
+from dissensus.dashboard.opened import Opened
+from dissensus.dashboard.pages import Pages
+from dissensus.dashboard.results import Results
+from dissensus.dashboard.security import Guard, Policy
+from dissensus.errors import DissensusError, InputError
+from dissensus.views.format import one_line
+from dissensus.views.live_views import VIEWS, View
+
+__all__ = ["Dashboard"]
+
+_MOST_COMPARED = 16
+_FOR_A_YEAR = "public, max-age=31536000, immutable"
+_ASK_AGAIN = "private, no-cache"
+
+
+class Dashboard:
+    """The application and what it holds.
+
+    Args:
+        root: Folder of runs.
+        policy: Who may ask.
+
+    Attributes:
+        app: To be served; the guard is around it.
+        news: To be closed when the server ends, so that nobody waits any more.
+
+    Raises:
+        RunError: There is no such folder.
+    """
+
+    def __init__(self, root: Path, policy: Policy) -> None:
+        self.runs = Runs(root)
+        self.opened = Opened()
+        self.results = Results()
+        self.news = News(self._version)
+        self.pages = Pages(self.runs, self.opened)
+        self.app = Guard(self._build(), policy)
+
+    def _build(self) -> Starlette:
+        pages = self.pages
+        routes = [
+            Route("/", _page(pages.runs_page)),
+            Route("/compare", _page(pages.compare_page)),
+            Route("/run/{run}", _page(pages.run_page)),
+            Route("/run/{run}/prompts", _page(pages.prompts_page)),
+            Route("/run/{run}/prompt", _page(pages.prompt_page)),
+            Route("/run/{run}/group", _page(pages.group_page)),
+            Route("/run/{run}/step/{step:int}", _page(pages.step_page)),
+            Route("/data/runs/{run}", self._line),
+            Route("/data/run/{run}/{view}", self._numbers),
+            Route("/csv/run/{run}/{view}", self._csv),
+            Route("/data/compare/{view}", self._numbers),
+            Route("/csv/compare/{view}", self._csv),
+            Route("/events", self._events),
+            Route("/version", self._version_now),
+            Route("/plotly-{version}.js", _plotly),
+            Mount("/static", StaticFiles(packages=[("dissensus.dashboard", "static")])),
+        ]
+        errors: dict[Any, Callable[..., Any]] = {
+            HTTPException: self._http_error,
+            DissensusError: self._our_error,
+            Exception: self._unexpected,
+        }
+        return Starlette(routes=routes, exception_handlers=errors, lifespan=self._lifespan)
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            self.news.close()
+            self.results.close()
+
+    # ---- numbers -----------------------------------------------------------------------------
+
+    async def _numbers(self, request: Request) -> Response:
+        view, theme, given = _view(request), asked.read_theme(request.query_params.get("theme")), []
+        sources = self._sources(request, view)
+        given = _given(request)
+        parameters = asked.read_parameters(view.parameters, given)
+        version = " ".join([each.version for _, each in sources])
+        key = (view.name, theme, tuple(id_ for id_, _ in sources), version, *parameters.items())
+        make = functools.partial(
+            answers.make_json, view, _argument(view, sources), theme, parameters, version
+        )
+        return await self._answer(request, key, make)
+
+    async def _csv(self, request: Request) -> Response:
+        view = _view(request)
+        sources = self._sources(request, view)
+        parameters = asked.read_parameters(view.parameters, _given(request))
+        make = functools.partial(answers.make_csv, view, _argument(view, sources), parameters)
+        name = f"{view.name}-{'-'.join(id_ for id_, _ in sources)[:80]}.csv"
+        return Response(
+            await self.results.run(make),
+            media_type="text/csv; charset=utf-8",
+            headers={
+                "content-disposition": f'attachment; filename="{name}"',
+                "cache-control": "no-store",
+            },
+        )
+
+    async def _line(self, request: Request) -> Response:
+        found = self._found(request.path_params["run"])
+        source = self.opened.get(found)
+        key = ("line", found.id, source.version)
+        return await self._answer(request, key, functools.partial(answers.make_line, source))
+
+    async def _answer(
+        self, request: Request, key: tuple[Any, ...], make: Callable[[], bytes]
+    ) -> Response:
+        tag = f'"{hashlib.sha256(repr((answers.MADE_BY, key)).encode()).hexdigest()[:32]}"'
+        headers = {"etag": tag, "cache-control": _ASK_AGAIN}
+        if tag in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        made = await self.results.get(key, make)
+        return Response(made, media_type="application/json", headers=headers)
+
+    def _sources(self, request: Request, view: View) -> list[tuple[str, Any]]:
+        if view.scope != "several":
+            ids = [request.path_params["run"]] if "run" in request.path_params else []
+        else:
+            ids = [] if "run" in request.path_params else request.query_params.getlist("run")
+        if not ids:
+            raise HTTPException(404, "There is no such view here.")
+        if len(ids) > _MOST_COMPARED or len(set(ids)) < len(ids):
+            raise InputError(f"name at most {_MOST_COMPARED} runs, each once", got=len(ids))
+        return [(id_, self.opened.get(self._found(id_))) for id_ in ids]
+
+    def _found(self, run_id: str) -> Found:
+        return self.pages.find(run_id)
+
+    # ---- news --------------------------------------------------------------------------------
+
+    def _version(self, topic: str) -> str:
+        """Version of a run, or of the list of runs; what is gone has one too."""
+        try:
+            if topic:
+                return str(self.opened.get(self._found(topic)).version)
+            return self.pages.list_version()
+        except (DissensusError, HTTPException, OSError):
+            return "gone"
+
+    async def _events(self, request: Request) -> Response:
+        topic = self._topic(request)
+        if self.news.is_full:
+            raise HTTPException(503, "Too many pages wait for news.", {"retry-after": "30"})
+        return StreamingResponse(
+            self.news.events(topic),
+            media_type="text/event-stream",
+            headers={"cache-control": "no-store", "x-accel-buffering": "no"},
+        )
+
+    async def _version_now(self, request: Request) -> Response:
+        version = await _in_thread(self._version, self._topic(request))
+        headers = {"etag": f'"{version}"', "cache-control": _ASK_AGAIN}
+        if f'"{version}"' in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        return JSONResponse({"version": version}, headers=headers)
+
+    def _topic(self, request: Request) -> str:
+        run_id = request.query_params.get("run", "")
+        return self._found(run_id).id if run_id else ""
+
+    # ---- errors ------------------------------------------------------------------------------
+
+    async def _http_error(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return self._error(request, error.status_code, error.detail, error.headers)
+
+    async def _our_error(self, request: Request, error: Exception) -> Response:
+        status = 400 if isinstance(error, InputError) else 500
+        return self._error(request, status, str(error))
+
+    async def _unexpected(self, request: Request, error: Exception) -> Response:
+        text = one_line(f"{type(error).__name__}: {error}", 300)
+        sys.stderr.write(f"dissensus: {request.url.path}: {text}\n")
+        return self._error(request, 500, "Something went wrong; the terminal says what.")
+
+    def _error(
+        self, request: Request, status: int, text: str, headers: Any = None
+    ) -> Response:
+        text = one_line(text, 600)
+        head = {**(headers or {}), "cache-control": "no-store"}
+        if request.url.path.startswith(("/data/", "/version", "/csv/", "/events")):
+            return JSONResponse({"error": text}, status, head)
+        if request.url.path.startswith(("/static/", "/plotly-")):
+            return PlainTextResponse(text, status, head)
+        return self.pages.error_page(status, text, head)
+
+
+def _page(make: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        return await _in_thread(make, request)
+
+    return endpoint
+
+
+async def _in_thread(make: Callable[..., Any], *arguments: Any) -> Any:
+    from starlette.concurrency import run_in_threadpool
+
+    return await run_in_threadpool(make, *arguments)
+
+
+def _view(request: Request) -> View:
+    view = VIEWS.get(request.path_params["view"])
+    if view is None:
+        raise HTTPException(404, "There is no such view.")
+    return view
+
+
+def _given(request: Request) -> list[tuple[str, str]]:
+    passed = ("theme", "run")
+    return [(name, text) for name, text in request.query_params.multi_items() if name not in passed]
+
+
+def _argument(view: View, sources: list[tuple[str, Any]]) -> Any:
+    return sources if view.scope == "several" else sources[0][1]
+
+
+async def _plotly(request: Request) -> Response:
+    import plotly
+
+    if request.path_params["version"] != plotly.__version__:
+        raise HTTPException(404, "This is another version of plotly.")
+    return Response(
+        _plotly_source(),
+        media_type="text/javascript; charset=utf-8",
+        headers={"cache-control": _FOR_A_YEAR},
+    )
+
+
+@functools.cache
+def _plotly_source() -> bytes:
+    from plotly.offline import get_plotlyjs
+
+    return str(get_plotlyjs()).encode("utf-8")

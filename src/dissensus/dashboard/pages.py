@@ -1,0 +1,222 @@
+"""The pages, rendered on the server. Text of a model or a data set gets in by autoescape only."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode
+
+import plotly
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+import dissensus
+from dissensus.dashboard import asked
+from dissensus.dashboard.discovery import Found, Runs
+from dissensus.dashboard.heads import describe_run
+from dissensus.dashboard.opened import Opened
+from dissensus.errors import DissensusError, InputError
+from dissensus.runs.attempts import run_state
+from dissensus.views import format as formats
+from dissensus.views.live_views import VIEWS, Parameter, View
+from dissensus.views.style import DARK, LIGHT
+
+__all__ = ["RUN_VIEWS", "Pages"]
+
+RUN_VIEWS = (
+    "reward", "unanimous", "group_std", "effective", "outcomes", "mass", "rollouts", "findings",
+)  # fmt: skip
+"""Views of the page of a run, in order."""
+
+_CLICKS = {"scatter": "prompt", "history": "group"}
+_MOST_STEP = 10**15
+
+
+class _Panel(NamedTuple):
+    """A view on a page: where its numbers are, and what a reader can choose.
+
+    Attributes:
+        view: The view.
+        data: Address of its numbers.
+        csv: Address of the same as CSV.
+        fixed: Parameters that the page decides, as a query.
+        choices: Parameters that the reader decides.
+        click: What a point of it leads to.
+    """
+
+    view: View
+    data: str
+    csv: str
+    fixed: str
+    choices: tuple[Parameter, ...]
+    click: str
+
+
+class Pages:
+    """Makes every page.
+
+    Args:
+        runs: What lies under the root.
+        opened: The sources of runs.
+    """
+
+    def __init__(self, runs: Runs, opened: Opened) -> None:
+        self._runs, self._opened = runs, opened
+        self._environment = Environment(
+            loader=PackageLoader("dissensus.dashboard"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.filters |= {
+            "clean": formats.clean_text,
+            "line": formats.one_line,
+            "count": formats.count,
+            "number": formats.number,
+            "fraction": formats.fraction,
+            "part": lambda text: quote(str(text), safe=""),
+        }
+        self._environment.globals |= {
+            "version": dissensus.__version__,
+            "plotly_version": plotly.__version__,
+            "colours": [("light", LIGHT), ("dark", DARK)],
+        }
+
+    def find(self, run_id: str) -> Found:
+        """The run of that id.
+
+        Raises:
+            HTTPException: There is none.
+        """
+        found = self._runs.get(run_id)
+        if found is None:
+            raise HTTPException(404, "There is no such run here; it may have been moved.")
+        return found
+
+    def list_version(self) -> str:
+        """Changes when a run comes, goes, or ends."""
+        states = [(each.id, run_state(each.path)) for each in self._runs.all()]
+        return hashlib.sha256(repr(states).encode()).hexdigest()[:16]
+
+    # ---- pages -------------------------------------------------------------------------------
+
+    def runs_page(self, _: Request) -> Response:
+        """The list of runs."""
+        found = [(each, _state(each)) for each in self._runs.all()]
+        return self._page("runs.html", runs=found, root=str(self._runs.root), topic="")
+
+    def run_page(self, request: Request) -> Response:
+        """One run: its panels."""
+        found, head = self._run(request)
+        panels = [_panel(found, VIEWS[name]) for name in RUN_VIEWS if name in VIEWS]
+        return self._page("run.html", run=found, head=head, panels=panels, topic=found.id)
+
+    def prompts_page(self, request: Request) -> Response:
+        """The prompts of a run."""
+        found, head = self._run(request)
+        panels = [_panel(found, VIEWS[name]) for name in ("scatter",) if name in VIEWS]
+        table = _panel(found, VIEWS["prompts"])
+        return self._page(
+            "prompts.html", run=found, head=head, panels=panels, table=table, topic=found.id
+        )
+
+    def step_page(self, request: Request) -> Response:
+        """The groups of a step."""
+        found, head = self._run(request)
+        step = int(request.path_params["step"])
+        if step > _MOST_STEP:
+            raise InputError("there is no such step", got=step)
+        table = _panel(found, VIEWS["step"], step=step)
+        return self._page(
+            "step.html", run=found, head=head, table=table, step=step, topic=found.id
+        )
+
+    def prompt_page(self, request: Request) -> Response:
+        """One prompt over time."""
+        found, head = self._run(request)
+        prompt = _identity(request, "prompt")
+        panels = [_panel(found, VIEWS["history"], prompt=prompt)] if "history" in VIEWS else []
+        return self._page(
+            "prompt.html", run=found, head=head, panels=panels, prompt=prompt, topic=found.id
+        )
+
+    def group_page(self, request: Request) -> Response:
+        """One group: its completions side by side."""
+        found, head = self._run(request)
+        view = VIEWS["group"]
+        given = [pair for pair in request.query_params.multi_items() if pair[0] != "theme"]
+        parameters = asked.read_parameters(view.parameters, given)
+        shown = view.make(self._opened.get(found), "light", **parameters)
+        panel = _panel(found, view, **parameters)
+        return self._page(
+            "group.html", run=found, head=head, shown=shown, panel=panel, topic=""
+        )
+
+    def compare_page(self, request: Request) -> Response:
+        """Several runs beside each other."""
+        chosen = [self.find(run_id) for run_id in request.query_params.getlist("run")]
+        panels = []
+        if chosen and "compare" in VIEWS:
+            panels = [_compare_panel(chosen, VIEWS["compare"])]
+        return self._page(
+            "compare.html", chosen=chosen, runs=self._runs.all(), panels=panels, topic=""
+        )
+
+    def error_page(self, status: int, text: str, headers: dict[str, str]) -> Response:
+        """What went wrong, in words."""
+        page = self._page("error.html", text=text, topic="", root=str(self._runs.root))
+        page.status_code = status
+        page.headers.update(headers)
+        return page
+
+    # ---- private -----------------------------------------------------------------------------
+
+    def _run(self, request: Request) -> tuple[Found, Any]:
+        found = self.find(request.path_params["run"])
+        return found, describe_run(self._opened.get(found).run)
+
+    def _page(self, template: str, **values: Any) -> Response:
+        text = self._environment.get_template(template).render(**values)
+        return HTMLResponse(text, headers={"cache-control": "private, no-cache"})
+
+
+def _state(found: Found) -> str:
+    try:
+        return run_state(found.path)
+    except (DissensusError, OSError, ValueError):
+        return "unreadable"
+
+
+def _identity(request: Request, name: str) -> str:
+    """The text that a page is about, from its address."""
+    parameter = Parameter(name, "text", None)
+    text = asked.read_parameters([parameter], request.query_params.multi_items())[name]
+    if text is None:
+        raise InputError(f"the address must name a {name}", hint=f"?{name}=…")
+    return str(text)
+
+
+def _panel(found: Found, view: View, **fixed: Any) -> _Panel:
+    run = quote(found.id)
+    return _Panel(
+        view,
+        data=f"/data/run/{run}/{view.name}",
+        csv=f"/csv/run/{run}/{view.name}",
+        fixed=urlencode(fixed),
+        choices=tuple(each for each in view.parameters if each.name not in fixed),
+        click=_CLICKS.get(view.name, "step"),
+    )
+
+
+def _compare_panel(chosen: list[Found], view: View) -> _Panel:
+    return _Panel(
+        view,
+        data=f"/data/compare/{view.name}",
+        csv=f"/csv/compare/{view.name}",
+        fixed=urlencode([("run", each.id) for each in chosen]),
+        choices=view.parameters,
+        click="",
+    )

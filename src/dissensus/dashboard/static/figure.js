@@ -1,0 +1,22 @@
+// Drawing with plotly.js, which the page has loaded as a script of its own.
+const CONFIG = { responsive: true, displaylogo: false, displayModeBar: false };
+
+// On a narrow screen the legend takes several rows: give it the height it needs.
+function fit(layout, width) {
+  if (width >= 560) return layout;
+  const legend = { ...layout.legend, font: { size: 11 } };
+  const yaxis = { ...layout.yaxis, title: undefined };
+  return { ...layout, legend, yaxis, height: (layout.height ?? 380) + 40, font: { ...layout.font, size: 12 } };
+}
+
+export function drawFigure(place, figure, onPoint) {
+  if (!window.Plotly) { place.textContent = "plotly.js could not be read."; return; }
+  const layout = { ...fit(figure.layout, place.clientWidth), uirevision: "kept" }; // a zoom outlives news
+  Plotly.react(place, figure.data, layout, CONFIG);
+  if (place.isListening) return;
+  place.isListening = true;
+  place.on("plotly_click", (event) => {
+    const data = event.points?.find((point) => point.customdata !== undefined)?.customdata;
+    onPoint(Array.isArray(data) ? data[0] : data);
+  });
+}

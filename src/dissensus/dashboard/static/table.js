@@ -1,0 +1,173 @@
+// A table of any length: only the rows in sight are asked for and exist.
+import { ask, make } from "./ask.js";
+import { sparkline } from "./spark.js";
+import { write } from "./words.js";
+
+const ROW = 32, BLOCK = 100, KEPT = 30;
+const TALLEST = 8_000_000; // browsers give no element more pixels than some ten millions
+
+export class Table {
+  constructor(panel) {
+    this.panel = panel;
+    this.place = panel.part(".table");
+    this.blocks = new Map();
+    this.total = 0;
+    const names = panel.choices.map((each) => each.dataset.parameter);
+    this.isPaged = panel.place.querySelector(".table") && names.includes("offset") && names.includes("limit");
+    this.sorts = names.includes("sort");
+    // The rows in sight are the table's own business, and so is the order: its headings choose it.
+    for (const each of panel.choices) {
+      if (["offset", "limit", "sort", "descending"].includes(each.dataset.parameter)) each.closest("label").hidden = true;
+    }
+  }
+
+  choice(name) { return this.panel.choices.find((each) => each.dataset.parameter === name); }
+
+  readAddress() { this.first = 0; }
+
+  toTop() { if (this.scroller) this.scroller.scrollTop = 0; }
+
+  window() { return this.isPaged ? { offset: 0, limit: BLOCK } : {}; }
+
+  show({ columns, rows, total }) {
+    this.columns = columns;
+    this.total = total;
+    this.blocks = new Map([[0, rows]]);
+    this.token = {};
+    if (!this.scroller) this.build();
+    this.head();
+    const height = Math.min(this.isPaged ? total : rows.length, TALLEST / ROW) * ROW;
+    this.spacer.style.height = `${height}px`;
+    this.scroller.classList.toggle("tall", this.isPaged);
+    this.scroller.setAttribute("aria-label", `${this.panel.part("h2").textContent}: ${total.toLocaleString("en")} rows`);
+    this.counter.textContent = `${total.toLocaleString("en")} ${total === 1 ? "row" : "rows"}`;
+    this.paint();
+  }
+
+  build() {
+    this.counter = make("p", "", "muted count");
+    this.counter.setAttribute("role", "status");
+    this.scroller = make("div", undefined, "scroll grid");
+    this.scroller.tabIndex = 0;
+    this.scroller.setAttribute("role", "region");
+    this.spacer = make("div", undefined, "spacer");
+    this.grid = make("table");
+    this.thead = this.grid.createTHead();
+    this.tbody = this.grid.createTBody();
+    this.spacer.append(this.grid);
+    this.scroller.append(this.spacer);
+    this.place.append(this.counter, this.scroller);
+    this.scroller.addEventListener("scroll", () => this.soon());
+    new ResizeObserver(() => this.soon()).observe(this.scroller);
+  }
+
+  soon() {
+    if (this.isSoon) return;
+    this.isSoon = true;
+    requestAnimationFrame(() => { this.isSoon = false; this.paint(); });
+  }
+
+  head() {
+    const row = make("tr");
+    for (const [key, title, kind] of this.columns) {
+      const cell = make("th", undefined, isLeft(kind) ? "left" : "");
+      cell.scope = "col";
+      const options = [...(this.choice("sort")?.options ?? [])].map((each) => each.value);
+      if (options.includes(key)) {
+        const isNow = this.choice("sort").value === key;
+        const falls = this.choice("descending")?.value === this.yes;
+        const button = make("button", title + (isNow ? (falls ? " ↓" : " ↑") : ""), "plain");
+        button.type = "button";
+        button.addEventListener("click", () => this.sort(key));
+        cell.setAttribute("aria-sort", isNow ? (falls ? "descending" : "ascending") : "none");
+        cell.append(button);
+      } else cell.textContent = title;
+      row.append(cell);
+    }
+    this.thead.replaceChildren(row);
+  }
+
+  get yes() { return [...(this.choice("descending")?.options ?? [])].map((each) => each.value).find((each) => ["yes", "true"].includes(each)); }
+
+  sort(key) {
+    const by = this.choice("sort"), falls = this.choice("descending");
+    if (falls) {
+      const no = [...falls.options].map((each) => each.value).find((each) => each !== this.yes);
+      falls.value = by.value === key && falls.value === this.yes ? no : this.yes;
+    }
+    by.value = key;
+    this.panel.chosen();
+  }
+
+  // ---- rows in sight ----
+
+  paint() {
+    if (!this.columns) return;
+    if (!this.isPaged) { this.fill(0, this.blocks.get(0).length); return; }
+    const { scrollTop, clientHeight } = this.scroller;
+    const seen = Math.ceil(clientHeight / ROW) + 2;
+    // Where the table is taller than an element can be, a pixel of the bar stands for several rows.
+    const full = Math.max(1, this.spacer.offsetHeight - clientHeight);
+    const most = Math.max(0, this.total - seen + 2);
+    const isExact = this.total * ROW <= TALLEST;
+    const first = Math.min(most, isExact ? Math.floor(scrollTop / ROW) : Math.round((scrollTop / full) * most));
+    this.first = first;
+    this.fill(first, Math.min(this.total, first + seen));
+    this.grid.style.transform = `translateY(${isExact ? first * ROW : scrollTop}px)`;
+  }
+
+  fill(from, to) {
+    const rows = [];
+    for (let i = from; i < to; i++) {
+      const block = this.blocks.get(Math.floor(i / BLOCK));
+      if (!block && this.isPaged) this.fetch(Math.floor(i / BLOCK));
+      rows.push(this.row(this.isPaged ? block?.[i % BLOCK] : this.blocks.get(0)[i], i));
+    }
+    this.tbody.replaceChildren(...rows);
+  }
+
+  row(cells, i) {
+    const row = make("tr");
+    row.setAttribute("aria-rowindex", i + 2);
+    for (const [c, [key, , kind]] of this.columns.entries()) {
+      const cell = make("td", undefined, isLeft(kind) ? "left" : "");
+      cell.dataset.key = key;
+      if (cells) this.put(cell, kind, cells[c]); else if (c === 0) cell.textContent = "…";
+      row.append(cell);
+    }
+    return row;
+  }
+
+  put(cell, kind, value) {
+    if (kind === "sparkline") cell.append(sparkline(value ?? [], 90, 20));
+    else if (kind === "link" && value) {
+      const link = make("a", String(value.text ?? value.id));
+      link.href = this.panel.address(value.to, value.id);
+      cell.append(link);
+    } else cell.textContent = write(kind, value);
+    if (kind === "text" || kind === "link") cell.title = cell.textContent;
+  }
+
+  async fetch(number) {
+    const token = this.token;
+    this.blocks.set(number, undefined);
+    if (this.fetching?.has(number)) return;
+    (this.fetching ??= new Set()).add(number);
+    try {
+      const query = this.panel.query({ offset: number * BLOCK, limit: BLOCK });
+      const shown = await ask(`${this.panel.place.dataset.url}?${query}`);
+      if (token !== this.token) return; // another order or filter by now
+      this.blocks.set(number, shown.table.rows);
+      for (const old of this.blocks.keys()) {
+        if (this.blocks.size > KEPT && old !== number) this.blocks.delete(old);
+      }
+      this.soon();
+    } catch (error) {
+      if (token === this.token) this.counter.textContent = error.message;
+    } finally {
+      this.fetching.delete(number);
+    }
+  }
+}
+
+function isLeft(kind) { return kind === "text" || kind === "link"; }
