@@ -11,6 +11,7 @@ import pyarrow as pa
 
 import dissensus
 from dissensus.dashboard.heads import describe_run, sparks
+from dissensus.runs import Run
 from dissensus.views.live_views import View
 from dissensus.views.style import Theme
 
@@ -31,6 +32,7 @@ def make_json(
     del document["csv"]
     if shown.table is not None:
         document["table"] = shown.table._asdict()
+    document["more"] = dict(shown.more)
     return _encode({**document, "title": view.title, "version": version})
 
 
@@ -47,9 +49,9 @@ def make_csv(view: View, source: Any, parameters: dict[str, Any]) -> bytes:
     return file.getvalue()
 
 
-def make_line(source: Any) -> bytes:
+def make_line(run: Run) -> bytes:
     """What the list of runs says of one."""
-    head, curves = describe_run(source.run), sparks(source.run)
+    head, curves = describe_run(run), sparks(run)
     return _encode({**head._asdict(), **curves._asdict()})
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import os
 import sys
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from dissensus.dashboard import answers, asked
-from dissensus.dashboard.discovery import Found, Runs
+from dissensus.dashboard.discovery import Runs
 from dissensus.dashboard.live import News
 from dissensus.dashboard.opened import Opened
 from dissensus.dashboard.pages import Pages
@@ -26,7 +28,7 @@ from dissensus.dashboard.results import Results
 from dissensus.dashboard.security import Guard, Policy
 from dissensus.errors import DissensusError, InputError
 from dissensus.views.format import one_line
-from dissensus.views.live_views import VIEWS, View
+from dissensus.views.live_views import VIEWS, LiveSource, View
 
 __all__ = ["Dashboard"]
 
@@ -96,12 +98,11 @@ class Dashboard:
     # ---- numbers -----------------------------------------------------------------------------
 
     async def _numbers(self, request: Request) -> Response:
-        view, theme, given = _view(request), asked.read_theme(request.query_params.get("theme")), []
-        sources = self._sources(request, view)
-        given = _given(request)
-        parameters = asked.read_parameters(view.parameters, given)
-        version = " ".join([each.version for _, each in sources])
-        key = (view.name, theme, tuple(id_ for id_, _ in sources), version, *parameters.items())
+        view, theme = _view(request), asked.read_theme(request.query_params.get("theme"))
+        parameters = asked.read_parameters(view, _given(request))
+        sources, version = await _in_thread(self._sources, request, view)
+        ids = tuple(name for name, _ in sources)
+        key = (view.name, theme, ids, version, *parameters.items())
         make = functools.partial(
             answers.make_json, view, _argument(view, sources), theme, parameters, version
         )
@@ -109,24 +110,23 @@ class Dashboard:
 
     async def _csv(self, request: Request) -> Response:
         view = _view(request)
-        sources = self._sources(request, view)
-        parameters = asked.read_parameters(view.parameters, _given(request))
+        parameters = asked.read_parameters(view, _given(request))
+        sources, _ = await _in_thread(self._sources, request, view)
         make = functools.partial(answers.make_csv, view, _argument(view, sources), parameters)
-        name = f"{view.name}-{'-'.join(id_ for id_, _ in sources)[:80]}.csv"
         return Response(
             await self.results.run(make),
             media_type="text/csv; charset=utf-8",
             headers={
-                "content-disposition": f'attachment; filename="{name}"',
+                "content-disposition": f'attachment; filename="{view.name}.csv"',
                 "cache-control": "no-store",
             },
         )
 
     async def _line(self, request: Request) -> Response:
-        found = self._found(request.path_params["run"])
-        source = self.opened.get(found)
-        key = ("line", found.id, source.version)
-        return await self._answer(request, key, functools.partial(answers.make_line, source))
+        found = self.pages.find(request.path_params["run"])
+        run = await _in_thread(self.pages.run_of, found)
+        key = ("line", found.id, await _in_thread(self._version, found.id))
+        return await self._answer(request, key, functools.partial(answers.make_line, run))
 
     async def _answer(
         self, request: Request, key: tuple[Any, ...], make: Callable[[], bytes]
@@ -138,27 +138,27 @@ class Dashboard:
         made = await self.results.get(key, make)
         return Response(made, media_type="application/json", headers=headers)
 
-    def _sources(self, request: Request, view: View) -> list[tuple[str, Any]]:
-        if view.scope != "several":
-            ids = [request.path_params["run"]] if "run" in request.path_params else []
-        else:
-            ids = [] if "run" in request.path_params else request.query_params.getlist("run")
-        if not ids:
+    def _sources(self, request: Request, view: View) -> tuple[list[tuple[str, LiveSource]], str]:
+        """The runs that are asked for, each with its name, and the version of them all."""
+        is_several = view.scope == "several"
+        if is_several == ("run" in request.path_params):
             raise HTTPException(404, "There is no such view here.")
-        if len(ids) > _MOST_COMPARED or len(set(ids)) < len(ids):
-            raise InputError(f"name at most {_MOST_COMPARED} runs, each once", got=len(ids))
-        return [(id_, self.opened.get(self._found(id_))) for id_ in ids]
-
-    def _found(self, run_id: str) -> Found:
-        return self.pages.find(run_id)
+        ids = request.query_params.getlist("run") if is_several else [request.path_params["run"]]
+        if not 0 < len(set(ids)) == len(ids) <= _MOST_COMPARED:
+            raise InputError(f"name 1 to {_MOST_COMPARED} runs, each once", got=len(ids))
+        found = [self.pages.find(run_id) for run_id in ids]
+        sources = [(one_line(each.name, 80), self.opened.get(each)) for each in found]
+        version = " ".join([source.refresh() for _, source in sources])
+        return sources, hashlib.sha256(version.encode()).hexdigest()[:16]
 
     # ---- news --------------------------------------------------------------------------------
 
     def _version(self, topic: str) -> str:
-        """Version of a run, or of the list of runs; what is gone has one too."""
+        """Version of some runs, or of the list of runs; what is gone has one too."""
         try:
             if topic:
-                return str(self.opened.get(self._found(topic)).version)
+                runs = [self.pages.find(each) for each in topic.split(" ")]
+                return "-".join(map(self.pages.version, runs))
             return self.pages.list_version()
         except (DissensusError, HTTPException, OSError):
             return "gone"
@@ -181,8 +181,10 @@ class Dashboard:
         return JSONResponse({"version": version}, headers=headers)
 
     def _topic(self, request: Request) -> str:
-        run_id = request.query_params.get("run", "")
-        return self._found(run_id).id if run_id else ""
+        ids = request.query_params.getlist("run")
+        if len(ids) > _MOST_COMPARED:
+            raise InputError(f"name at most {_MOST_COMPARED} runs", got=len(ids))
+        return " ".join(self.pages.find(run_id).id for run_id in ids)
 
     # ---- errors ------------------------------------------------------------------------------
 
@@ -196,7 +198,9 @@ class Dashboard:
 
     async def _unexpected(self, request: Request, error: Exception) -> Response:
         text = one_line(f"{type(error).__name__}: {error}", 300)
-        sys.stderr.write(f"dissensus: {request.url.path}: {text}\n")
+        sys.stderr.write(f"dissensus: {one_line(request.url.path, 200)}: {text}\n")
+        if os.environ.get("DISSENSUS_DEBUG"):
+            traceback.print_exception(error)
         return self._error(request, 500, "Something went wrong; the terminal says what.")
 
     def _error(
@@ -236,7 +240,7 @@ def _given(request: Request) -> list[tuple[str, str]]:
     return [(name, text) for name, text in request.query_params.multi_items() if name not in passed]
 
 
-def _argument(view: View, sources: list[tuple[str, Any]]) -> Any:
+def _argument(view: View, sources: list[tuple[str, LiveSource]]) -> Any:
     return sources if view.scope == "several" else sources[0][1]
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import Any
 
 from dissensus.dashboard.discovery import Found
 from dissensus.runs import Run
-from dissensus.views.live_views import open_source
+from dissensus.views.live_views import LiveSource
 
 __all__ = ["Opened"]
 
@@ -20,9 +19,10 @@ class Opened:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._sources: OrderedDict[str, Any] = OrderedDict()
+        self._opening: dict[str, threading.Lock] = {}
+        self._sources: OrderedDict[str, LiveSource] = OrderedDict()
 
-    def get(self, found: Found) -> Any:
+    def get(self, found: Found) -> LiveSource:
         """The source of a run.
 
         Raises:
@@ -30,11 +30,22 @@ class Opened:
         """
         with self._lock:
             source = self._sources.get(found.id)
-            if source is None:
-                # One file that cannot be read must not hide the rest of a run from the page.
-                source = open_source(Run(found.path, on_unreadable="skip"))
-                self._sources[found.id] = source
-            self._sources.move_to_end(found.id)
+            if source is not None:
+                self._sources.move_to_end(found.id)
+                return source
+            lock = self._opening.setdefault(found.id, threading.Lock())
+        with lock:  # a large run takes a while: only those who want this one wait for it
+            return self._open(found)
+
+    def _open(self, found: Found) -> LiveSource:
+        with self._lock:
+            source = self._sources.get(found.id)
+        if source is None:
+            # One file that cannot be read must not hide the rest of a run from the page.
+            source = LiveSource(Run(found.path, on_unreadable="skip"))
+        with self._lock:
+            self._opening.pop(found.id, None)
+            self._sources[found.id] = source
             while len(self._sources) > _MOST:
                 self._sources.popitem(last=False)
-            return source
+        return source

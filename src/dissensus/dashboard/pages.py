@@ -18,6 +18,7 @@ from dissensus.dashboard.discovery import Found, Runs
 from dissensus.dashboard.heads import describe_run
 from dissensus.dashboard.opened import Opened
 from dissensus.errors import DissensusError, InputError
+from dissensus.runs import Run
 from dissensus.runs.attempts import run_state
 from dissensus.views import format as formats
 from dissensus.views.live_views import VIEWS, Parameter, View
@@ -30,7 +31,8 @@ RUN_VIEWS = (
 )  # fmt: skip
 """Views of the page of a run, in order."""
 
-_CLICKS = {"scatter": "prompt", "history": "group"}
+_CLICKS = {"scatter": "prompt", "history": "group", "step": "group"}
+_PAGING = ("offset", "limit")
 _MOST_STEP = 10**15
 
 
@@ -43,6 +45,8 @@ class _Panel(NamedTuple):
         csv: Address of the same as CSV.
         fixed: Parameters that the page decides, as a query.
         choices: Parameters that the reader decides.
+        shown: Names of those that are in sight at once.
+        is_paged: Whether its table comes a part at a time.
         click: What a point of it leads to.
     """
 
@@ -51,6 +55,8 @@ class _Panel(NamedTuple):
     csv: str
     fixed: str
     choices: tuple[Parameter, ...]
+    shown: frozenset[str]
+    is_paged: bool
     click: str
 
 
@@ -77,7 +83,8 @@ class Pages:
             "count": formats.count,
             "number": formats.number,
             "fraction": formats.fraction,
-            "part": lambda text: quote(str(text), safe=""),
+            "query": urlencode,
+            "zip": zip,
         }
         self._environment.globals |= {
             "version": dissensus.__version__,
@@ -96,6 +103,18 @@ class Pages:
             raise HTTPException(404, "There is no such run here; it may have been moved.")
         return found
 
+    def run_of(self, found: Found) -> Run:
+        """A run, to be read without its groups.
+
+        Raises:
+            RunError: It cannot be read.
+        """
+        return Run(found.path, on_unreadable="skip")
+
+    def version(self, found: Found) -> str:
+        """Changes when a run gets new rows, or ends."""
+        return f"{self.run_of(found).version}-{run_state(found.path)}"
+
     def list_version(self) -> str:
         """Changes when a run comes, goes, or ends."""
         states = [(each.id, run_state(each.path)) for each in self._runs.all()]
@@ -111,17 +130,14 @@ class Pages:
     def run_page(self, request: Request) -> Response:
         """One run: its panels."""
         found, head = self._run(request)
-        panels = [_panel(found, VIEWS[name]) for name in RUN_VIEWS if name in VIEWS]
+        panels = [_panel(found, VIEWS[name]) for name in RUN_VIEWS]
         return self._page("run.html", run=found, head=head, panels=panels, topic=found.id)
 
     def prompts_page(self, request: Request) -> Response:
         """The prompts of a run."""
         found, head = self._run(request)
-        panels = [_panel(found, VIEWS[name]) for name in ("scatter",) if name in VIEWS]
-        table = _panel(found, VIEWS["prompts"])
-        return self._page(
-            "prompts.html", run=found, head=head, panels=panels, table=table, topic=found.id
-        )
+        panels = [_panel(found, VIEWS[name]) for name in ("prompts", "scatter")]
+        return self._page("prompts.html", run=found, head=head, panels=panels, topic=found.id)
 
     def step_page(self, request: Request) -> Response:
         """The groups of a step."""
@@ -137,37 +153,41 @@ class Pages:
     def prompt_page(self, request: Request) -> Response:
         """One prompt over time."""
         found, head = self._run(request)
-        prompt = _identity(request, "prompt")
-        panels = [_panel(found, VIEWS["history"], prompt=prompt)] if "history" in VIEWS else []
+        view = VIEWS["history"]
+        prompt = _named(request, view, "prompt_id")["prompt_id"]
+        panel = _panel(found, view, prompt_id=prompt)
         return self._page(
-            "prompt.html", run=found, head=head, panels=panels, prompt=prompt, topic=found.id
+            "prompt.html", run=found, head=head, panels=[panel], prompt=prompt, topic=found.id
         )
 
     def group_page(self, request: Request) -> Response:
         """One group: its completions side by side."""
         found, head = self._run(request)
         view = VIEWS["group"]
-        given = [pair for pair in request.query_params.multi_items() if pair[0] != "theme"]
-        parameters = asked.read_parameters(view.parameters, given)
-        shown = view.make(self._opened.get(found), "light", **parameters)
+        parameters = _named(request, view, "group_id")
+        source = self._opened.get(found)
+        source.refresh()
+        shown = view.make(source, "light", **parameters)
         panel = _panel(found, view, **parameters)
-        return self._page(
-            "group.html", run=found, head=head, shown=shown, panel=panel, topic=""
-        )
+        return self._page("group.html", run=found, head=head, shown=shown, panel=panel)
 
     def compare_page(self, request: Request) -> Response:
         """Several runs beside each other."""
         chosen = [self.find(run_id) for run_id in request.query_params.getlist("run")]
         panels = []
-        if chosen and "compare" in VIEWS:
+        if chosen:
             panels = [_compare_panel(chosen, VIEWS["compare"])]
         return self._page(
-            "compare.html", chosen=chosen, runs=self._runs.all(), panels=panels, topic=""
+            "compare.html",
+            chosen=chosen,
+            runs=self._runs.all(),
+            panels=panels,
+            topic=" ".join(each.id for each in chosen) or None,
         )
 
     def error_page(self, status: int, text: str, headers: dict[str, str]) -> Response:
         """What went wrong, in words."""
-        page = self._page("error.html", text=text, topic="", root=str(self._runs.root))
+        page = self._page("error.html", text=text)
         page.status_code = status
         page.headers.update(headers)
         return page
@@ -176,10 +196,10 @@ class Pages:
 
     def _run(self, request: Request) -> tuple[Found, Any]:
         found = self.find(request.path_params["run"])
-        return found, describe_run(self._opened.get(found).run)
+        return found, describe_run(self.run_of(found))
 
-    def _page(self, template: str, **values: Any) -> Response:
-        text = self._environment.get_template(template).render(**values)
+    def _page(self, template: str, *, topic: str | None = None, **values: Any) -> Response:
+        text = self._environment.get_template(template).render(topic=topic, **values)
         return HTMLResponse(text, headers={"cache-control": "private, no-cache"})
 
 
@@ -190,33 +210,43 @@ def _state(found: Found) -> str:
         return "unreadable"
 
 
-def _identity(request: Request, name: str) -> str:
-    """The text that a page is about, from its address."""
-    parameter = Parameter(name, "text", None)
-    text = asked.read_parameters([parameter], request.query_params.multi_items())[name]
-    if text is None:
-        raise InputError(f"the address must name a {name}", hint=f"?{name}=…")
-    return str(text)
+def _named(request: Request, view: View, name: str) -> dict[str, Any]:
+    """What a page is about, from its address; the state of its panels stands there too."""
+    given = [pair for pair in request.query_params.multi_items() if "." not in pair[0]]
+    if not request.query_params.get(name):
+        raise InputError("the address does not say what to show", hint=f"?{name}=…")
+    return asked.read_parameters(view, given)
 
 
 def _panel(found: Found, view: View, **fixed: Any) -> _Panel:
     run = quote(found.id)
-    return _Panel(
+    return _make_panel(
         view,
         data=f"/data/run/{run}/{view.name}",
         csv=f"/csv/run/{run}/{view.name}",
-        fixed=urlencode(fixed),
-        choices=tuple(each for each in view.parameters if each.name not in fixed),
-        click=_CLICKS.get(view.name, "step"),
+        fixed=[(name, value) for name, value in fixed.items() if value is not None],
     )
 
 
 def _compare_panel(chosen: list[Found], view: View) -> _Panel:
-    return _Panel(
+    return _make_panel(
         view,
         data=f"/data/compare/{view.name}",
         csv=f"/csv/compare/{view.name}",
-        fixed=urlencode([("run", each.id) for each in chosen]),
-        choices=view.parameters,
-        click="",
+        fixed=[("run", each.id) for each in chosen],
+    )
+
+
+def _make_panel(view: View, *, data: str, csv: str, fixed: list[tuple[str, Any]]) -> _Panel:
+    known = {*_PAGING, *(name for name, _ in fixed)}
+    choices = tuple(each for each in view.parameters if each.name not in known)
+    return _Panel(
+        view,
+        data=data,
+        csv=csv,
+        fixed=urlencode(fixed),
+        choices=choices,
+        shown=frozenset(each.name for each in choices if each.kind in ("choice", "text")),
+        is_paged=all(name in {each.name for each in view.parameters} for name in _PAGING),
+        click=_CLICKS.get(view.name, "" if view.scope == "several" else "step"),
     )

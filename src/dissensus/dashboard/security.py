@@ -38,7 +38,7 @@ HEADERS: tuple[tuple[str, str], ...] = (
 """On every answer, errors included."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,200}")
-_MOST_QUERY = 8_192
+_MOST_QUERY = 40_000
 
 
 class Policy(NamedTuple):

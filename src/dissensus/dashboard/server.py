@@ -51,7 +51,7 @@ class Server:
         self._host, self.port = _reachable(host), int(bound[1])
         config = uvicorn.Config(
             self._dashboard.app,
-            log_level="error",
+            log_level="critical",
             access_log=False,
             server_header=False,
             ws="none",

@@ -9,7 +9,7 @@ function fit(layout, width) {
   return { ...layout, legend, yaxis, height: (layout.height ?? 380) + 40, font: { ...layout.font, size: 12 } };
 }
 
-export function drawFigure(place, figure, onPoint) {
+export function drawFigure(place, figure, onPoint, onSpan) {
   if (!window.Plotly) { place.textContent = "plotly.js could not be read."; return; }
   const layout = { ...fit(figure.layout, place.clientWidth), uirevision: "kept" }; // a zoom outlives news
   Plotly.react(place, figure.data, layout, CONFIG);
@@ -17,6 +17,10 @@ export function drawFigure(place, figure, onPoint) {
   place.isListening = true;
   place.on("plotly_click", (event) => {
     const data = event.points?.find((point) => point.customdata !== undefined)?.customdata;
-    onPoint(Array.isArray(data) ? data[0] : data);
+    if (data !== undefined) onPoint([data].flat());
+  });
+  place.on("plotly_relayout", (change) => {
+    if ("xaxis.range[0]" in change) onSpan([change["xaxis.range[0]"], change["xaxis.range[1]"]]);
+    else if (change["xaxis.autorange"] || "xaxis.range" in change) onSpan(null);
   });
 }

@@ -1,5 +1,5 @@
 // Starts what a page has: figures, tables, news, keys.
-import { startCompletions } from "./group.js";
+import { startCopy } from "./copy.js";
 import { startKeys } from "./keys.js";
 import { startNews } from "./news.js";
 import { Panel } from "./panel.js";
@@ -10,8 +10,15 @@ const panels = [...document.querySelectorAll("section.panel")].map((place) => ne
 
 startTheme(() => panels.forEach((panel) => panel.redraw()));
 startKeys();
-startCompletions();
+startCopy();
 const refreshRuns = startRuns();
+
+// A span of solve rates in the cloud of prompts is a filter of their table.
+const byName = Object.fromEntries(panels.map((panel) => [panel.name, panel]));
+if (byName.scatter && byName.prompts) {
+  const rate = (value) => Math.min(1, Math.max(0, value)).toFixed(3);
+  byName.scatter.onSpan = (span) => byName.prompts.choose(span ? { low: rate(span[0]), high: rate(span[1]) } : { low: "", high: "" });
+}
 
 const go = document.getElementById("go");
 go?.addEventListener("submit", (event) => {

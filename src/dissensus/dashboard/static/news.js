@@ -5,8 +5,8 @@ const POLL_MS = 2000, FIRST_MS = 6000, LEAST_MS = 700;
 
 export function startNews(onVersion) {
   const topic = document.body.dataset.topic;
-  if (topic === undefined || document.querySelector("section.panel, #runs, .absent") === null) return;
-  const query = topic ? `?${new URLSearchParams({ run: topic })}` : "";
+  if (topic === undefined) return;
+  const query = topic ? `?${new URLSearchParams(topic.split(" ").map((run) => ["run", run]))}` : "";
   const light = document.getElementById("live");
   let source = null, timer = null, known = null, isPolling = false, due = null, lastMs = 0;
 

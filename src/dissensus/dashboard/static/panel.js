@@ -22,7 +22,10 @@ export class Panel {
     this.choices = [...place.querySelectorAll("[data-parameter]")];
     this.table = new Table(this);
     this.readAddress();
-    for (const choice of this.choices) choice.addEventListener("change", () => this.chosen());
+    for (const choice of this.choices) {
+      choice.addEventListener("change", () => this.chosen());
+      if (choice.type === "search") choice.addEventListener("input", () => this.typed());
+    }
     this.part("[data-do=python]")?.addEventListener("click", (event) => this.copy(event.target));
     place.panel = this;
     sight.observe(place);
@@ -43,15 +46,23 @@ export class Panel {
     this.load();
   }
 
+  /** A text is not asked for at every letter, and is one step of the back button. */
+  typed() {
+    clearTimeout(this.pause);
+    this.pause = setTimeout(() => this.chosen("replaceState"), 350);
+  }
+
   /** Put the reader's choices into the page's address. */
-  chosen() {
+  chosen(how = "pushState") {
+    clearTimeout(this.pause);
     const query = new URLSearchParams(location.search);
     const put = (name, value, usual) => {
       if (value === usual) query.delete(this.prefix + name); else query.set(this.prefix + name, value);
     };
     for (const choice of this.choices) put(choice.dataset.parameter, choice.value, choice.dataset.default);
     const text = query.toString();
-    history.pushState(null, "", location.pathname + (text && `?${text}`) + location.hash);
+    const to = location.pathname + (text && `?${text}`) + location.hash;
+    if (to !== location.pathname + location.search + location.hash) history[how](null, "", to);
     this.table.toTop();
     this.load();
   }
@@ -111,11 +122,39 @@ export class Panel {
     this.part(".note").classList.toggle("absent", !shown.figure && !shown.table);
     const plot = this.part(".plot");
     plot.hidden = !shown.figure;
-    if (shown.figure) drawFigure(plot, shown.figure, (id) => this.follow(id));
+    if (shown.figure) drawFigure(plot, shown.figure, (ids) => this.follow(ids), (span) => this.onSpan?.(span));
+    this.besides(shown.more);
     this.part(".table").hidden = !shown.table;
     if (shown.table) this.table.show(shown.table);
     this.place.dataset.drawn = document.documentElement.dataset.theme;
     this.place.dataset.version = shown.version;
+  }
+
+  /** What a view says besides its figure and table stands elsewhere on the page. */
+  besides(more) {
+    for (const place of document.querySelectorAll("[data-more]")) {
+      const text = more[place.dataset.more];
+      place.hidden = text === undefined;
+      if (place.parentElement.matches("p")) place.parentElement.hidden = place.hidden;
+      say(place, text ?? "");
+    }
+    for (const link of document.querySelectorAll("[data-step]")) {
+      const step = more[link.dataset.step];
+      link.hidden = !Number.isInteger(step);
+      if (!link.hidden) link.href = this.address("step", [step]);
+    }
+  }
+
+  /** Choose as if the reader had: by a zoom into a figure that belongs to this view. */
+  choose(values) {
+    let isNew = false;
+    for (const choice of this.choices) {
+      const value = values[choice.dataset.parameter];
+      if (value === undefined || choice.value === value) continue;
+      choice.value = value;
+      isNew = true;
+    }
+    if (isNew) this.chosen();
   }
 
   fail(text) {
@@ -131,16 +170,20 @@ export class Panel {
 
   // ---- leading on ----
 
-  address(to, id) {
+  /** Where a step, a prompt or a group is shown; a group is named by its id and its generation. */
+  address(to, [id, generation]) {
     const run = `/run/${encodeURIComponent(this.run)}`;
-    return to === "step" ? `${run}/step/${encodeURIComponent(id)}` : `${run}/${to}?${new URLSearchParams({ [to]: id })}`;
+    if (to === "step") return `${run}/step/${encodeURIComponent(id)}`;
+    const query = new URLSearchParams({ [`${to}_id`]: id });
+    if (to === "group" && generation !== undefined) query.set("generation", generation);
+    return `${run}/${to}?${query}`;
   }
 
   get run() { return decodeURIComponent(this.place.dataset.url.split("/")[3] ?? ""); }
 
-  follow(id) {
+  follow(ids) {
     const to = this.place.dataset.click;
-    if (to && id !== undefined && id !== null) location.href = this.address(to, id);
+    if (to && ids.length && ids[0] !== null) location.href = this.address(to, ids);
   }
 
   async copy(button) {

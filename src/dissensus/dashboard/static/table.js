@@ -4,6 +4,7 @@ import { sparkline } from "./spark.js";
 import { write } from "./words.js";
 
 const ROW = 32, BLOCK = 100, KEPT = 30;
+const LEADS = ["step", "group", "prompt"]; // where a link leads, by the name of its column
 const TALLEST = 8_000_000; // browsers give no element more pixels than some ten millions
 
 export class Table {
@@ -12,13 +13,9 @@ export class Table {
     this.place = panel.part(".table");
     this.blocks = new Map();
     this.total = 0;
-    const names = panel.choices.map((each) => each.dataset.parameter);
-    this.isPaged = panel.place.querySelector(".table") && names.includes("offset") && names.includes("limit");
-    this.sorts = names.includes("sort");
-    // The rows in sight are the table's own business, and so is the order: its headings choose it.
-    for (const each of panel.choices) {
-      if (["offset", "limit", "sort", "descending"].includes(each.dataset.parameter)) each.closest("label").hidden = true;
-    }
+    this.isPaged = "paged" in panel.place.dataset;
+    // The headings choose the order.
+    for (const name of ["sort", "descending"]) this.choice(name)?.closest("label").setAttribute("hidden", "");
   }
 
   choice(name) { return this.panel.choices.find((each) => each.dataset.parameter === name); }
@@ -132,20 +129,23 @@ export class Table {
     for (const [c, [key, , kind]] of this.columns.entries()) {
       const cell = make("td", undefined, isLeft(kind) ? "left" : "");
       cell.dataset.key = key;
-      if (cells) this.put(cell, kind, cells[c]); else if (c === 0) cell.textContent = "…";
+      if (cells) this.put(cell, key, kind, cells[c]); else if (c === 0) cell.textContent = "…";
       row.append(cell);
     }
     return row;
   }
 
-  put(cell, kind, value) {
+  put(cell, key, kind, value) {
     if (kind === "sparkline") cell.append(sparkline(value ?? [], 90, 20));
     else if (kind === "link" && value) {
-      const link = make("a", String(value.text ?? value.id));
-      link.href = this.panel.address(value.to, value.id);
+      const [text, ...ids] = value;
+      const link = make("a", String(text));
+      link.href = this.panel.address(LEADS.find((to) => key.includes(to)) ?? "prompt", ids);
       cell.append(link);
+    } else if (kind === "spans" && value) {
+      for (const [text, isDifferent] of value) cell.append(make(isDifferent ? "mark" : "span", text));
     } else cell.textContent = write(kind, value);
-    if (kind === "text" || kind === "link") cell.title = cell.textContent;
+    if (isLeft(kind)) cell.title = cell.textContent;
   }
 
   async fetch(number) {
@@ -170,4 +170,4 @@ export class Table {
   }
 }
 
-function isLeft(kind) { return kind === "text" || kind === "link"; }
+function isLeft(kind) { return kind === "text" || kind === "link" || kind === "spans"; }

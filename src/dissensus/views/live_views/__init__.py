@@ -15,49 +15,23 @@ from dissensus.views.style import Theme
 from dissensus.views.summary import summarise_run
 
 
-class Parameter(NamedTuple):
-    name: str
-    kind: Literal["int", "float", "text", "choice"]
-    default: Any
-    choices: tuple[str, ...] = ()
-    low: float | None = None
-    high: float | None = None
-
-
-class Grid(NamedTuple):
-    columns: list[tuple[str, str, str]]
-    rows: list[list[Any]]
-    total: int
-
-
-class Shown(NamedTuple):
-    figure: dict[str, Any] | None
-    table: Grid | None
-    note: str
-    csv: pa.Table
-    python: str
-
-
-class View(NamedTuple):
-    name: str
-    title: str
-    scope: str
-    parameters: tuple[Parameter, ...]
-    make: Callable[..., Shown]
+from dissensus.views.live_views.shape import Grid, Parameter, Shown, View, checked
 
 
 class LiveSource:
     def __init__(self, run: Run) -> None:
         self.run = run
 
-    @property
-    def version(self) -> str:
-        names = [str(s.path) for s in store.list_live(self.run.path, "groups")]
-        return hashlib.sha256("\n".join([*names, self.run.state]).encode()).hexdigest()[:16]
+    def refresh(self) -> str:
+        return self.run.version
 
 
-def open_source(run: Run) -> LiveSource:
-    return LiveSource(run)
+def _version(run: Run) -> str:
+    names = [str(s.path) for s in store.list_live(run.path, "groups")]
+    return hashlib.sha256("\n".join([*names, run.state]).encode()).hexdigest()[:16]
+
+
+Run.version = property(_version)
 
 
 def _reward(source: LiveSource, theme: Theme) -> Shown:
@@ -81,9 +55,9 @@ def _outcomes(source: LiveSource, theme: Theme) -> Shown:
 
 def _step(source: LiveSource, theme: Theme, step: int) -> Shown:
     table = source.run.sql(f"FROM groups WHERE step = {step} AND split = 'train'")
-    columns = [("group_id", "group", "link"), ("prompt_id", "prompt", "link"), ("std", "σ", "number")]
+    columns = [("group", "group", "link"), ("prompt", "prompt", "link"), ("std", "σ", "number")]
     rows = [
-        [{"to": "group", "id": r["group_id"]}, {"to": "prompt", "id": r["prompt_id"]}, r["std"]]
+        [[r["group_id"], r["group_id"], r["generation"]], [r["prompt_id"], r["prompt_id"]], r["std"]]
         for r in table.to_pylist()
     ]
     return Shown(None, Grid(columns, rows, len(rows)), "", table, "run.groups()")
@@ -92,21 +66,21 @@ def _step(source: LiveSource, theme: Theme, step: int) -> Shown:
 def _prompts(source: LiveSource, theme: Theme, sort: str, descending: str, filter: str, offset: int, limit: int) -> Shown:
     way = "DESC" if descending == "yes" else "ASC"
     words = filter.replace("'", "''")
-    table = source.run.by_prompt(split="train")
+    found_rows = source.run.by_prompt(split="train")
     import duckdb
 
     found = duckdb.sql(
-        f"SELECT prompt_id, groups, solve_rate, last_step FROM table WHERE contains(prompt_id, '{words}') ORDER BY {sort} {way}, prompt_id"
+        f"SELECT prompt_id, groups, solve_rate, last_step FROM found_rows WHERE contains(prompt_id, '{words}') ORDER BY {sort} {way}, prompt_id"
     ).to_arrow_table()
     rows = [
-        [{"to": "prompt", "id": r["prompt_id"]}, r["groups"], r["solve_rate"], r["last_step"]]
+        [[r["prompt_id"], r["prompt_id"]], r["groups"], r["solve_rate"], r["last_step"]]
         for r in found.slice(offset, limit).to_pylist()
     ]
-    columns = [("prompt_id", "prompt", "link"), ("groups", "visits", "int"), ("solve_rate", "solve rate", "frac"), ("last_step", "last step", "int")]
+    columns = [("prompt", "prompt", "link"), ("groups", "visits", "int"), ("solve_rate", "solve rate", "frac"), ("last_step", "last step", "int")]
     return Shown(None, Grid(columns, rows, found.num_rows), "", found, "run.by_prompt()")
 
 
-def _group(source: LiveSource, theme: Theme, group: str) -> Shown:
+def _group(source: LiveSource, theme: Theme, group: str, generation: int) -> Shown:
     table = source.run.rollouts(group_id=group)
     columns = [("reward", "reward", "number"), ("completion", "completion", "text")]
     rows = [[r["reward"], clean_text(r["completion"] or "", 20000)] for r in table.to_pylist()]
@@ -125,6 +99,6 @@ VIEWS: dict[str, View] = {
             Parameter("filter", "text", ""),
             Parameter("offset", "int", 0, low=0), Parameter("limit", "int", 50, low=1, high=500),
         ), _prompts),
-        View("group", "Group", "group", (Parameter("group", "text", ""),), _group),
+        View("group", "Group", "group", (Parameter("group", "text", ""), Parameter("generation", "int", 0, low=0, high=1e15)), _group),
     )
 }

@@ -1,0 +1,53 @@
+"""A folder with a few runs, and the application over it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("starlette", reason="the extra dashboard is not installed")
+
+from starlette.testclient import TestClient
+
+from dissensus.dashboard.app import Dashboard
+from dissensus.dashboard.security import make_policy
+
+from views.hostile import hostile_run
+from views.synthetic import record_run
+
+TOKEN = "a-token-of-enough-characters"
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    for seed in (0, 1):
+        record_run(
+            folder / f"grpo-{seed}",
+            seed=seed,
+            generations=12,
+            prompts_per_generation=16,
+            n_prompts=40,
+            metadata={"estimator": "grpo(ddof=1, eps=1e-4)", "seed": seed},
+        )
+    hostile_run(folder / "deep" / "<img src=x onerror=alert(1)>")
+    (folder / "nothing").mkdir()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def dashboard(root) -> Dashboard:
+    return Dashboard(root, make_policy("127.0.0.1", None))
+
+
+@pytest.fixture
+def client(dashboard):
+    with TestClient(dashboard.app, base_url="http://127.0.0.1:8765") as found:
+        yield found
+
+
+@pytest.fixture
+def ids(dashboard) -> dict[str, str]:
+    """Ids of the runs by the last part of their folder's name."""
+    return {each.path.name: each.id for each in dashboard.runs.all()}
