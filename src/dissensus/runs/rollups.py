@@ -21,7 +21,16 @@ from dissensus.runs.store import Segment
 from dissensus.runs.sums import GENERATIONS, HELDOUT, OUTCOMES, PROMPT_OUTCOMES, VISITS
 from dissensus.runs.views import PROMPT_SUMS, STEP_SUMS
 
-__all__ = ["CUT_BY_STEP", "KINDS", "ROLLUP_VERSION", "find", "is_usable", "last_step", "rollup_path", "update"]
+__all__ = [
+    "CUT_BY_STEP",
+    "KINDS",
+    "ROLLUP_VERSION",
+    "find",
+    "is_usable",
+    "last_step",
+    "rollup_path",
+    "update",
+]
 
 ROLLUP_VERSION = 1
 KINDS: dict[str, str] = {

@@ -122,8 +122,6 @@ def mass_from_bins(found: Sequence[dict[str, Any]]) -> DifficultyMass | None:
 
 def bin_shares(weights: Mapping[int, float], width: int) -> list[float]:
     """Shares of weights by tenth of solve rate, `width` tenths to a bin."""
-    values = [
-        sum(weights.get(b, 0.0) for b in range(i, i + width)) for i in range(0, BINS, width)
-    ]
+    values = [sum(weights.get(b, 0.0) for b in range(i, i + width)) for i in range(0, BINS, width)]
     total = sum(values)
     return [value / total if total else 0.0 for value in values]

@@ -72,7 +72,7 @@ class Snapshot:
     def of(cls, run: Readable, groups: pa.Table) -> Snapshot:
         """A snapshot of some groups of a run that have been read already."""
         snapshot = cls.__new__(cls)
-        snapshot._hold(run, groups)
+        snapshot._hold(run, groups)  # noqa: SLF001 — its own
         return snapshot
 
     def _hold(self, run: Readable, groups: pa.Table) -> None:

@@ -29,19 +29,23 @@ _KINDS = ("generations", "outcomes", "prompt_outcomes", "heldout")
 _CONFIG = {"python_enable_replacements": False, "memory_limit": "640MB"}
 _REMEMBERED = 64
 
+_COUNTS = (
+    "groups", "rollouts", "unscored", "trained", "scored", "known", "unanimous", "all_wrong",
+    "all_correct", "heard", "silent", "unheard_trained", "effective", "no_contrast",
+)  # fmt: skip
+
 #: Aggregates of rows of `generations`; `Measures` reads them.
-ROLLED_MEASURES = """
-    sum(groups) AS groups, sum(rollouts) AS rollouts, sum(unscored) AS unscored,
-    sum(trained) AS trained, sum(scored) AS scored, sum(known) AS known,
-    sum(unanimous) AS unanimous, sum(all_wrong) AS all_wrong, sum(all_correct) AS all_correct,
-    sum(heard) AS heard, sum(silent) AS silent, sum(unheard_trained) AS unheard_trained,
-    sum(effective) AS effective, sum(no_contrast) AS no_contrast, sum(contrast) AS contrast,
+ROLLED_MEASURES = (
+    ", ".join(f"coalesce(sum({name}), 0)::BIGINT AS {name}" for name in _COUNTS)
+    + """,
+    coalesce(sum(contrast), 0) AS contrast,
     sum(std_sum) / nullif(sum(scored), 0) AS std_mean,
     sum(correct_sum) / nullif(sum(size_sum), 0) AS solve_rate,
     sum(reward_sum) / nullif(sum(size_sum), 0) AS reward_mean,
     sum(length_sum) / nullif(sum(length_rollouts), 0) AS length_mean,
     sum(truncated_sum) / nullif(sum(truncated_rollouts), 0) AS truncated_frac
 """
+)
 
 Value = TypeVar("Value")
 
@@ -89,6 +93,12 @@ class LiveSource:
                 if kind in words and kind not in self._ready:
                     self.run.retrying(lambda kind=kind: self._prepare(kind))
             cursor = self._connection.cursor()
+        return cursor.sql(query).to_arrow_table()
+
+    def sql_over(self, table: pa.Table, query: str) -> pa.Table:
+        """Run one query over a table at hand, as `given`."""
+        cursor = self._connection.cursor()
+        cursor.register("given", table)
         return cursor.sql(query).to_arrow_table()
 
     def remember(self, key: Any, make: Callable[[], Value]) -> Value:
@@ -188,7 +198,7 @@ class LiveSource:
     def measures(self) -> Measures:
         """Measures over all training groups."""
         query = f"SELECT {ROLLED_MEASURES} FROM generations WHERE {IS_TRAIN}"  # noqa: S608
-        return self.remember("measures", lambda: Measures(_filled(rows(self, query)[0])))
+        return self.remember("measures", lambda: Measures(rows(self, query)[0]))
 
 
 def rolled_buckets(table: str, count: int, *, by: str = "step, generation") -> str:
@@ -204,12 +214,6 @@ def rolled_buckets(table: str, count: int, *, by: str = "step, generation") -> s
             SELECT {by}, ntile({int(count)}) OVER (ORDER BY {by}) AS bucket
             FROM (SELECT DISTINCT {by} FROM generations WHERE {IS_TRAIN})
         ) AS o USING ({by}) WHERE {IS_TRAIN})"""  # noqa: S608 — no outside text
-
-
-def _filled(row: dict[str, Any]) -> dict[str, Any]:
-    """Counts of nothing are 0."""
-    real = ("std_mean", "solve_rate", "reward_mean", "length_mean", "truncated_frac")
-    return {name: value if name in real else value or 0 for name, value in row.items()}
 
 
 def _quoted(text: str) -> str:
