@@ -1,4 +1,4 @@
-"""Roll-ups: sums per step and per prompt of every part of `groups`, so that curves open at once.
+"""Roll-ups: sums of every part of `groups`, by step, generation and prompt: views open at once.
 
 A roll-up is a cache: it can be deleted at any time, a reader then takes the part itself, and the
 next compaction writes it again. A change of its columns gets a new version in the file name, and
@@ -18,13 +18,37 @@ from dissensus.runs import store
 from dissensus.runs.arrow import encode
 from dissensus.runs.schema import SCHEMAS
 from dissensus.runs.store import Segment
+from dissensus.runs.sums import GENERATIONS, HELDOUT, OUTCOMES, PROMPT_OUTCOMES, VISITS
 from dissensus.runs.views import PROMPT_SUMS, STEP_SUMS
 
-__all__ = ["KINDS", "ROLLUP_VERSION", "find", "last_step", "rollup_path", "update"]
+__all__ = [
+    "CUT_BY_STEP",
+    "KINDS",
+    "ROLLUP_VERSION",
+    "find",
+    "is_usable",
+    "last_step",
+    "rollup_path",
+    "update",
+]
 
 ROLLUP_VERSION = 1
-KINDS: dict[str, str] = {"steps": STEP_SUMS, "by_prompt": PROMPT_SUMS}
+KINDS: dict[str, str] = {
+    "steps": STEP_SUMS,
+    "by_prompt": PROMPT_SUMS,
+    "generations": GENERATIONS,
+    "outcomes": OUTCOMES,
+    "prompt_outcomes": PROMPT_OUTCOMES,
+    "visits": VISITS,
+    "heldout": HELDOUT,
+}
 """Kind of roll-up → the SQL that makes it from rows of groups."""
+
+CUT_BY_STEP = frozenset({"steps", "generations", "outcomes", "visits", "heldout"})
+"""Kinds whose rows say their step and split: of a cut attempt, the rows that count can be taken."""
+
+_ROWS_PER_GROUP = {"visits": 8_192}
+"""Small row groups: a reader of one prompt takes one of them."""
 
 _NAME = re.compile(r"part-\d+-\d+\.v(\d+)\.parquet")
 
@@ -45,6 +69,11 @@ def find(run_dir: Path, kind: str, segment: Segment) -> Path | None:
     except (OSError, pa.ArrowException):
         return None
     return path
+
+
+def is_usable(kind: str, path: Path, end: int | None) -> bool:
+    """Whether the rows that count can be told from a roll-up of an attempt that is cut at `end`."""
+    return end is None or kind in CUT_BY_STEP or last_step(path) < end
 
 
 def last_step(path: Path) -> int:
@@ -68,7 +97,7 @@ def update(run_dir: Path) -> int:
         connection = _connect()
         for path, (kind, part) in missing.items():
             table = _sums(connection, kind, part.path)
-            store.commit_bytes(path, encode(table))
+            store.commit_bytes(path, encode(table, row_group_size=_ROWS_PER_GROUP.get(kind)))
         connection.close()
     for path in (run_dir / "rollups").glob("*/*/part-*.parquet"):
         match = _NAME.fullmatch(path.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -107,16 +108,38 @@ class Run:
         """One of "running", "finished", "died"."""
         return attempts.run_state(self.path)
 
+    @property
+    def version(self) -> str:
+        """A short text that changes when groups are added or superseded; it costs one listing.
+
+        Compaction may change it too, although the rows stay the same.
+        """
+        spans: dict[tuple[int, int], list[int]] = {}
+        for segment in store.list_segments(self.path, "groups"):
+            span = spans.setdefault(segment[1:3], [segment.first, segment.last])
+            span[1] = max(span[1], segment.last)
+        ends = attempts.end_steps(self.attempts)
+        known = sorted((*key, *span) for key, span in spans.items())
+        return blake2b(repr((known, sorted(ends.items()))).encode(), digest_size=8).hexdigest()
+
     # ---- tables ------------------------------------------------------------------------------
 
-    def groups(self, columns: Sequence[str] | None = None, split: str | None = None) -> pa.Table:
+    def groups(
+        self,
+        columns: Sequence[str] | None = None,
+        split: str | None = None,
+        generation: int | None = None,
+    ) -> pa.Table:
         """One row per group, in the order of recording.
 
         Args:
             columns: Names to read; None: all.
             split: Only this split.
+            generation: Only this generation; quick in a run of any length.
         """
-        return self._select("groups", columns, conditions(split=split))
+        wanted = None if generation is None else {int(generation)}
+        where = conditions(split=split, generation=generation)
+        return self._select("groups", columns, where, wanted=wanted)
 
     def rollouts(
         self,
@@ -136,14 +159,16 @@ class Run:
             split: Only this split.
         """
         where = conditions(step=step, generation=generation, group_id=group_id, split=split)
-        wanted = self._generations(where) if step is not None or group_id is not None else None
+        wanted = None
         if generation is not None:
             wanted = {int(generation)}
+        elif step is not None or group_id is not None:
+            wanted = self._generations(where)
         return self._select("rollouts", columns, where, order="generation, row", wanted=wanted)
 
     def prompts(self) -> pa.Table:
         """One row per prompt: prompt_id, prompt, reference, and where it was first seen."""
-        return self._retrying(
+        return self.retrying(
             lambda: self._query("FROM prompts ORDER BY generation, prompt_id", ["prompts"])
         )
 
@@ -180,7 +205,7 @@ class Run:
         names = [name for name in _VIEW_TABLES if name in words]
         if "attempts" in words:
             names.append("attempts")
-        return self._retrying(lambda: self._query(query, names))
+        return self.retrying(lambda: self._query(query, names))
 
     # ---- private: queries --------------------------------------------------------------------
 
@@ -206,7 +231,7 @@ class Run:
                 query += f" ORDER BY {order}"
             return self._execute(query)
 
-        return self._retrying(read)
+        return self.retrying(read)
 
     def _generations(self, where: Sequence[str]) -> set[int] | None:
         """Generations that can hold the rows, looked up in groups, which is small."""
@@ -229,7 +254,7 @@ class Run:
             direct = []
             for segment in self._segments("groups", ends):
                 path, end = rollups.find(self.path, kind, segment), ends[segment.attempt]
-                if path is None or not _is_usable(kind, path, end):
+                if path is None or not rollups.is_usable(kind, path, end):
                     direct.append(segment)
                 else:
                     cached[path] = end
@@ -237,14 +262,14 @@ class Run:
             pieces = [rollups.KINDS[kind].format(source=f"({rows})")]
             for end in set(cached.values()):
                 files = [path for path, its_end in cached.items() if its_end == end]
-                is_cut = end is not None and kind == "steps"
+                is_cut = end is not None and kind in rollups.CUT_BY_STEP
                 keep = f" WHERE {live('groups', end)}" if is_cut else ""
                 pieces.append(f"SELECT * FROM {read_parquet(files)}{keep}")  # noqa: S608
             condition = "" if split is None else f" WHERE split = {quote(split)}"
             merged = merge(" UNION ALL BY NAME ".join(f"({piece})" for piece in pieces))
             return self._execute(f"SELECT * FROM ({merged}){condition}")  # noqa: S608
 
-        return self._retrying(read)
+        return self.retrying(read)
 
     def _query(self, query: str, names: Iterable[str]) -> pa.Table:
         """Run a query over temporary views, made anew: the files change while a run is live."""
@@ -280,6 +305,10 @@ class Run:
             }
         )
 
+    def segments(self, ends: dict[int, int | None]) -> list[Segment]:
+        """Files of `groups` that can hold live rows, for a follower of the run."""
+        return self._segments("groups", ends)
+
     def _segments(
         self, table: str, ends: dict[int, int | None], wanted: set[int] | None = None
     ) -> list[Segment]:
@@ -308,8 +337,12 @@ class Run:
             raise InputError("the query must give rows", where="Run.sql", got=query)
         return relation.to_arrow_table()
 
-    def _retrying(self, read: Callable[[], Value]) -> Value:
-        """Read; list again where compaction has removed a file, leave out or name a broken one."""
+    def retrying(self, read: Callable[[], Value]) -> Value:
+        """Read; list again where compaction has removed a file, leave out or name a broken one.
+
+        Args:
+            read: Lists and reads; it is called again where files have disappeared.
+        """
         import duckdb
 
         of_the_query = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)
@@ -342,11 +375,6 @@ class Run:
             ) from error
         self.unreadable = (*self.unreadable, *broken)
         return True
-
-
-def _is_usable(kind: str, path: Path, end: int | None) -> bool:
-    # Steps are cut where the attempt is; sums over steps are right only if none of them is cut.
-    return end is None or kind == "steps" or rollups.last_step(path) < end
 
 
 def _is_about_missing_file(error: Exception) -> bool:

@@ -1,104 +1,156 @@
-"""Stand-ins, to be replaced as a whole."""
+"""The views of the dashboard: each makes a figure, a table and the numbers behind them.
+
+    source = LiveSource(run)
+    view = VIEWS["reward"]
+    shown = view.make(source, "light", points=300)
+
+They work on sums that follow a run while it is written, and give what the report gives.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
-import pyarrow as pa
-
-from dissensus.runs import Run, store
-from dissensus.views.format import clean_text
-from dissensus.views.snapshot import Snapshot
-from dissensus.views.style import Theme
-from dissensus.views.summary import summarise_run
-
-
+from dissensus.core import advantages
+from dissensus.views.live_views import audit, causes, compare, curves, groups, prompts
+from dissensus.views.live_views.making import WINDOW
 from dissensus.views.live_views.shape import Grid, Parameter, Shown, View, checked
+from dissensus.views.live_views.source import LiveSource
+from dissensus.views.style import Theme
+
+__all__ = ["VIEWS", "Grid", "LiveSource", "Parameter", "Shown", "View", "checked"]
+
+_MOST = 2**53
+_PAGE = (
+    Parameter("offset", "int", 0, low=0, high=1e9),
+    Parameter("limit", "int", 50, low=1, high=500),
+)
+_DOWN = Parameter("descending", "choice", "yes", ("yes", "no"))
+
+_ALL = (
+    View("reward", "Reward and held-out accuracy", "run", WINDOW, curves.make_reward),
+    View(
+        "unanimous",
+        "Unanimous groups by cause, measured and predicted",
+        "run",
+        (Parameter("stretches", "int", 24, low=4, high=96),),
+        causes.make_unanimous,
+    ),
+    View(
+        "group_std",
+        "Disagreement within groups",
+        "run",
+        (*WINDOW[:2], Parameter("stretches", "int", 120, low=4, high=1000)),
+        curves.make_group_std,
+    ),
+    View(
+        "effective",
+        "What reached the update",
+        "run",
+        (
+            Parameter(
+                "measure",
+                "choice",
+                "effective_rollout_frac",
+                ("effective_rollout_frac", "contrast_per_1000_rollouts", "silent"),
+            ),
+            *WINDOW,
+        ),
+        curves.make_effective,
+    ),
+    View("outcomes", "Correct rollouts per group over time", "run", (), causes.make_outcomes),
+    View(
+        "mass",
+        "Weight in the gradient, by difficulty",
+        "run",
+        (Parameter("estimator", "choice", "grpo", advantages.names()),),
+        causes.make_mass,
+    ),
+    View("rollouts", "Rollouts generated, trained, wasted", "run", WINDOW, curves.make_rollouts),
+    View(
+        "findings",
+        "What the audit finds in the logged advantages",
+        "run",
+        (
+            Parameter("generations", "int", 12, low=1, high=200),
+            Parameter("rollouts", "int", 16_384, low=64, high=262_144),
+        ),
+        audit.make_findings,
+    ),
+    View(
+        "prompts",
+        "Prompts",
+        "run",
+        (
+            Parameter("sort", "choice", "contrast", prompts.SORTS),
+            _DOWN,
+            Parameter("filter", "text", "", high=200),
+            Parameter("low", "float", None, low=0.0, high=1.0),
+            Parameter("high", "float", None, low=0.0, high=1.0),
+            *_PAGE,
+        ),
+        prompts.make_prompts,
+    ),
+    View(
+        "scatter",
+        "Solve rate and contrast of every prompt",
+        "run",
+        (Parameter("cells", "int", 48, low=8, high=96),),
+        prompts.make_scatter,
+    ),
+    View(
+        "step",
+        "Groups of one step",
+        "run",
+        (
+            Parameter("step", "int", 0, low=0, high=_MOST),
+            Parameter("sort", "choice", "std", groups.STEP_SORTS),
+            _DOWN,
+            *_PAGE,
+        ),
+        groups.make_step,
+    ),
+    View(
+        "history",
+        "One prompt over time",
+        "prompt",
+        (Parameter("prompt_id", "text", "", high=10_000), *_PAGE),
+        prompts.make_history,
+    ),
+    View(
+        "group",
+        "One group",
+        "group",
+        (
+            Parameter("group_id", "text", "", high=10_000),
+            Parameter("generation", "int", None, low=0, high=_MOST),
+            Parameter("limit", "int", 64, low=1, high=1024),
+        ),
+        groups.make_group,
+    ),
+    View(
+        "compare",
+        "Runs compared",
+        "several",
+        (
+            Parameter("x", "choice", "step", tuple(compare.AXES)),
+            Parameter("measure", "choice", "reward_mean", tuple(compare.MEASURED)),
+            Parameter("points", "int", 100, low=10, high=1000),
+        ),
+        compare.make_compare,
+    ),
+)
 
 
-class LiveSource:
-    def __init__(self, run: Run) -> None:
-        self.run = run
+def _checking(view: View) -> View:
+    def make(source: Any, theme: Theme, **given: Any) -> Shown:
+        return view.make(source, theme, **checked(view, given))
 
-    def refresh(self) -> str:
-        return self.run.version
-
-
-def _version(run: Run) -> str:
-    names = [str(s.path) for s in store.list_live(run.path, "groups")]
-    return hashlib.sha256("\n".join([*names, run.state]).encode()).hexdigest()[:16]
+    return view._replace(make=make)
 
 
-Run.version = property(_version)
+VIEWS: dict[str, View] = {view.name: _checking(view) for view in _ALL}
+"""Every view by its name. `history` and `group` say what they are about by their parameters.
 
-
-def _reward(source: LiveSource, theme: Theme) -> Shown:
-    from dissensus.views.figures import progress_figure
-
-    summary = summarise_run(Snapshot(source.run))
-    figure = progress_figure(summary.timeline, [], theme=theme).to_plotly_json()
-    for trace in figure["data"]:
-        trace["customdata"] = [[round(x)] for x in trace["x"]]
-    return Shown(figure, None, "Stand-in.", source.run.steps(), "run.steps()")
-
-
-def _outcomes(source: LiveSource, theme: Theme) -> Shown:
-    from dissensus.views.distributions import outcomes_over_time
-    from dissensus.views.figures import heat_map_figure
-
-    heat = outcomes_over_time(Snapshot(source.run))
-    figure = None if heat is None else heat_map_figure(heat, "correct", theme=theme).to_plotly_json()
-    return Shown(figure, None, "", source.run.steps(), "run.steps()")
-
-
-def _step(source: LiveSource, theme: Theme, step: int) -> Shown:
-    table = source.run.sql(f"FROM groups WHERE step = {step} AND split = 'train'")
-    columns = [("group", "group", "link"), ("prompt", "prompt", "link"), ("std", "σ", "number")]
-    rows = [
-        [[r["group_id"], r["group_id"], r["generation"]], [r["prompt_id"], r["prompt_id"]], r["std"]]
-        for r in table.to_pylist()
-    ]
-    return Shown(None, Grid(columns, rows, len(rows)), "", table, "run.groups()")
-
-
-def _prompts(source: LiveSource, theme: Theme, sort: str, descending: str, filter: str, offset: int, limit: int) -> Shown:
-    way = "DESC" if descending == "yes" else "ASC"
-    words = filter.replace("'", "''")
-    found_rows = source.run.by_prompt(split="train")
-    import duckdb
-
-    found = duckdb.sql(
-        f"SELECT prompt_id, groups, solve_rate, last_step FROM found_rows WHERE contains(prompt_id, '{words}') ORDER BY {sort} {way}, prompt_id"
-    ).to_arrow_table()
-    rows = [
-        [[r["prompt_id"], r["prompt_id"]], r["groups"], r["solve_rate"], r["last_step"]]
-        for r in found.slice(offset, limit).to_pylist()
-    ]
-    columns = [("prompt", "prompt", "link"), ("groups", "visits", "int"), ("solve_rate", "solve rate", "frac"), ("last_step", "last step", "int")]
-    return Shown(None, Grid(columns, rows, found.num_rows), "", found, "run.by_prompt()")
-
-
-def _group(source: LiveSource, theme: Theme, group: str, generation: int) -> Shown:
-    table = source.run.rollouts(group_id=group)
-    columns = [("reward", "reward", "number"), ("completion", "completion", "text")]
-    rows = [[r["reward"], clean_text(r["completion"] or "", 20000)] for r in table.to_pylist()]
-    return Shown(None, Grid(columns, rows, len(rows)), "", table, "run.rollouts()")
-
-
-VIEWS: dict[str, View] = {
-    v.name: v
-    for v in (
-        View("reward", "Reward and held-out accuracy", "run", (), _reward),
-        View("outcomes", "Correct rollouts per group over time", "run", (), _outcomes),
-        View("step", "Groups of a step", "run", (Parameter("step", "int", 0, low=0),), _step),
-        View("prompts", "Prompts", "run", (
-            Parameter("sort", "choice", "groups", ("prompt_id", "groups", "solve_rate", "last_step")),
-            Parameter("descending", "choice", "yes", ("yes", "no")),
-            Parameter("filter", "text", ""),
-            Parameter("offset", "int", 0, low=0), Parameter("limit", "int", 50, low=1, high=500),
-        ), _prompts),
-        View("group", "Group", "group", (Parameter("group", "text", ""), Parameter("generation", "int", 0, low=0, high=1e15)), _group),
-    )
-}
+`make` checks its parameters; what is not given has its default.
+"""

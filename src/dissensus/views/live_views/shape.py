@@ -120,7 +120,7 @@ class View(NamedTuple):
         title: Heading.
         scope: What it is about; one over several runs gets a list of (label, source).
         parameters: All it takes besides.
-        make: Makes it; values as `checked` gives them.
+        make: Makes it.
     """
 
     name: str

@@ -1,0 +1,220 @@
+"""A run in sums, followed while it is written: what every view of the dashboard works on.
+
+Compacted parts come from their roll-ups. The groups of the rest are held as rows: a few hundred
+generations at most while the Recorder compacts. What is new since the last look is added.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+from dissensus.runs import Run
+from dissensus.runs.follow import Pieces, pieces, rows_of, sums_of
+from dissensus.runs.rollups import KINDS
+from dissensus.runs.sums import prompt_outcomes_merged
+from dissensus.views.queries import IS_TRAIN, Measures, rows
+from dissensus.views.snapshot import PromptText, Snapshot
+
+__all__ = ["ROLLED_MEASURES", "LiveSource", "rolled_buckets"]
+
+_KINDS = ("generations", "outcomes", "prompt_outcomes", "heldout")
+"""Tables there are; `visits` is read from the files, a prompt at a time."""
+
+_CONFIG = {"python_enable_replacements": False, "memory_limit": "640MB"}
+_REMEMBERED = 64
+
+_COUNTS = (
+    "groups", "rollouts", "unscored", "trained", "scored", "known", "unanimous", "all_wrong",
+    "all_correct", "heard", "silent", "unheard_trained", "effective", "no_contrast",
+)  # fmt: skip
+
+#: Aggregates of rows of `generations`; `Measures` reads them.
+ROLLED_MEASURES = (
+    ", ".join(f"coalesce(sum({name}), 0)::BIGINT AS {name}" for name in _COUNTS)
+    + """,
+    coalesce(sum(contrast), 0) AS contrast,
+    sum(std_sum) / nullif(sum(scored), 0) AS std_mean,
+    sum(correct_sum) / nullif(sum(size_sum), 0) AS solve_rate,
+    sum(reward_sum) / nullif(sum(size_sum), 0) AS reward_mean,
+    sum(length_sum) / nullif(sum(length_rollouts), 0) AS length_mean,
+    sum(truncated_sum) / nullif(sum(truncated_rollouts), 0) AS truncated_frac
+"""
+)
+
+Value = TypeVar("Value")
+
+
+class LiveSource:
+    """The live rows of a run in tables of sums: generations, outcomes, prompt_outcomes, heldout.
+
+    Safe to share among threads. It shows the run as of the last `refresh`.
+
+    Args:
+        run: The run.
+
+    Raises:
+        RunError: A file of the run cannot be read.
+    """
+
+    def __init__(self, run: Run) -> None:
+        import duckdb
+
+        self.run = run
+        self.version = ""
+        self._connection = duckdb.connect(":memory:", config=_CONFIG)
+        self._lock = threading.RLock()
+        self._held = Pieces({}, {}, {})
+        self._loaded: dict[str, set[Path]] = {}
+        self._ready: set[str] = set()
+        self._remembered: dict[Any, Any] = {}
+        self.refresh()
+
+    def refresh(self) -> str:
+        """Take in what has been written since, and return the version of it."""
+        with self._lock:
+            version = self.run.version
+            if version != self.version:
+                self.run.retrying(self._follow)
+                self._remembered = {}
+                self.version = version
+            return self.version
+
+    def sql(self, query: str, /) -> pa.Table:
+        """Run one query over the tables of sums."""
+        with self._lock:
+            words = set(re.findall(r"\w+", query))
+            for kind in _KINDS:
+                if kind in words and kind not in self._ready:
+                    self.run.retrying(lambda kind=kind: self._prepare(kind))
+            cursor = self._connection.cursor()
+        return cursor.sql(query).to_arrow_table()
+
+    def sql_over(self, table: pa.Table, query: str) -> pa.Table:
+        """Run one query over a table at hand, as `given`."""
+        cursor = self._connection.cursor()
+        cursor.register("given", table)
+        return cursor.sql(query).to_arrow_table()
+
+    def remember(self, key: Any, make: Callable[[], Value]) -> Value:
+        """What `make` gives, made once for each version of the run."""
+        with self._lock:
+            held = self._remembered
+        if key not in held:
+            if len(held) >= _REMEMBERED:
+                held.clear()
+            held[key] = make()
+        found: Value = held[key]
+        return found
+
+    def visits(self, prompt_id: str) -> pa.Table:
+        """The groups of one prompt, in the order of their generations."""
+        with self._lock:
+            held = self._held
+            condition = f"prompt_id = {_quoted(prompt_id)}"
+            names = "generation, step, split, round, group_id, rollouts, size, mean, std, correct, "
+            names += "unanimous, silent, trained, contrast, push, length_mean, truncated"
+            parts = [f"SELECT {names} FROM tail WHERE {condition}"]  # noqa: S608
+            if held.rolled:
+                files = sums_of(held, "visits")
+                parts.append(f"SELECT {names} FROM ({files}) WHERE {condition}")  # noqa: S608
+            cursor = self._connection.cursor()
+            query = f"{' UNION ALL '.join(parts)} ORDER BY generation"
+            return self.run.retrying(lambda: cursor.sql(query).to_arrow_table())
+
+    def groups(self, generation: int) -> pa.Table:
+        """The groups of one generation."""
+        return self.run.groups(generation=generation)
+
+    def prompt_texts(self, ids: Iterable[str | None], limit: int) -> dict[str, PromptText]:
+        """Look up prompts and their reference answers, as `Snapshot.prompt_texts` does."""
+        return Snapshot.texts_of(self.run, ids, limit)
+
+    @property
+    def heldout(self) -> Snapshot:
+        """The groups that evaluate, as a source of their own."""
+        return self.remember("heldout", lambda: Snapshot.of(self.run, self.sql("FROM heldout")))
+
+    # ---- private -----------------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        found = pieces(self.run)
+        held = self._held
+        is_cut = any(found.ends.get(attempt) != end for attempt, end in held.ends.items())
+        if is_cut or not held.ends or not held.rolled.keys() <= found.rolled.keys():
+            self._start()
+            held = self._held
+        for path in held.direct.keys() - found.direct.keys():
+            _, attempt, _, first, last, _ = held.direct[path]
+            self._connection.execute(
+                "DELETE FROM tail WHERE attempt = ? AND generation BETWEEN ? AND ?",
+                [attempt, first, last],
+            )
+        new = [segment for path, segment in found.direct.items() if path not in held.direct]
+        if new:
+            self._connection.execute(f"INSERT INTO tail FROM ({rows_of(new, found.ends)})")
+        self._held = found
+        self._ready = set()
+
+    def _start(self) -> None:
+        nothing = rows_of([], {})
+        self._connection.execute(f"CREATE OR REPLACE TABLE tail AS FROM ({nothing})")
+        for kind in _KINDS:
+            empty = KINDS[kind].format(source="tail")
+            self._connection.execute(f"CREATE OR REPLACE TABLE base_{kind} AS FROM ({empty})")
+        self._loaded = {kind: set() for kind in _KINDS}
+        self._held = Pieces({}, {}, {})
+
+    def _prepare(self, kind: str) -> None:
+        """Make the table of one kind: sums of the parts, held, and sums of the rest, made anew."""
+        if not all(path.exists() for path in self._held.rolled):
+            self._follow()  # compaction has replaced a part
+        held, run = self._held, self._connection
+        new = {path: end for path, end in held.rolled.items() if path not in self._loaded[kind]}
+        if new:
+            added = sums_of(held._replace(rolled=new), kind)
+            if kind == "prompt_outcomes":
+                both = f"(FROM base_{kind}) UNION ALL BY NAME ({added})"
+                run.execute(
+                    f"CREATE OR REPLACE TABLE base_{kind} AS {prompt_outcomes_merged(both)}"
+                )
+            else:
+                run.execute(f"INSERT INTO base_{kind} BY NAME ({added})")
+            self._loaded[kind] |= new.keys()
+        rest = KINDS[kind].format(source="tail")
+        run.execute(f"CREATE OR REPLACE TABLE rest_{kind} AS FROM ({rest})")
+        run.execute(
+            f"CREATE OR REPLACE VIEW {kind} AS FROM base_{kind} UNION ALL BY NAME FROM rest_{kind}"
+        )
+        self._ready.add(kind)
+
+    # ---- numbers that several views show -----------------------------------------------------
+
+    def measures(self) -> Measures:
+        """Measures over all training groups."""
+        query = f"SELECT {ROLLED_MEASURES} FROM generations WHERE {IS_TRAIN}"  # noqa: S608
+        return self.remember("measures", lambda: Measures(rows(self, query)[0]))
+
+
+def rolled_buckets(table: str, count: int, *, by: str = "step, generation") -> str:
+    """`ordered_buckets` over a table of sums.
+
+    Args:
+        table: `generations` or `outcomes`.
+        count: Largest number of buckets.
+        by: What a stretch is made of.
+    """
+    return f"""(
+        SELECT g.*, o.bucket FROM {table} AS g JOIN (
+            SELECT {by}, ntile({int(count)}) OVER (ORDER BY {by}) AS bucket
+            FROM (SELECT DISTINCT {by} FROM generations WHERE {IS_TRAIN})
+        ) AS o USING ({by}) WHERE {IS_TRAIN})"""  # noqa: S608 — no outside text
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
