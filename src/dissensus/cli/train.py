@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -79,6 +80,9 @@ def train(
         Path | None,
         typer.Option("--run", metavar="DIR", help="Folder of the run; default: under runs/."),
     ] = None,
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard", help="Serve the live page over the folder of the run.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document and nothing else.")
     ] = False,
@@ -104,12 +108,36 @@ def train(
         allocator=allocator,
         rollout_budget=rollouts,
     )
-    result = _run(settings, quiet=as_json or not sys.stdout.isatty())
-    _finish(result, as_json=as_json)
+    is_seen = sys.stdout.isatty() and not as_json
+    with _served(settings) if dashboard else contextlib.nullcontext() as url:
+        result = _run(settings, quiet=not is_seen)
+        _finish(result, as_json=as_json)
+        if url is not None and is_seen and not result.interrupted:
+            _wait(url)
     if result.interrupted:
         from dissensus.cli.app import INTERRUPTED
 
         raise typer.Exit(INTERRUPTED)
+
+
+@contextlib.contextmanager
+def _served(settings: TrainSettings) -> Iterator[str]:
+    """The live page over the folder that the run will lie in."""
+    from dissensus._optional import require
+
+    for module in ("starlette", "uvicorn", "jinja2"):
+        require(module, "dashboard")
+    from dissensus.dashboard.beside import beside
+
+    with beside(Path("runs") if settings.run is None else settings.run.parent) as url:
+        typer.echo(f"Dashboard: {url}", err=True)
+        yield url
+
+
+def _wait(url: str) -> None:
+    typer.echo(f"The dashboard stays at {url} until Ctrl-C.")
+    with contextlib.suppress(KeyboardInterrupt):
+        threading.Event().wait()
 
 
 def _settings(**given: Any) -> TrainSettings:

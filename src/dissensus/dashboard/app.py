@@ -26,6 +26,7 @@ from dissensus.dashboard.opened import Opened
 from dissensus.dashboard.pages import Pages
 from dissensus.dashboard.results import Results
 from dissensus.dashboard.security import Guard, Policy
+from dissensus.dashboard.whatif import CATALOGUE, PLAN
 from dissensus.errors import DissensusError, InputError
 from dissensus.views.format import one_line
 from dissensus.views.live_views import VIEWS, LiveSource, View
@@ -33,6 +34,8 @@ from dissensus.views.live_views import VIEWS, LiveSource, View
 __all__ = ["Dashboard"]
 
 _MOST_COMPARED = 16
+_OF_SEVERAL = {name: view for name, view in VIEWS.items() if view.scope == "several"}
+_OF_A_RUN = {PLAN.name: PLAN, **{n: v for n, v in VIEWS.items() if n not in _OF_SEVERAL}}
 _FOR_A_YEAR = "public, max-age=31536000, immutable"
 _ASK_AGAIN = "private, no-cache"
 
@@ -65,7 +68,9 @@ class Dashboard:
         routes = [
             Route("/", _page(pages.runs_page)),
             Route("/compare", _page(pages.compare_page)),
+            Route("/estimators", _page(pages.estimators_page)),
             Route("/run/{run}", _page(pages.run_page)),
+            Route("/run/{run}/plan", _page(pages.plan_page)),
             Route("/run/{run}/prompts", _page(pages.prompts_page)),
             Route("/run/{run}/prompt", _page(pages.prompt_page)),
             Route("/run/{run}/group", _page(pages.group_page)),
@@ -75,6 +80,8 @@ class Dashboard:
             Route("/csv/run/{run}/{view}", self._csv),
             Route("/data/compare/{view}", self._numbers),
             Route("/csv/compare/{view}", self._csv),
+            Route("/data/{view}", self._numbers),
+            Route("/csv/{view}", self._csv),
             Route("/events", self._events),
             Route("/version", self._version_now),
             Route("/plotly-{version}.js", _plotly),
@@ -140,9 +147,9 @@ class Dashboard:
 
     def _sources(self, request: Request, view: View) -> tuple[list[tuple[str, LiveSource]], str]:
         """The runs that are asked for, each with its name, and the version of them all."""
+        if view is CATALOGUE:
+            return [], ""
         is_several = view.scope == "several"
-        if is_several == ("run" in request.path_params):
-            raise HTTPException(404, "There is no such view here.")
         ids = request.query_params.getlist("run") if is_several else [request.path_params["run"]]
         if not 0 < len(set(ids)) == len(ids) <= _MOST_COMPARED:
             raise InputError(f"name 1 to {_MOST_COMPARED} runs, each once", got=len(ids))
@@ -229,10 +236,12 @@ async def _in_thread(make: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _view(request: Request) -> View:
-    view = VIEWS.get(request.path_params["view"])
-    if view is None:
+    """The view that an address names, if it is one of those that the address can be about."""
+    name, path = request.path_params["view"], request.url.path.split("/")[2]
+    about = {"run": _OF_A_RUN, "compare": _OF_SEVERAL}.get(path, {CATALOGUE.name: CATALOGUE})
+    if name not in about:
         raise HTTPException(404, "There is no such view.")
-    return view
+    return about[name]
 
 
 def _given(request: Request) -> list[tuple[str, str]]:

@@ -17,6 +17,7 @@ from dissensus.dashboard import asked
 from dissensus.dashboard.discovery import Found, Runs
 from dissensus.dashboard.heads import describe_run
 from dissensus.dashboard.opened import Opened
+from dissensus.dashboard.whatif import CATALOGUE, PLAN
 from dissensus.errors import DissensusError, InputError
 from dissensus.runs import Run
 from dissensus.runs.attempts import run_state
@@ -31,7 +32,12 @@ RUN_VIEWS = (
 )  # fmt: skip
 """Views of the page of a run, in order."""
 
-_CLICKS = {"scatter": "prompt", "history": "group", "step": "group"}
+_CLICKS = {
+    "scatter": "prompt", "history": "group", "step": "group", "compare": "", "plan": "",
+    "catalogue": "",
+}  # fmt: skip
+"""What a point leads to, where it is not a step."""
+
 _PAGING = ("offset", "limit")
 _MOST_STEP = 10**15
 
@@ -171,6 +177,16 @@ class Pages:
         panel = _panel(found, view, **parameters)
         return self._page("group.html", run=found, head=head, shown=shown, panel=panel)
 
+    def plan_page(self, request: Request) -> Response:
+        """What another group size or estimator would give."""
+        found, head = self._run(request)
+        return self._page("plan.html", run=found, head=head, panel=_panel(found, PLAN))
+
+    def estimators_page(self, _: Request) -> Response:
+        """What the estimators of the catalogue reward."""
+        panel = _make_panel(CATALOGUE, data="/data/catalogue", csv="/csv/catalogue", fixed=[])
+        return self._page("estimators.html", panel=panel)
+
     def compare_page(self, request: Request) -> Response:
         """Several runs beside each other."""
         chosen = [self.find(run_id) for run_id in request.query_params.getlist("run")]
@@ -248,5 +264,5 @@ def _make_panel(view: View, *, data: str, csv: str, fixed: list[tuple[str, Any]]
         choices=choices,
         shown=frozenset(each.name for each in choices if each.kind in ("choice", "text")),
         is_paged=all(name in {each.name for each in view.parameters} for name in _PAGING),
-        click=_CLICKS.get(view.name, "" if view.scope == "several" else "step"),
+        click=_CLICKS.get(view.name, "step"),
     )

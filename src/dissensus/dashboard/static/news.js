@@ -1,7 +1,7 @@
 // News of new steps: pushed by the server, asked for where that does not get through, and none while nobody looks.
 import { say } from "./ask.js";
 
-const POLL_MS = 2000, FIRST_MS = 6000, LEAST_MS = 700;
+const POLL_MS = 2000, FIRST_MS = 10000, LEAST_MS = 700;
 
 export function startNews(onVersion) {
   const topic = document.body.dataset.topic;

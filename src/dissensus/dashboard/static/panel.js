@@ -135,7 +135,7 @@ export class Panel {
     for (const place of document.querySelectorAll("[data-more]")) {
       const text = more[place.dataset.more];
       place.hidden = text === undefined;
-      if (place.parentElement.matches("p")) place.parentElement.hidden = place.hidden;
+      if (place.parentElement.matches("p")) place.parentElement.hidden = place.hidden; // with its words
       say(place, text ?? "");
     }
     for (const link of document.querySelectorAll("[data-step]")) {

@@ -1,0 +1,79 @@
+"""A dashboard beside a training: a process of its own that ends when the training's process does."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from dissensus.errors import RunError
+
+__all__ = ["beside"]
+
+_NICE = 5
+
+
+@contextlib.contextmanager
+def beside(folder: Path) -> Iterator[str]:
+    """Serve a folder of runs in another process, and give the URL.
+
+    The process is told to end by the end of its standard input, so that it ends with this process
+    however that ends. It gives way to the training, and Ctrl-C, which stops that, is not for it.
+
+    Args:
+        folder: Of runs; made where it is missing.
+
+    Raises:
+        RunError: It does not start.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    process = subprocess.Popen(  # noqa: S603 — this very program
+        [sys.executable, "-m", "dissensus.dashboard.beside", str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        if not line:
+            raise RunError("the dashboard does not start", hint=f"dissensus dashboard {folder}")
+        yield str(json.loads(line)["url"])
+    finally:
+        process.stdin.close()
+        process.stdout.close()
+        try:
+            process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def main(folder: Path) -> None:
+    """Serve until standard input ends."""
+    from dissensus.dashboard.server import Server
+
+    if hasattr(os, "nice"):
+        os.nice(_NICE)
+    server = Server(folder)
+
+    def wait() -> None:
+        sys.stdin.read()
+        server.stop()
+
+    threading.Thread(target=wait, daemon=True).start()
+    sys.stdout.write(json.dumps({"url": server.url}) + "\n")
+    sys.stdout.flush()
+    server.run()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
