@@ -9,14 +9,13 @@ import pytest
 pytest.importorskip("starlette", reason="the extra dashboard is not installed")
 
 from starlette.testclient import TestClient
+from views.hostile import hostile_run
+from views.synthetic import record_run
 
 from dissensus.dashboard.app import Dashboard
 from dissensus.dashboard.security import make_policy
 
-from views.hostile import hostile_run
-from views.synthetic import record_run
-
-TOKEN = "a-token-of-enough-characters"
+TOKEN = "a-token-of-enough-characters"  # noqa: S105
 
 
 @pytest.fixture(scope="session")

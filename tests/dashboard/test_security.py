@@ -11,6 +11,7 @@ from dissensus.errors import InputError
 
 from .conftest import TOKEN
 
+EVERYWHERE = "0.0.0.0"  # noqa: S104 — nothing is bound
 POLICY = (
     "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
@@ -116,7 +117,8 @@ def test_other_sites_are_not_answered(client, headers, status):
 def test_ids_are_looked_up_and_not_joined(client, ids, root):
     name = next(each for each in ids.values())
     for tried in (
-        "..", "%2e%2e", "..%2f..%2fetc%2fpasswd", "grpo-0", str(root / "grpo-0").replace("/", "%2f"),
+        "..", "%2e%2e", "..%2f..%2fetc%2fpasswd", "grpo-0",
+        str(root / "grpo-0").replace("/", "%2f"),
         f"{name}%00", f"{name}%2f..", "%2fetc", "nothing",
     ):  # fmt: skip
         for path in (f"/run/{tried}", f"/data/run/{tried}/reward", f"/data/runs/{tried}"):
@@ -157,7 +159,7 @@ def test_pages_refuse_what_makes_no_sense(client, ids, path):
 
 @pytest.fixture(scope="module")
 def guarded(root):
-    return Dashboard(root, make_policy("0.0.0.0", TOKEN))
+    return Dashboard(root, make_policy(EVERYWHERE, TOKEN))
 
 
 def visitor(guarded, host="192.168.1.5:8765"):
@@ -165,17 +167,19 @@ def visitor(guarded, host="192.168.1.5:8765"):
 
 
 def test_others_can_reach_it_only_with_a_token():
-    for host in ("0.0.0.0", "::", "192.168.1.5", "gpu-box"):
+    for host in (EVERYWHERE, "::", "192.168.1.5", "gpu-box"):
         with pytest.raises(InputError, match="needs a token"):
             make_policy(host, None)
     for host in ("127.0.0.1", "localhost", "::1", "127.0.0.2"):
         assert make_policy(host, None).token is None
 
 
-@pytest.mark.parametrize("token", ["", "short", "x" * 15, "x" * 300, "with space and more", "ü" * 20])
+@pytest.mark.parametrize(
+    "token", ["", "short", "x" * 15, "x" * 300, "with space and more", "ü" * 20]
+)
 def test_a_poor_token_is_refused(token):
     with pytest.raises(InputError, match="a token is"):
-        make_policy("0.0.0.0", token)
+        make_policy(EVERYWHERE, token)
 
 
 def test_without_the_token_nothing_is_shown(guarded, ids):
@@ -184,7 +188,9 @@ def test_without_the_token_nothing_is_shown(guarded, ids):
         assert client.get(path).status_code == 401
     for wrong in ("x", TOKEN[:-1], TOKEN + "x", ""):
         assert client.get("/", params={"token": wrong}).status_code == 401
-        assert client.get("/", headers={"cookie": f"dissensus_token_8765={wrong}"}).status_code == 401
+        assert (
+            client.get("/", headers={"cookie": f"dissensus_token_8765={wrong}"}).status_code == 401
+        )
 
 
 def test_the_link_sets_a_cookie_that_scripts_cannot_read(guarded, ids):
@@ -210,5 +216,5 @@ def test_a_numeric_address_is_a_name_of_a_server_for_others(guarded):
     headers = {"cookie": f"dissensus_token_8765={TOKEN}"}
     assert visitor(guarded, "10.1.2.3:8765").get("/", headers=headers).status_code == 200
     assert visitor(guarded, "evil.test:8765").get("/", headers=headers).status_code == 421
-    allowed = Dashboard(guarded.runs.root, make_policy("0.0.0.0", TOKEN, allowed=["gpu.test"]))
+    allowed = Dashboard(guarded.runs.root, make_policy(EVERYWHERE, TOKEN, allowed=["gpu.test"]))
     assert visitor(allowed, "gpu.test:8765").get("/", headers=headers).status_code == 200

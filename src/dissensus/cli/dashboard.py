@@ -14,16 +14,21 @@ from dissensus.cli.report import single_threaded_algebra
 __all__ = ["dashboard"]
 
 
-def dashboard(
+def dashboard(  # noqa: PLR0917 — typer makes options of parameters
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="Folder of runs, or one run; live ones too.")
     ],
     host: Annotated[
-        str, typer.Option("--host", metavar="ADDRESS", help="Others than this machine's own need --token.")
+        str,
+        typer.Option(
+            "--host", metavar="ADDRESS", help="Others than this machine's own need --token."
+        ),
     ] = "127.0.0.1",
     port: Annotated[
         int | None,
-        typer.Option("--port", min=0, max=65535, help="0: any free one; default: 8765 or the next."),
+        typer.Option(
+            "--port", min=0, max=65535, help="0: any free one; default: 8765 or the next."
+        ),
     ] = None,
     token: Annotated[
         str | None,
@@ -46,9 +51,7 @@ def dashboard(
         require(module, "dashboard")
     from dissensus.dashboard.server import Server
 
-    server = Server(
-        folder, host=host, port=port, token=token, allowed=tuple(allow_host or ())
-    )
+    server = Server(folder, host=host, port=port, token=token, allowed=tuple(allow_host or ()))
     if as_json:
         print_json({"url": server.url, "runs": server.count_runs()})
     else:

@@ -122,14 +122,14 @@ def train(
 
 @contextlib.contextmanager
 def _served(settings: TrainSettings) -> Iterator[str]:
-    """The live page over the folder that the run will lie in."""
+    """The live page over the run that is named, or over all under `runs/`."""
     from dissensus._optional import require
 
     for module in ("starlette", "uvicorn", "jinja2"):
         require(module, "dashboard")
     from dissensus.dashboard.beside import beside
 
-    with beside(Path("runs") if settings.run is None else settings.run.parent) as url:
+    with beside(settings.run or Path("runs")) as url:
         typer.echo(f"Dashboard: {url}", err=True)
         yield url
 

@@ -1,4 +1,4 @@
-"""The application: which address gives which page or which numbers. Nothing can be changed by it."""
+"""The application: which address gives which page or which numbers. It changes nothing."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ class Dashboard:
     # ---- errors ------------------------------------------------------------------------------
 
     async def _http_error(self, request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
+        assert isinstance(error, HTTPException)  # noqa: S101
         return self._error(request, error.status_code, error.detail, error.headers)
 
     async def _our_error(self, request: Request, error: Exception) -> Response:
@@ -210,9 +210,7 @@ class Dashboard:
             traceback.print_exception(error)
         return self._error(request, 500, "Something went wrong; the terminal says what.")
 
-    def _error(
-        self, request: Request, status: int, text: str, headers: Any = None
-    ) -> Response:
+    def _error(self, request: Request, status: int, text: str, headers: Any = None) -> Response:
         text = one_line(text, 600)
         head = {**(headers or {}), "cache-control": "no-store"}
         if request.url.path.startswith(("/data/", "/version", "/csv/", "/events")):

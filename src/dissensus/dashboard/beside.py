@@ -1,4 +1,4 @@
-"""A dashboard beside a training: a process of its own that ends when the training's process does."""
+"""A dashboard beside a training: a process of its own that ends when the training's does."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ def beside(folder: Path) -> Iterator[str]:
     Raises:
         RunError: It does not start.
     """
+    is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     process = subprocess.Popen(  # noqa: S603 — this very program
         [sys.executable, "-m", "dissensus.dashboard.beside", str(folder)],
@@ -40,8 +41,8 @@ def beside(folder: Path) -> Iterator[str]:
         text=True,
         start_new_session=True,
     )
-    assert process.stdin is not None
-    assert process.stdout is not None
+    assert process.stdin is not None  # noqa: S101 — both are pipes
+    assert process.stdout is not None  # noqa: S101
     try:
         line = process.stdout.readline()
         if not line:
@@ -55,6 +56,9 @@ def beside(folder: Path) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if is_new:  # a training that was refused leaves no folder behind
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def main(folder: Path) -> None:

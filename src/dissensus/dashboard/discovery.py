@@ -1,4 +1,4 @@
-"""Which runs lie under a folder. A run is known to the page by an id that is looked up, never joined.
+"""Which runs lie under a folder. A run has an id that is looked up, never joined into a path.
 
 An id is made of the run's name and a hash of where it lies, so that it can stand in a URL and stays
 the same while other runs come and go.
@@ -22,6 +22,7 @@ __all__ = ["Found", "Runs"]
 _DEPTH = 5
 _MOST_FOLDERS = 20_000
 _KEPT_S = 1.0
+_KEPT_TIMES = 20.0
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -43,7 +44,7 @@ class Runs:
     """The runs under a folder; the folder itself may be one.
 
     Symbolic links are not followed, hidden folders are passed over, and a run is not searched for
-    other runs. What was found is kept for a second.
+    other runs. What was found is kept for a second, or longer where the search takes long.
 
     Args:
         root: The folder.
@@ -59,7 +60,7 @@ class Runs:
             raise RunError(what, where=str(root), hint="dissensus dashboard runs")
         self._lock = threading.Lock()
         self._found: dict[str, Found] = {}
-        self._read_s = float("-inf")
+        self._good_until_s = float("-inf")
 
     def all(self) -> list[Found]:
         """Every run, by name."""
@@ -71,10 +72,12 @@ class Runs:
 
     def _read(self) -> dict[str, Found]:
         with self._lock:
-            if time.monotonic() - self._read_s > _KEPT_S:
+            began = time.monotonic()
+            if began > self._good_until_s:
                 found = sorted(map(self._describe, _run_folders(self.root)), key=lambda f: f.name)
                 self._found = {each.id: each for each in found}
-                self._read_s = time.monotonic()
+                ended = time.monotonic()
+                self._good_until_s = ended + max(_KEPT_S, _KEPT_TIMES * (ended - began))
             return self._found
 
     def _describe(self, path: Path) -> Found:

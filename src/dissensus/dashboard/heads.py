@@ -53,7 +53,9 @@ def describe_run(run: Run) -> Head:
     metadata = dict(info.get("metadata") or {})
     if attempts:
         metadata |= dict(attempts[-1].details.get("metadata") or {})
-    said = [f"{words}{_text(metadata[name])}" for name, words in _WORDS.items() if metadata.get(name)]
+    said = [
+        f"{words}{_text(metadata[name])}" for name, words in _WORDS.items() if metadata.get(name)
+    ]
     started_s = attempts[-1].started_s if attempts else 0.0
     step = info.get("step")
     return Head(

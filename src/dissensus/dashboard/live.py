@@ -36,7 +36,7 @@ class News:
         return self._is_closed or len(self._waiting) >= _MOST_WAITING
 
     async def events(self, topic: str) -> AsyncIterator[str]:
-        """Server-sent events: the version now, then each new one; a comment where nothing happens."""
+        """Server-sent events: the version now, each new one, a comment where nothing happens."""
         queue: asyncio.Queue[str | None] = asyncio.Queue()
         self._waiting[queue] = topic
         try:

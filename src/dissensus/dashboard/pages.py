@@ -152,9 +152,7 @@ class Pages:
         if step > _MOST_STEP:
             raise InputError("there is no such step", got=step)
         table = _panel(found, VIEWS["step"], step=step)
-        return self._page(
-            "step.html", run=found, head=head, table=table, step=step, topic=found.id
-        )
+        return self._page("step.html", run=found, head=head, table=table, step=step, topic=found.id)
 
     def prompt_page(self, request: Request) -> Response:
         """One prompt over time."""

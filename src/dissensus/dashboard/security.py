@@ -87,7 +87,7 @@ def make_policy(host: str, token: str | None, *, allowed: Iterable[str] = ()) ->
             "an address that others can reach needs a token",
             where="--host",
             got=host,
-            hint='--token "$(python -c \'import secrets; print(secrets.token_urlsafe())\')"',
+            hint="--token \"$(python -c 'import secrets; print(secrets.token_urlsafe())')\"",
         )
     if token is not None and not _TOKEN.fullmatch(token):
         raise InputError(
@@ -244,8 +244,7 @@ def _from_link(scope: Scope, token: str) -> str | None:
 
 
 async def _let_in(to: str, token: str, scope: Scope, receive: Receive, send: Send) -> None:
-    """Set the cookie and go on. A redirect would not do: a browser that followed a link of another
-    site does not send a strict cookie along it."""
+    """Set the cookie and go on: a strict cookie is not sent along a redirect from another site."""
     from starlette.responses import HTMLResponse
 
     from dissensus.views.markup import tag

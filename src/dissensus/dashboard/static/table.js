@@ -33,8 +33,9 @@ export class Table {
     this.token = {};
     if (!this.scroller) this.build();
     this.head();
-    const height = Math.min(this.isPaged ? total : rows.length, TALLEST / ROW) * ROW;
-    this.spacer.style.height = `${height}px`;
+    // A short table is as high as its rows are; a long one has the height of all it would have.
+    this.height = (Math.min(total, TALLEST / ROW) + 1) * ROW;
+    this.spacer.style.height = this.isPaged ? `${this.height}px` : "";
     this.scroller.classList.toggle("tall", this.isPaged);
     this.scroller.setAttribute("aria-label", `${this.panel.part("h2").textContent}: ${total.toLocaleString("en")} rows`);
     this.counter.textContent = `${total.toLocaleString("en")} ${total === 1 ? "row" : "rows"}`;
@@ -104,13 +105,15 @@ export class Table {
     const { scrollTop, clientHeight } = this.scroller;
     const seen = Math.ceil(clientHeight / ROW) + 2;
     // Where the table is taller than an element can be, a pixel of the bar stands for several rows.
-    const full = Math.max(1, this.spacer.offsetHeight - clientHeight);
+    const full = Math.max(1, this.height - clientHeight);
     const most = Math.max(0, this.total - seen + 2);
     const isExact = this.total * ROW <= TALLEST;
     const first = Math.min(most, isExact ? Math.floor(scrollTop / ROW) : Math.round((scrollTop / full) * most));
     this.first = first;
     this.fill(first, Math.min(this.total, first + seen));
-    this.grid.style.transform = `translateY(${isExact ? first * ROW : scrollTop}px)`;
+    // Padding, not a transform: the heading has to stick to the top.
+    const above = isExact ? first * ROW : Math.min(scrollTop, this.height - (seen - 1) * ROW);
+    this.spacer.style.paddingTop = `${Math.max(0, above)}px`;
   }
 
   fill(from, to) {
