@@ -242,8 +242,8 @@ def test_both_themes_and_a_narrow_screen(browser, server):
     run = run_id(server, "plain")
     context = browser.new_context(viewport={"width": 380, "height": 800}, color_scheme="dark")
     visit = Visit(context, server)
-    paths = ["/", f"/run/{run}", f"/run/{run}/prompts", f"/run/{run}/step/2", f"/run/{run}/plan",
-             f"/run/{run}/group?group_id=train-2-3", f"/compare?run={run}", "/estimators"]  # fmt: skip
+    inside = ("", "/prompts", "/step/2", "/plan", "/group?group_id=train-2-3")
+    paths = ["/", f"/compare?run={run}", "/estimators", *(f"/run/{run}{rest}" for rest in inside)]
     for path in paths:
         visit.go(path)
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= 380, path
