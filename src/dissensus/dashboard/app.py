@@ -108,8 +108,7 @@ class Dashboard:
         view, theme = _view(request), asked.read_theme(request.query_params.get("theme"))
         parameters = asked.read_parameters(view, _given(request))
         sources, version = await _in_thread(self._sources, request, view)
-        ids = tuple(name for name, _ in sources)
-        key = (view.name, theme, ids, version, *parameters.items())
+        key = (view.name, theme, version, *parameters.items())
         make = functools.partial(
             answers.make_json, view, _argument(view, sources), theme, parameters, version
         )
@@ -130,7 +129,7 @@ class Dashboard:
         )
 
     async def _line(self, request: Request) -> Response:
-        found = self.pages.find(request.path_params["run"])
+        found = await _in_thread(self.pages.find, request.path_params["run"])
         run = await _in_thread(self.pages.run_of, found)
         key = ("line", found.id, await _in_thread(self._version, found.id))
         return await self._answer(request, key, functools.partial(answers.make_line, run))
@@ -146,7 +145,7 @@ class Dashboard:
         return Response(made, media_type="application/json", headers=headers)
 
     def _sources(self, request: Request, view: View) -> tuple[list[tuple[str, LiveSource]], str]:
-        """The runs that are asked for, each with its name, and the version of them all."""
+        """The runs that are asked for, each with its name, and which they are in what version."""
         if view is CATALOGUE:
             return [], ""
         is_several = view.scope == "several"
@@ -155,8 +154,10 @@ class Dashboard:
             raise InputError(f"name 1 to {_MOST_COMPARED} runs, each once", got=len(ids))
         found = [self.pages.find(run_id) for run_id in ids]
         sources = [(one_line(each.name, 80), self.opened.get(each)) for each in found]
-        version = " ".join([source.refresh() for _, source in sources])
-        return sources, hashlib.sha256(version.encode()).hexdigest()[:16]
+        versions = [
+            (each.id, source.refresh()) for each, (_, source) in zip(found, sources, strict=True)
+        ]
+        return sources, hashlib.sha256(repr(versions).encode()).hexdigest()[:16]
 
     # ---- news --------------------------------------------------------------------------------
 
@@ -167,11 +168,13 @@ class Dashboard:
                 runs = [self.pages.find(each) for each in topic.split(" ")]
                 return "-".join(map(self.pages.version, runs))
             return self.pages.list_version()
-        except (DissensusError, HTTPException, OSError):
+        except Exception:  # noqa: BLE001 — one damaged run must not end the news of all others
             return "gone"
 
     async def _events(self, request: Request) -> Response:
-        topic = self._topic(request)
+        topic = await _in_thread(self._topic, request)
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream")
         if self.news.is_full:
             raise HTTPException(503, "Too many pages wait for news.", {"retry-after": "30"})
         return StreamingResponse(
@@ -181,7 +184,8 @@ class Dashboard:
         )
 
     async def _version_now(self, request: Request) -> Response:
-        version = await _in_thread(self._version, self._topic(request))
+        topic = await _in_thread(self._topic, request)
+        version = await _in_thread(self._version, topic)
         headers = {"etag": f'"{version}"', "cache-control": _ASK_AGAIN}
         if f'"{version}"' in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)

@@ -123,7 +123,7 @@ class Pages:
 
     def list_version(self) -> str:
         """Changes when a run comes, goes, or ends."""
-        states = [(each.id, run_state(each.path)) for each in self._runs.all()]
+        states = [(each.id, _state(each)) for each in self._runs.all()]
         return hashlib.sha256(repr(states).encode()).hexdigest()[:16]
 
     # ---- pages -------------------------------------------------------------------------------
@@ -220,7 +220,7 @@ class Pages:
 def _state(found: Found) -> str:
     try:
         return run_state(found.path)
-    except (DissensusError, OSError, ValueError):
+    except (DissensusError, OSError, ValueError, TypeError):
         return "unreadable"
 
 

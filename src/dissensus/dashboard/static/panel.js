@@ -103,10 +103,12 @@ export class Panel {
     try {
       const shown = await ask(address);
       if (this.asking !== address) return; // the reader has chosen otherwise meanwhile
+      const isSame = this.loaded === address;
       this.loaded = address;
-      this.show(shown);
+      this.show(shown, isSame);
     } catch (error) {
       if (this.asking !== address) return;
+      this.loaded = null;
       this.fail(error.message);
     } finally {
       if (this.asking === address) this.asking = null;
@@ -115,7 +117,7 @@ export class Panel {
     if (this.again) { this.again = false; this.isOld = true; this.load(); }
   }
 
-  show(shown) {
+  show(shown, isSame) {
     this.python = shown.python;
     this.part(".wait").hidden = true;
     say(this.part(".note"), shown.note);
@@ -125,7 +127,7 @@ export class Panel {
     if (shown.figure) drawFigure(plot, shown.figure, (ids) => this.follow(ids), (span) => this.onSpan?.(span));
     this.besides(shown.more);
     this.part(".table").hidden = !shown.table;
-    if (shown.table) this.table.show(shown.table);
+    if (shown.table) this.table.show(shown.table, isSame);
     this.place.dataset.drawn = document.documentElement.dataset.theme;
     this.place.dataset.version = shown.version;
   }

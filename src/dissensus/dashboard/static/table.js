@@ -11,7 +11,8 @@ export class Table {
   constructor(panel) {
     this.panel = panel;
     this.place = panel.part(".table");
-    this.blocks = new Map();
+    this.blocks = new Map(); // rows by number of their hundred; undefined while they are asked for
+    this.rows = new Map(); // what is on the page, by number of the row
     this.total = 0;
     this.isPaged = "paged" in panel.place.dataset;
     // The headings choose the order.
@@ -26,13 +27,15 @@ export class Table {
 
   window() { return this.isPaged ? { offset: 0, limit: BLOCK } : {}; }
 
-  show({ columns, rows, total }) {
+  show({ columns, rows, total }, isSame) {
     this.columns = columns;
     this.total = total;
+    this.before = isSame ? this.blocks : null;
     this.blocks = new Map([[0, rows]]);
     this.token = {};
     if (!this.scroller) this.build();
     this.head();
+    this.grid.setAttribute("aria-rowcount", total + 1);
     // A short table is as high as its rows are; a long one has the height of all it would have.
     this.height = (Math.min(total, TALLEST / ROW) + 1) * ROW;
     this.spacer.style.height = this.isPaged ? `${this.height}px` : "";
@@ -76,13 +79,16 @@ export class Table {
         const falls = this.choice("descending")?.value === this.yes;
         const button = make("button", title + (isNow ? (falls ? " ↓" : " ↑") : ""), "plain");
         button.type = "button";
+        button.dataset.key = key;
         button.addEventListener("click", () => this.sort(key));
         cell.setAttribute("aria-sort", isNow ? (falls ? "descending" : "ascending") : "none");
         cell.append(button);
       } else cell.textContent = title;
       row.append(cell);
     }
+    const focused = this.thead.contains(document.activeElement) && document.activeElement.dataset.key;
     this.thead.replaceChildren(row);
+    if (focused) row.querySelector(`[data-key="${focused}"]`)?.focus();
   }
 
   get yes() { return [...(this.choice("descending")?.options ?? [])].map((each) => each.value).find((each) => ["yes", "true"].includes(each)); }
@@ -117,13 +123,23 @@ export class Table {
   }
 
   fill(from, to) {
-    const rows = [];
+    const rows = new Map();
     for (let i = from; i < to; i++) {
-      const block = this.blocks.get(Math.floor(i / BLOCK));
-      if (!block && this.isPaged) this.fetch(Math.floor(i / BLOCK));
-      rows.push(this.row(this.isPaged ? block?.[i % BLOCK] : this.blocks.get(0)[i], i));
+      const number = this.isPaged ? Math.floor(i / BLOCK) : 0;
+      if (!this.blocks.has(number)) this.fetch(number);
+      // What was there before news came stays until the new rows are here.
+      const cells = (this.blocks.get(number) ?? this.before?.get(number))?.[i - number * BLOCK];
+      const old = this.rows.get(i);
+      rows.set(i, old && old.cells === cells ? old : { cells, row: this.row(cells, i) });
     }
-    this.tbody.replaceChildren(...rows);
+    // Rows that stay are not moved: one of them may have the focus.
+    const kept = new Set([...rows.values()].map((each) => each.row));
+    for (const row of [...this.tbody.rows]) if (!kept.has(row)) row.remove();
+    let next = this.tbody.firstChild;
+    for (const { row } of rows.values()) {
+      if (row === next) next = next.nextSibling; else this.tbody.insertBefore(row, next);
+    }
+    this.rows = rows;
   }
 
   row(cells, i) {
@@ -154,21 +170,17 @@ export class Table {
   async fetch(number) {
     const token = this.token;
     this.blocks.set(number, undefined);
-    if (this.fetching?.has(number)) return;
-    (this.fetching ??= new Set()).add(number);
     try {
       const query = this.panel.query({ offset: number * BLOCK, limit: BLOCK });
       const shown = await ask(`${this.panel.place.dataset.url}?${query}`);
       if (token !== this.token) return; // another order or filter by now
       this.blocks.set(number, shown.table.rows);
       for (const old of this.blocks.keys()) {
-        if (this.blocks.size > KEPT && old !== number) this.blocks.delete(old);
+        if (this.blocks.size > KEPT && old !== number && this.blocks.get(old)) this.blocks.delete(old);
       }
       this.soon();
     } catch (error) {
       if (token === this.token) this.counter.textContent = error.message;
-    } finally {
-      this.fetching.delete(number);
     }
   }
 }
