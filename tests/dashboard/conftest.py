@@ -40,8 +40,8 @@ def dashboard(root) -> Dashboard:
     return Dashboard(root, make_policy("127.0.0.1", None))
 
 
-@pytest.fixture
-def client(dashboard):
+@pytest.fixture(scope="session")
+def client(dashboard):  # one for all: an application that has ended makes nothing any more
     with TestClient(dashboard.app, base_url="http://127.0.0.1:8765") as found:
         yield found
 
