@@ -204,13 +204,11 @@ def _history_note(source: LiveSource, listed: list[dict[str, Any]]) -> str:
         "n": sum(r["size"] for r in training),
         "last_size": last["size"],
     }
-    low, high = _intervals(source, [row])
+    low, high = (end[0] for end in _intervals(source, [row]))
     text += f" Solve rate {row['k']} of {row['n']}"
-    return (
-        f"{text}, {number(100 * low[0])}–{number(100 * high[0])} % (95 %)."
-        if low[0]
-        else f"{text}."
-    )
+    if low is None or high is None:
+        return f"{text}."
+    return f"{text}, {number(100 * low)}–{number(100 * high)} % (95 %)."
 
 
 # ---- what the table is made of ---------------------------------------------------------------

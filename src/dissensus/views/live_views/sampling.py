@@ -73,4 +73,5 @@ def extremes_of_cells(x: ArrayLike, y: ArrayLike, cells: int) -> NDArray[np.int6
 def _binned(values: NDArray[np.float64], cells: int) -> NDArray[np.int64]:
     low, high = values.min(), values.max()
     scale = cells / (high - low) if high > low else 0.0
-    return np.minimum((values - low) * scale, cells - 1).astype(np.int64)
+    place: NDArray[np.int64] = np.minimum((values - low) * scale, cells - 1).astype(np.int64)
+    return place

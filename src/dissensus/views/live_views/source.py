@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -91,7 +92,7 @@ class LiveSource:
             words = set(re.findall(r"\w+", query))
             for kind in _KINDS:
                 if kind in words and kind not in self._ready:
-                    self.run.retrying(lambda kind=kind: self._prepare(kind))
+                    self.run.retrying(partial(self._prepare, kind))
             cursor = self._connection.cursor()
         return cursor.sql(query).to_arrow_table()
 
