@@ -3,7 +3,8 @@
     python -m benchmarks.dashboard_run FOLDER [--groups 10000000] [--seed 0]
 
 Prompts have Bernoulli solve rates, logit(p) ~ N(−0.5, 2.5²), that rise by 3 over the run; groups
-are drawn in epochs over the prompts and get GRPO's advantages. Every hundredth generation evaluates.
+are drawn in epochs over the prompts and get the advantages of GRPO. Every hundredth generation
+evaluates.
 Rollouts, with their text, are written for one generation in `--rollouts-every`: the others are
 counted in their groups, as in a run whose text budget is spent.
 """

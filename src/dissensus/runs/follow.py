@@ -14,6 +14,9 @@ from dissensus.runs.store import Segment
 __all__ = ["Pieces", "pieces", "rows_of", "sums_of"]
 
 
+_AS_IT_IS = ", hive_partitioning=false"
+
+
 class Pieces(NamedTuple):
     """The files of `groups` that hold live rows.
 
@@ -28,11 +31,20 @@ class Pieces(NamedTuple):
     direct: dict[Path, Segment]
 
 
-def pieces(run: Run) -> Pieces:
-    """Look at what a run consists of now."""
+def pieces(run: Run, before: Pieces) -> Pieces:
+    """Look at what a run consists of now.
+
+    Args:
+        run: The run.
+        before: What it consisted of at the last look: its roll-ups are not looked at again.
+    """
     ends = attempts.end_steps(run.attempts)
+    known = before.rolled if before.ends == ends else {}
     found = Pieces(ends, {}, {})
     for segment in run.segments(ends):
+        if segment.path in known:
+            found.rolled[segment.path] = segment
+            continue
         paths = {kind: rollups.find(run.path, kind, segment) for kind in rollups.KINDS}
         end = ends[segment.attempt]
         is_rolled = all(p is not None and rollups.is_usable(k, p, end) for k, p in paths.items())
@@ -56,7 +68,7 @@ def sums_of(held: Pieces, kind: str) -> str:
         ]
         is_cut = end is not None and kind in rollups.CUT_BY_STEP
         keep = f" WHERE {live('groups', end)}" if is_cut else ""
-        found.append(f"SELECT * FROM {read_parquet(files)}{keep}")  # noqa: S608
+        found.append(f"SELECT * FROM {read_parquet(files, _AS_IT_IS)}{keep}")  # noqa: S608
     return " UNION ALL BY NAME ".join(found)
 
 

@@ -74,6 +74,7 @@ class LiveSource:
         self._loaded: dict[str, set[Path]] = {}
         self._ready: set[str] = set()
         self._remembered: dict[Any, Any] = {}
+        self._lasting: dict[Any, Any] = {}
         self.refresh()
 
     def refresh(self) -> str:
@@ -102,10 +103,16 @@ class LiveSource:
         cursor.register("given", table)
         return cursor.sql(query).to_arrow_table()
 
-    def remember(self, key: Any, make: Callable[[], Value]) -> Value:
-        """What `make` gives, made once for each version of the run."""
+    def remember(self, key: Any, make: Callable[[], Value], *, lasting: bool = False) -> Value:
+        """What `make` gives, made once for each version of the run.
+
+        Args:
+            key: What it is.
+            make: Makes it.
+            lasting: It stays right when the run grows.
+        """
         with self._lock:
-            held = self._remembered
+            held = self._lasting if lasting else self._remembered
         if key not in held:
             if len(held) >= _REMEMBERED:
                 held.clear()
@@ -144,7 +151,7 @@ class LiveSource:
     # ---- private -----------------------------------------------------------------------------
 
     def _follow(self) -> None:
-        found = pieces(self.run)
+        found = pieces(self.run, self._held)
         held = self._held
         is_cut = any(found.ends.get(attempt) != end for attempt, end in held.ends.items())
         if is_cut or not held.ends or not held.rolled.keys() <= found.rolled.keys():
