@@ -6,7 +6,8 @@ import shutil
 
 import pytest
 
-from dissensus import Recorder, Run, compact
+from dissensus import Recorder, Run
+from dissensus.runs import compact
 from dissensus.views.correctness import why_unknown
 from dissensus.views.distributions import heldout_curve, outcomes_over_time
 from dissensus.views.forecast import forecast_unanimous

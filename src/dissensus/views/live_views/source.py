@@ -157,11 +157,8 @@ class LiveSource:
 
         condition = f"prompt_id = {_quoted(prompt_id)}"
         with self._lock:
-            held = self._held
             cursor = self._connection.cursor()
-        parts = self.remember(
-            "visits", lambda: sums_of(self.run, "visits", held.parts.values(), held.ends)
-        )
+        parts = self.remember("visits", self._visits_of_parts)
         query = f"SELECT {_VISIT} FROM tail WHERE {condition}"  # noqa: S608
         if parts is not None:
             query += f" UNION ALL SELECT {_VISIT} FROM ({parts}) WHERE {condition}"  # noqa: S608
@@ -171,6 +168,11 @@ class LiveSource:
             with self._lock:  # compaction has replaced a part, or its roll-up
                 self._follow()
             raise
+
+    def _visits_of_parts(self) -> str | None:
+        with self._lock:
+            held = self._held
+        return sums_of(self.run, "visits", held.parts.values(), held.ends)
 
     def _follow(self) -> None:
         found = pieces(self.run)
