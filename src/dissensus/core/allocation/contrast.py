@@ -38,7 +38,8 @@ class Contrast(Allocator):
     n · prompts / (most_often · batch · group_size) steps.
 
     With `least` 2 the optimum often is many pairs: two rollouts of one prompt have more contrast
-    per rollout than eight, and more noise. Raise `least` to trade breadth for surer groups.
+    per rollout than eight, and more noise. In the simulator 4 trains as well where scores are clean
+    and better where they are noisy (docs/allocation.md).
 
     A step over 10,000,000 prompts takes a fraction of a second: scores of visited prompts are kept,
     and all unseen ones are worth the same.
@@ -58,7 +59,7 @@ class Contrast(Allocator):
         prompts: Prompts,
         *,
         estimator: str = "grpo",
-        least: int = 2,
+        least: int = 4,
         most: int | None = None,
         explore: float = 0.1,
         most_often: float = 2.0,
