@@ -154,7 +154,9 @@ def panel_section(panel: Panel) -> Markup:
     )
     choice = None
     if panel.forms:
-        options = [tag("option", each, value=_form(panel, i)) for i, (each, _) in enumerate(panel.forms)]
+        options = [
+            tag("option", each, value=_form(panel, i)) for i, (each, _) in enumerate(panel.forms)
+        ]
         listed = tag("select", options, data_plot=panel.name)
         choice = tag("label", "Against ", listed, class_="choice")
     figure = tag("figure", caption, choice, plot, numbers)
