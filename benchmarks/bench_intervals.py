@@ -2,9 +2,9 @@
 
 Arms that are all equal in truth are measured on S seeds and 400 held-out prompts. What varies: the
 luck of a seed (arm by arm), how an arm suits a prompt, prompt and seed together, and the sampling
-of four completions. For each kind of interval: how often one holds the truth by itself, how often all of a
-family do together, and how wide it is. Then races: arms whose curves cross a target at a known
-share of the budget.
+of four completions. For each kind of interval: how often one holds the truth by itself, how often
+all of a family do together, and how wide it is. Then races: arms whose curves cross a target at a
+known share of the budget.
 
     python -m benchmarks.bench_intervals [--repeats 1000] [--json]
 """

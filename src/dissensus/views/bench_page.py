@@ -189,7 +189,7 @@ def _race(analysis: Analysis, race: Race) -> Panel:
         title=f"{_TITLES[race.family]}: rollouts to where {base} ends",
         reading=(
             "Further left: fewer rollouts until the held-out rate is "
-            f"{fraction(race.target, digits=1)}, at which {base} ends. An interval that reaches the "
+            f"{fraction(race.target, digits=1)}, where {base} ends. An interval that reaches the "
             "right edge is open there: the budget ended first."
         ),
         note=(

@@ -46,7 +46,7 @@ def analyse(
     Args:
         records: Of one plan, tuning and reported trainings, in any order.
         source: Where they lie.
-        command: That made them, for the page.
+        command: That made them, for the page; by default one with the source and the plan.
         baseline: Arm that the others are compared with.
 
     Raises:
@@ -86,7 +86,7 @@ def analyse(
     first = arms[baseline][0]
     return Analysis(
         source=source,
-        command=command,
+        command=command or f"dissensus bench {source or 'DIR'} --plan {first.plan}",
         plan=first.plan,
         budget=first.budget,
         baseline=str(baseline),

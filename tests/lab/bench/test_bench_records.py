@@ -21,7 +21,7 @@ from dissensus.lab.bench.records import (
 )
 
 
-def make_record(**changes):
+def build_record(**changes):
     """Two evaluations of three held-out prompts, one step."""
     whole = {"generated": [0, 16], "trained": [0, 8], "steps": [0, 1], "tokens": [0, 99]}
     rest = {"extra": [0, 0], "samples": [2, 4], "correct": [[0, 1, 2], [4, 1, 4]]}
@@ -48,7 +48,7 @@ def make_record(**changes):
 
 
 def test_a_record_comes_back_as_it_was(tmp_path):
-    record = make_record()
+    record = build_record()
     path = write_record(tmp_path, record)
     assert path == record_path(tmp_path, record.arm, 2e-4, 3)
     [back] = read_records(tmp_path)
@@ -60,7 +60,7 @@ def test_a_record_comes_back_as_it_was(tmp_path):
 
 @pytest.mark.parametrize("name", ["all.jsonl", "all.jsonl.gz"])
 def test_a_combined_file_holds_the_same_whatever_the_order(tmp_path, name):
-    records = [make_record(seed=seed, purpose=p) for seed, p in [(1, "report"), (1000, "tune")]]
+    records = [build_record(seed=seed, purpose=p) for seed, p in [(1, "report"), (1000, "tune")]]
     combine_records(records, tmp_path / name)
     first = (tmp_path / name).read_bytes()
     combine_records(records[::-1], tmp_path / name)
@@ -89,14 +89,14 @@ def test_arms_that_differ_never_share_a_folder():
 )
 def test_what_is_no_record_is_refused_by_its_place(tmp_path, change, message):
     path = tmp_path / "r.jsonl"
-    path.write_text(json.dumps(make_record().to_json() | change))
+    path.write_text(json.dumps(build_record().to_json() | change))
     with pytest.raises(InputError, match=message) as caught:
         read_records(path)
     assert "line 1" in str(caught.value)
 
 
 def test_lists_that_do_not_fit_together_are_refused(tmp_path):
-    document = make_record().to_json()
+    document = build_record().to_json()
     document["evaluations"]["tokens"] = [0]
     (tmp_path / "r.json").write_text(json.dumps(document))
     with pytest.raises(InputError, match="different lengths"):
