@@ -1,10 +1,10 @@
 """Do the intervals of `dissensus bench` hold the truth as often as they say, at few seeds?
 
-Arms that are all equal in truth are measured on S seeds and 400 held-out prompts. What varies: luck
-of a seed (arm by arm), how an arm suits a prompt, prompt and seed together, and the sampling of four
-completions. For each kind of interval: how often one holds the truth by itself, how often all of a
-family do together, and how wide it is. Then races: arms whose curves cross a target at a known
-share of the budget.
+Arms that are all equal in truth are measured on S seeds and 400 held-out prompts. What varies: the
+luck of a seed (arm by arm), how an arm suits a prompt, prompt and seed together, and the sampling
+of four completions. For each kind of interval: how often one holds the truth by itself, how often
+all of a family do together, and how wide it is. Then races: arms whose curves cross a target at a
+known share of the budget.
 
     python -m benchmarks.bench_intervals [--repeats 1000] [--json]
 """
@@ -19,7 +19,7 @@ from collections import defaultdict
 import numpy as np
 
 from dissensus.core.comparisons import Bounds, Estimates, bootstrap_cells, compare_cells
-from dissensus.lab.bench.races import SHARES, share_bounds
+from dissensus.lab.bench.races import SHARES, compare_shares, share_bounds
 
 PROMPTS, SAMPLES = 400, 4
 SEED_SPREAD, PROMPT_SPREAD = 0.01, 0.08
@@ -61,7 +61,7 @@ def differences(world: str, seeds: int, arms: int, rng: np.random.Generator) -> 
 
 def candidates(x: np.ndarray, rng: np.random.Generator) -> dict[str, tuple[Bounds, Bounds]]:
     """By kind of interval: each by itself, and corrected for all of them."""
-    arms, seeds, prompts = x.shape
+    arms, seeds, _ = x.shape
     mean, by_seed = x.mean(axis=(1, 2)), x.mean(axis=2)
     error = by_seed.std(axis=1, ddof=1) / np.sqrt(seeds)
     drawn = by_seed[:, rng.integers(0, seeds, (RESAMPLES, seeds))]
@@ -140,7 +140,7 @@ def race_coverage(
         left = np.minimum((SHARES * 10).astype(int), 9)
         part = (SHARES * 10 - left)[:, None]
         curves = cells[:, :, left] * (1 - part) + cells[:, :, left + 1] * part
-        bounds = share_bounds(curves[1:], curves[0][:, -1], together=1)
+        bounds = share_bounds(compare_shares(curves[1:], curves[0][:, -1]), together=1)
         low = np.array([np.inf if each[0] is None else each[0] for each in bounds])
         high = np.array([np.inf if each[1] is None else each[1] for each in bounds])
         held += (low <= truth) & (truth <= high)
@@ -179,7 +179,7 @@ def main(argv: list[str] | None = None) -> int:
                 flush=True,
             )
     races = []
-    for seeds, samples in ((5, 2), (5, 4), (10, 4)):
+    for seeds, samples in ((5, 1), (5, 4), (10, 1), (10, 4)):
         row = race_coverage(seeds, samples, max(1, arguments.repeats // 5), rng)
         races.append({"seeds": seeds, "samples": samples, **row})
         print(f"race, {seeds} seeds, {samples} samples: {row}", file=sys.stderr, flush=True)

@@ -128,10 +128,10 @@ def effects_figure(analysis: Analysis, family: Family, *, theme: Theme = "light"
             figure,
             [label(analysis, family.name, each.name) for each in found],
             [_percent(each.final) for each in found],
-            legend,
-            colour[role],
-            symbol,
-            "%{x:+.1f} points",
+            legend=legend,
+            colour=colour[role],
+            symbol=symbol,
+            hover="%{x:+.1f} points",
         )
     _rows(figure, [label(analysis, family.name, each.name) for each in family.comparisons])
     figure.add_vline(x=0, line={"color": colour["axis"], "width": 1.5})
@@ -166,10 +166,10 @@ def race_figure(analysis: Analysis, race: Race, *, theme: Theme = "light") -> Fi
                 )
                 for each in found
             ],
-            legend,
-            colour[role],
-            symbol,
-            "%{x:.2f}",
+            legend=legend,
+            colour=colour[role],
+            symbol=symbol,
+            hover="%{x:.2f}",
         )
     _rows(figure, [label(analysis, race.family, each.name) for each in race.crossings])
     figure.add_vline(x=1, line={"color": colour["axis"], "width": 1.5})
@@ -222,6 +222,7 @@ def _intervals(
     figure: Figure,
     names: Sequence[str],
     found: Sequence[Interval],
+    *,
     legend: str,
     colour: str,
     symbol: str,
@@ -241,6 +242,7 @@ def _intervals(
         },
         name=legend,
         mode="markers",
+        showlegend=True,
         marker={"color": colour, "size": 10, "symbol": symbol},
         hovertemplate=hover,
     )
