@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import time
 
@@ -103,6 +104,25 @@ def test_a_stop_ends_the_processes_and_keeps_what_is_done(around, make_plan):
     while is_alive(process) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not is_alive(process)
+
+
+def test_a_process_ends_with_the_one_that_gave_the_orders():
+    command = [sys.executable, "-m", "dissensus.lab.bench.worker"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdin.close()
+        assert process.wait(timeout=30) == 0
+
+
+def test_what_a_process_cannot_train_is_said_in_one_line():
+    command = [sys.executable, "-m", "dissensus.lab.bench.worker"]
+    order = json.dumps({"folder": "nowhere", "training": {"setting": {}, "arm": ["a", "b"]}})
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        process.stdin.write(order + "\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["failed"].startswith("TypeError")
+        process.stdin.close()
 
 
 def test_a_training_in_words():

@@ -68,6 +68,26 @@ def test_an_arm_tuned_by_another_takes_its_rate(make_plan, make_record):
     assert {(t.arm, t.learning_rate) for t in drain(schedule)} == {(UNIFORM, 2e-4), (DAPO, 2e-4)}
 
 
+@pytest.mark.parametrize(
+    ("right", "tried", "chosen"),
+    [
+        ({1e-4: 5, 2e-4: 4, 5e-5: 3}, [5e-5, 1e-4, 2e-4], 1e-4),
+        ({1e-4: 4, 2e-4: 5, 4e-4: 6, 8e-4: 7}, [1e-4, 2e-4, 4e-4, 8e-4], 8e-4),
+        ({1e-4: 4, 2e-4: 4, 5e-5: 6, 2.5e-5: 1}, [2.5e-5, 5e-5, 1e-4, 2e-4], 5e-5),
+    ],
+)
+def test_a_grid_is_widened_while_its_end_is_best(make_plan, make_record, right, tried, chosen):
+    plan = make_plan(arms=(ArmPlan(UNIFORM, (1e-4, 2e-4)),), widen=2)
+    schedule = Schedule(plan, [], where=Path("out"))
+    found = []
+    while (training := schedule.take()) is not None and training.purpose == "tune":
+        found.append(training.learning_rate)
+        schedule.add(make_record(training, right=right[training.learning_rate]))
+    assert sorted(found) == sorted([*tried, *tried])
+    assert training.learning_rate == chosen
+    assert schedule.total == 2 * len(tried) + 2
+
+
 def test_what_is_done_is_not_done_again(make_plan, make_record):
     plan = make_plan(arms=(ArmPlan(UNIFORM, (1e-4,)),))
     first = Schedule(plan, [], where=Path("out")).take()

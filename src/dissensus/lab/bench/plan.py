@@ -138,6 +138,7 @@ class Plan:
         setting: What all trainings share.
         tuning_seeds: Seeds that choose the learning rate, and are never reported.
         report_seeds: Seeds that are reported.
+        widen: How often a grid is widened by half or twice its end, as long as its end is best.
     """
 
     name: str
@@ -145,6 +146,7 @@ class Plan:
     setting: Setting
     tuning_seeds: tuple[int, ...] = (1000, 1001)
     report_seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    widen: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what would not be honest, or cannot run."""
@@ -197,7 +199,7 @@ class Plan:
         Args:
             document: `{"name", "arms": [{"estimator", "allocator", "learning_rates", "tune"}],
                 "setting": {…}, "tuning_seeds", "report_seeds"}`; `learning_rates` beside `arms` is
-                the grid of the arms that have none.
+                the grid of the arms that have none. `"widen"`: 0 without it.
             where: Where it stands, for the error.
 
         Raises:
@@ -219,7 +221,13 @@ class Plan:
                 if name in document
             }
             setting = Setting(**document["setting"])
-            return cls(name=str(document["name"]), arms=tuple(arms), setting=setting, **seeds)
+            return cls(
+                name=str(document["name"]),
+                arms=tuple(arms),
+                setting=setting,
+                widen=int(document.get("widen", 0)),
+                **seeds,
+            )
         except InputError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:

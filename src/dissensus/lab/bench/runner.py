@@ -176,7 +176,9 @@ class _Worker(threading.Thread):
         super().__init__(daemon=True)
         self._crew = crew
         self._process: subprocess.Popen[str] | None = None
-        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 — as long as the thread
+        # Both live as long as the thread. A process that is killed does not tidy up after itself.
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        self._scratch = tempfile.TemporaryDirectory(prefix="dissensus-bench-")
 
     def run(self) -> None:
         while (training := self._crew.take()) is not None:
@@ -196,6 +198,7 @@ class _Worker(threading.Thread):
         self.join()
         self._close()
         self._errors.close()
+        self._scratch.cleanup()
 
     def _train(self, training: Training) -> str | None:
         """Why the training failed; None where it did not."""
@@ -229,7 +232,11 @@ class _Worker(threading.Thread):
                 stderr=self._errors,
                 text=True,
                 encoding="utf-8",
-                env={**os.environ, **dict.fromkeys(_ONE_THREAD, "1")},
+                env={
+                    **os.environ,
+                    **dict.fromkeys(_ONE_THREAD, "1"),
+                    "TMPDIR": self._scratch.name,
+                },
                 # Ctrl-C at the terminal is for this process, which then ends the others.
                 start_new_session=True,
             )

@@ -45,7 +45,7 @@ class Schedule:
 
     @property
     def total(self) -> int:
-        """Trainings of the plan."""
+        """Trainings of the plan, as far as is known now: grids may become wider."""
         return len(self._tuning()) + len(self.plan.arms) * len(self.plan.report_seeds)
 
     @property
@@ -81,16 +81,32 @@ class Schedule:
     def rate(self, arm_plan: ArmPlan) -> float | None:
         """The learning rate that the arm is reported at; None while that is open."""
         tuner = self._tuner(arm_plan)
-        if len(tuner.learning_rates) == 1:
-            return tuner.learning_rates[0]
-        finals: dict[float, list[float]] = {}
-        for rate in tuner.learning_rates:
-            for seed in self.plan.tuning_seeds:
-                final = self._finals.get(_Key(tuner.arm, rate, seed))
-                if final is None:
-                    return None
-                finals.setdefault(rate, []).append(final)
-        return choose_rate(finals)
+        return self._best(tuner.arm, self._grid(tuner))
+
+    def _grid(self, tuner: ArmPlan) -> list[float]:
+        """The learning rates to be tried, as far as is known now."""
+        rates = list(tuner.learning_rates)
+        for _ in range(self.plan.widen if len(rates) > 1 else 0):
+            best = self._best(tuner.arm, rates)
+            if best == rates[0]:
+                rates.insert(0, best / 2)
+            elif best == rates[-1]:
+                rates.append(best * 2)
+            else:
+                break
+        return rates
+
+    def _best(self, arm: Arm, rates: Sequence[float]) -> float | None:
+        """The best of these learning rates; None while a training of theirs is not done."""
+        if len(rates) == 1:
+            return rates[0]
+        finals = {
+            rate: [self._finals.get(_Key(arm, rate, seed)) for seed in self.plan.tuning_seeds]
+            for rate in rates
+        }
+        known = {rate: [f for f in each if f is not None] for rate, each in finals.items()}
+        is_complete = all(len(each) == len(self.plan.tuning_seeds) for each in known.values())
+        return choose_rate(known) if is_complete else None
 
     def _tuner(self, arm_plan: ArmPlan) -> ArmPlan:
         return next(each for each in self.plan.arms if each.arm == arm_plan.tuned_by)
@@ -101,7 +117,7 @@ class Schedule:
             for each in self.plan.arms
             if each.tuned_by == each.arm and len(each.learning_rates) > 1
             for seed in self.plan.tuning_seeds
-            for rate in each.learning_rates
+            for rate in self._grid(each)
         ]
 
     def _reports(self) -> Iterator[Training]:

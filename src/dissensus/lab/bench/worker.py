@@ -15,7 +15,10 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dissensus.lab.bench.plan import Training
 
 __all__ = ["main"]
 
@@ -44,20 +47,25 @@ def _read(orders: queue.SimpleQueue[str]) -> None:
 
 def _obey(order: dict[str, Any], reply: Callable[..., None]) -> None:
     try:
-        import torch
-
-        from dissensus.lab.bench.one_training import train_once
         from dissensus.lab.bench.plan import Training
-        from dissensus.lab.bench.records import write_record
 
-        torch.set_num_threads(1)
         training = Training.from_json(order["training"])
-        record = train_once(training, lambda share: reply(share=round(share, 4)))
-        write_record(Path(order["folder"]), record)
+        _train(training, Path(order["folder"]), reply)
     except Exception as error:  # noqa: BLE001 — a training that fails must not end the others
         reply(failed=f"{type(error).__name__}: {error}")
     else:
         reply(done=True)
+
+
+def _train(training: Training, folder: Path, reply: Callable[..., None]) -> None:
+    import torch
+
+    from dissensus.lab.bench.one_training import train_once
+    from dissensus.lab.bench.records import write_record
+
+    torch.set_num_threads(1)
+    record = train_once(training, lambda share: reply(share=round(share, 4)))
+    write_record(folder, record)
 
 
 if __name__ == "__main__":
