@@ -20,7 +20,16 @@ from dissensus.lab.bench.measures import first_crossing, rates_at
 from dissensus.lab.bench.records import Arm, TrainingRecord
 from dissensus.views.bench import Crossing, Goal, Interval, Race, Rival
 
-__all__ = ["GOALS", "SHARES", "Field", "compare_shares", "rivals", "run_races", "share_bounds", "strategy_of"]
+__all__ = [
+    "GOALS",
+    "SHARES",
+    "Field",
+    "compare_shares",
+    "rivals",
+    "run_races",
+    "share_bounds",
+    "strategy_of",
+]
 
 GOALS = {"uniform": 1 / 2, "dapo": 1 / 3}
 """Shares of these strategies' rollouts with which ours is meant to reach their final rate."""
