@@ -6,7 +6,7 @@ of four completions. For each kind of interval: how often one holds the truth by
 all of a family do together, and how wide it is. Then races: arms whose curves cross a target at a
 known share of the budget.
 
-    python -m benchmarks.bench_intervals [--repeats 1000] [--json]
+    python -m benchmarks.bench_intervals [--repeats 400] [--json]
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ SEED_SPREAD, PROMPT_SPREAD = 0.01, 0.08
 RESAMPLES = 400
 CONFIDENCE = 0.95
 _NO_SPREAD = 1e-12
-# Of a cell of exactly 95 %, 1,000 repeats are below this once in 1,000 times.
-LIMIT = 0.93
+# The worst of 20 cells of exactly 95 % is below this once in 20 runs of 400 repeats.
+LIMIT = 0.92
 
 WORLDS = ("alike", "prompts fixed", "uneven", "two unstable", "quiet baseline", "loud baseline",
-          "heavy tails", "skewed")  # fmt: skip
+          "heavy tails", "skewed", "seeds rule")  # fmt: skip
 DESIGNS = ((5, 13), (5, 7), (5, 1), (5, 2), (3, 13), (10, 13))
 CHOSEN = "crossed, averaged"
 
@@ -46,6 +46,8 @@ def differences(world: str, seeds: int, arms: int, rng: np.random.Generator) -> 
         scale[0] *= 0.3
     if world == "loud baseline":
         scale[0] *= 2.5
+    if world == "seeds rule":
+        scale *= 4.0
     luck = rng.normal(size=(arms + 1, seeds))
     if world == "heavy tails":
         luck = rng.standard_t(3, (arms + 1, seeds)) / np.sqrt(3.0)
@@ -158,14 +160,14 @@ def race_coverage(
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=1000)
+    parser.add_argument("--repeats", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args(argv)
     rng = np.random.default_rng(arguments.seed)
     rows = []
     cases = [(world, *DESIGNS[0]) for world in WORLDS]
-    cases += [(world, *design) for design in DESIGNS[1:] for world in ("alike", "uneven")]
+    cases += [("uneven", *design) for design in DESIGNS[1:]]
     for world, seeds, arms in cases:
         found = coverage(world, seeds, arms, arguments.repeats, rng)
         rows.append({"world": world, "seeds": seeds, "arms": arms, "kinds": found})
@@ -179,8 +181,8 @@ def main(argv: list[str] | None = None) -> int:
                 flush=True,
             )
     races = []
-    for seeds, samples in ((5, 1), (5, 4), (10, 1), (10, 4)):
-        row = race_coverage(seeds, samples, max(1, arguments.repeats // 5), rng)
+    for seeds, samples in ((5, 1), (10, 1)):
+        row = race_coverage(seeds, samples, max(1, arguments.repeats // 4), rng)
         races.append({"seeds": seeds, "samples": samples, **row})
         print(f"race, {seeds} seeds, {samples} samples: {row}", file=sys.stderr, flush=True)
     worst = min(row["kinds"][CHOSEN]["together"] for row in rows)

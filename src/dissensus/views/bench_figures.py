@@ -51,7 +51,8 @@ def curves_figure(
     looks = _looks(arms, colour)
     for arm in arms:
         if arm.name in banded:
-            _band(figure, arm, axis, looks[arm.name][0])
+            group = label(analysis, family.name, arm.name)
+            _band(figure, arm, axis, looks[arm.name][0], group)
     for i, arm in enumerate(arms):
         hue, dash = looks[arm.name]
         strong = arm.is_ours or arm.name == family.baseline
@@ -65,7 +66,7 @@ def curves_figure(
             width=3.0 if strong else 1.6,
             percent=True,
         )
-        figure.data[-1].legendgroup = arm.name
+        figure.data[-1].legendgroup = label(analysis, family.name, arm.name)
         figure.data[-1].visible = True if strong or i <= _SHOWN else "legendonly"
     figure.update_yaxes(tickformat=".0%")
     figure.update_xaxes(rangemode="tozero")
@@ -89,7 +90,7 @@ def _looks(arms: Sequence[ArmResult], colour: dict[str, str]) -> dict[str, tuple
     return looks
 
 
-def _band(figure: Figure, arm: ArmResult, axis: Axis, hue: str) -> None:
+def _band(figure: Figure, arm: ArmResult, axis: Axis, hue: str, group: str) -> None:
     x = getattr(arm.curve, axis)
     rates = [each for each in arm.curve.rate if each.low == each.low]
     if len(rates) < len(x):
@@ -103,7 +104,7 @@ def _band(figure: Figure, arm: ArmResult, axis: Axis, hue: str) -> None:
         mode="lines",
         hoverinfo="skip",
         showlegend=False,
-        legendgroup=arm.name,
+        legendgroup=group,
     )
 
 

@@ -264,7 +264,7 @@ def _tuning(analysis: Analysis) -> Markup:
     ]
     intro = (
         "Mean final held-out rate at each learning rate, on seeds that are not reported; "
-        f"the best is used. {SHARED_TUNING}: no grid of its own."
+        f"the best is used. {SHARED_TUNING.capitalize()}: no grid of its own."
     )
     return section(
         "tuning",

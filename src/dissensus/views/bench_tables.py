@@ -20,7 +20,7 @@ __all__ = ["LETTERS", "SHARED_TUNING", "bench_view", "effect_rows", "ends_text",
 LETTERS = (
     "Arms that share a letter are not told apart from each other (all pairs at once, so stricter)."
 )
-SHARED_TUNING = "as its estimator"
+SHARED_TUNING = "another arm's rate"
 
 
 def bench_view(analysis: Analysis) -> RenderableType:
@@ -104,10 +104,11 @@ def signed(difference: float, digits: int = 1) -> str:
     """Write a difference of rates in points.
 
     Example:
-        >>> signed(-0.0123), signed(0.02, 2)
-        ('−1.2', '+2.00')
+        >>> signed(-0.0123), signed(0.02, 2), signed(-0.0001)
+        ('−1.2', '+2.00', '0.0')
     """
-    return f"{100 * difference:+.{digits}f}".replace("-", "−")
+    text = f"{100 * difference:+.{digits}f}".replace("-", "−")
+    return text[1:] if set(text[1:]) <= set("0.") else text
 
 
 def ends_text(found: Interval, digits: int = 1) -> str:

@@ -12,7 +12,7 @@ from dissensus.core import allocation
 from dissensus.core.comparisons import Estimates, bootstrap_cells, compare_cells, tie_letters
 from dissensus.errors import InputError
 from dissensus.lab.bench.measures import area, rates_at, spent_at
-from dissensus.lab.bench.races import Field, rivals, run_races
+from dissensus.lab.bench.races import Field, rivals, run_races, strategy_of
 from dissensus.lab.bench.records import Arm, TrainingRecord
 from dissensus.views.bench import (
     Analysis,
@@ -179,7 +179,7 @@ def _families(arms: Iterable[Arm], baseline: Arm) -> list[tuple[str, list[Arm]]]
 
 def _is_ours(arm: Arm) -> bool:
     try:
-        return allocation.read(arm.allocator).strategy.source.startswith(_OWN_SOURCE)
+        return allocation.describe(strategy_of(arm)).source.startswith(_OWN_SOURCE)
     except InputError:  # a strategy of another version
         return False
 

@@ -73,7 +73,7 @@ def first_crossing(shares: ArrayLike, values: ArrayLike, target: float) -> float
 
     Example:
         >>> first_crossing([0.0, 0.5, 1.0], [0.2, 0.4, 0.3], 0.3)
-        0.33
+        0.333333333333
         >>> first_crossing([0.0, 0.5, 1.0], [0.2, 0.4, 0.3], 0.36) is None
         True
     """

@@ -20,7 +20,16 @@ from dissensus.lab.bench.measures import first_crossing, rates_at
 from dissensus.lab.bench.records import Arm, TrainingRecord
 from dissensus.views.bench import Crossing, Goal, Interval, Race, Rival
 
-__all__ = ["GOALS", "SHARES", "Field", "compare_shares", "rivals", "run_races", "share_bounds"]
+__all__ = [
+    "GOALS",
+    "SHARES",
+    "Field",
+    "compare_shares",
+    "rivals",
+    "run_races",
+    "share_bounds",
+    "strategy_of",
+]
 
 GOALS = {"uniform": 1 / 2, "dapo": 1 / 3}
 """Shares of these strategies' rollouts with which ours is meant to reach their final rate."""
@@ -53,13 +62,13 @@ def run_races(field: Field, ours: Sequence[Arm]) -> tuple[list[Race], list[Goal]
     """
     targets = [field.baseline]
     if field.name == "allocators":
-        targets += [arm for arm in field.arms if _strategy(arm) == "dapo"]
+        targets += [arm for arm in field.arms if strategy_of(arm) == "dapo"]
     curves = {
         arm: np.array([rates_at(record, SHARES) for record in found])
         for arm, found in field.arms.items()
     }
     mine = [arm for arm in ours if arm in field.arms] if field.name == "allocators" else []
-    n_goals = len(mine) * sum(_strategy(target) in GOALS for target in targets)
+    n_goals = len(mine) * sum(strategy_of(target) in GOALS for target in targets)
     races, goals = [], []
     for target in targets:
         race, own = _race(field, target, curves, mine, n_goals)
@@ -105,7 +114,7 @@ def _race(
         target=target,
         share=own,
         crossings=order,
-        goal=GOALS.get(_strategy(reference)) if field.name == "allocators" else None,
+        goal=GOALS.get(strategy_of(reference)) if field.name == "allocators" else None,
     )
     return race, goals
 
@@ -194,5 +203,6 @@ def rivals(field: Field, ours: Iterable[Arm], races: Iterable[Race]) -> list[Riv
     return found
 
 
-def _strategy(arm: Arm) -> str:
+def strategy_of(arm: Arm) -> str:
+    """Name of an arm's allocator, without parameters."""
     return arm.allocator.partition("(")[0].strip()
