@@ -84,6 +84,18 @@ def test_a_rank_that_cannot_write_does_not_stop_the_others(folder):
     assert set(run.rollouts()["rank"].to_pylist()) == {0}
 
 
+def test_an_allocators_groups_straddle_the_ranks(folder):
+    run = Run(folder / "allocating" / "uniform" / "dissensus")
+    rows = run.rollouts().to_pandas()
+    assert rows.groupby(["step", "prompt_id"]).size().tolist() == [3] * 12
+    assert rows.groupby(["step", "prompt_id"])["rank"].nunique().tolist() == [2] * 12
+    assert rows[rows.step == 0].sort_values("row")["rank"].tolist() == [0] * 5 + [1] * 4
+    ledger = json.loads((folder / "report.json").read_text())["allocating"]
+    # Nine rollouts on two processes are ten: the tenth is paid for and told to nobody.
+    assert next(each["generated"] for each in ledger.values()) == 4 * 10
+    assert ledger["dots"]["trained"] > ledger["dots"]["generated"], "nothing was used again"
+
+
 def test_masked_gradients_average_to_trls(folder):
     errors = json.loads((folder / "report.json").read_text())["gradients"]
     assert set(errors) == {"grpo", "bnpo", "dapo"}

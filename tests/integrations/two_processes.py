@@ -20,7 +20,8 @@ from accelerate.utils import gather_object
 from trl import GRPOTrainer
 
 from dissensus import Recorder
-from dissensus.errors import InputError, UnsupportedError
+from dissensus.core import allocation
+from dissensus.errors import InputError, RunError, UnsupportedError
 from dissensus.integrations.trl import (
     DisagreementGRPOTrainer,
     DisagreementMixin,
@@ -217,6 +218,48 @@ def refusal():
     raise AssertionError("straddling groups were not refused")
 
 
+def allocating():
+    """Groups of several sizes on both ranks: one plan, each rollout trained on where it was made.
+
+    Odd draws leave one process a row short, so a rollout is sampled and told to nobody.
+    """
+    found = {}
+    for written in ("uniform(batch=3, group_size=3)", "contrast(explore=0.3)", "dapo", "dots"):
+        args = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2}
+        folder = FOLDER / "allocating" / written.partition("(")[0]
+
+        def train(resume, written=written, args=args, folder=folder):
+            trainer = tiny.build(
+                DisagreementGRPOTrainer, folder, args=args, allocator=written,
+                train_dataset=tiny.dataset(24), silent="mask",
+            )  # fmt: skip
+            trainer.train(resume_from_checkpoint=resume)
+            trainer.recorder.close()
+            everyone = gather_object([(weights(trainer), trainer._dissensus.allocation.ledger)])
+            assert torch.equal(everyone[0][0], everyone[1][0]), "the ranks have other weights"
+            ledgers = [each.state_dict() for _, each in everyone]
+            assert ledgers[0] == ledgers[1]
+            return everyone[0][0], ledgers[0]
+
+        once, ledger = train(None)
+        again, _ = train(str(folder / "checkpoint-2"))
+        assert torch.equal(once, again), "a resumed training went another way"
+        found[written] = ledger
+    return found
+
+
+def one_rank_hears_that_the_other_cannot_allocate():
+    class Failing(type(allocation.get("uniform", 2))):
+        def _next(self, step, budget, rng):
+            raise ValueError("no idea")
+
+    trainer = tiny.build(
+        DisagreementGRPOTrainer, FOLDER / "failing", allocator=Failing(16, batch=2, group_size=4)
+    )
+    with pytest.raises(RunError, match="no idea"):
+        trainer.train()
+
+
 def refused_recorders():
     """A plain Recorder in every process would be two runs, or write the rows of the other rank."""
     tiny.config(FOLDER / "own")
@@ -236,6 +279,8 @@ def main():
     unequal_lengths()
     resampling()
     resampling(resume=str(FOLDER / "resample" / "checkpoint-2"))
+    report["allocating"] = allocating()
+    one_rank_hears_that_the_other_cannot_allocate()
     report["refusal"] = refusal()
     refused_recorders()
     if report["straddling"]["rank"] == 0:

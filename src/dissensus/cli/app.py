@@ -10,7 +10,18 @@ from typing import Annotated, Any
 import typer
 
 import dissensus
-from dissensus.cli import audit, compact, estimators, import_, paper, plan, replay, report, train
+from dissensus.cli import (
+    audit,
+    bench,
+    compact,
+    estimators,
+    import_,
+    paper,
+    plan,
+    replay,
+    report,
+    train,
+)
 from dissensus.errors import DissensusError
 
 __all__ = ["DONE", "FINDINGS", "INTERRUPTED", "USAGE", "build_app", "run"]
@@ -35,6 +46,7 @@ def build_app() -> typer.Typer:
     app.command("audit")(audit.audit)
     app.command("plan")(plan.plan)
     app.command("replay")(replay.replay)
+    app.command("bench")(bench.bench)
     app.command("compact")(compact.compact)
     app.command("estimators")(estimators.estimators)
     app.command("paper")(paper.paper)

@@ -46,6 +46,21 @@ def train(
     silent: Annotated[
         Silent, typer.Option("--silent", help="What happens to groups with zero advantage.")
     ] = Silent.keep,
+    allocator: Annotated[
+        str | None,
+        typer.Option(
+            "--allocator",
+            metavar="NAME",
+            help='Who gets rollouts, for example contrast or "dapo(max_rounds=4)"; default: every '
+            "prompt the same number in its turn.",
+        ),
+    ] = None,
+    rollouts: Annotated[
+        int | None,
+        typer.Option(
+            "--rollouts", min=1, help="End when as many are generated; needs --allocator."
+        ),
+    ] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Optimiser steps.")] = None,
     group_size: Annotated[
         int | None, typer.Option("--group-size", min=2, help="Rollouts per prompt.")
@@ -86,6 +101,8 @@ def train(
         seed=seed,
         estimator=estimator,
         silent=silent.value,
+        allocator=allocator,
+        rollout_budget=rollouts,
     )
     result = _run(settings, quiet=as_json or not sys.stdout.isatty())
     _finish(result, as_json=as_json)
@@ -144,8 +161,9 @@ def _live_view(
 def _title(settings: TrainSettings) -> str:
     estimator = settings.make_estimator()
     name = "grpo as TRL computes it" if estimator is None else repr(estimator)
+    who = "" if settings.allocator is None else f"allocator {settings.allocator}, "
     return (
-        f"{name}, silent groups: {settings.silent}, "
+        f"{name}, silent groups: {settings.silent}, {who}"
         f"{settings.prompts_per_step} prompts × {settings.group_size} rollouts a step, "
         f"seed {settings.seed}"
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from dissensus.core import allocation
 from dissensus.errors import InputError
 from dissensus.lab.tasks import FAMILIES, LEVELS
 
@@ -30,9 +31,15 @@ class TrainSettings:
         group_size: Rollouts per prompt and step.
         seed: Of the training prompts, their order and the sampling.
         learning_rate: Of AdamW, its peak: it rises over an eighth of the steps, then falls
-            linearly to 0.
+            linearly to 0, or stays.
+        constant_rate: Whether it stays at its peak: then training with another number of steps is
+            the same up to there.
         estimator: An estimator as it is written, `grpo(ddof=1)`; None leaves TRL's own advantages.
         silent: What happens to silent groups: `"keep"`, `"mask"` or `"resample"`.
+        allocator: Who gets rollouts, as it is written, `contrast(least=4)`; None leaves it to TRL,
+            where every prompt gets `group_size` in its turn.
+        rollout_budget: Training ends when as many rollouts have been generated, even if `steps` are
+            not done; needs an allocator.
         loss_type: TRL's loss.
         train_prompts: Size of the training set; a prompt comes back once per pass over it.
         families: Task families trained and tested on.
@@ -52,8 +59,11 @@ class TrainSettings:
     group_size: int = 8
     seed: int = 0
     learning_rate: float = 2e-4
+    constant_rate: bool = False
     estimator: str | None = None
     silent: Literal["keep", "mask", "resample"] = "keep"
+    allocator: str | None = None
+    rollout_budget: int | None = None
     loss_type: str = "dapo"
     train_prompts: int = 1280
     families: Sequence[str] = FAMILIES
@@ -71,9 +81,11 @@ class TrainSettings:
 
         Raises:
             InputError: A count is too small, there are fewer prompts than one step needs, or there
-                is no such estimator.
+                is no such estimator or allocator.
         """
         self.make_estimator()
+        if self.allocator is not None:
+            allocation.read(self.allocator)
         least = {"steps": 1, "prompts_per_step": 1, "group_size": 2, "heldout_samples": 1}
         for name, minimum in {**least, "eval_every": 0, "eval_samples": 1}.items():
             if getattr(self, name) < minimum:

@@ -282,7 +282,8 @@ def train_on_skills(
         checks: Held-out rates are noted at the first step at which j·budget/checks rollouts have
             been generated, j = 0 … checks.
     """
-    ledger, marks, idle = BudgetLedger(limit=budget), [], 0
+    marks: list[tuple[int, float, float]] = []
+    ledger, idle = BudgetLedger(limit=budget), 0
     while ledger.generated < budget and idle < _MOST_IDLE:
         if ledger.generated * checks >= len(marks) * budget:
             marks.append(_mark(policy, ledger))

@@ -142,6 +142,8 @@ class _Training:
             recorder=self.recorder,
             estimator=self.estimator,
             silent=settings.silent,
+            allocator=settings.allocator,
+            rollout_budget=settings.rollout_budget,
         )
         trainer.remove_callback(PrinterCallback)
         return trainer
@@ -230,7 +232,7 @@ def _trl_arguments(settings: TrainSettings, run_dir: Path) -> dict[str, Any]:
         "max_completion_length": MAX_COMPLETION_CHARS + 1,
         "max_steps": settings.steps,
         "learning_rate": settings.learning_rate,
-        "lr_scheduler_type": "linear",
+        "lr_scheduler_type": "constant_with_warmup" if settings.constant_rate else "linear",
         "warmup_steps": settings.steps // 8,
         "loss_type": settings.loss_type,
         "seed": settings.seed,
@@ -255,6 +257,7 @@ def _describe(settings: TrainSettings) -> dict[str, Any]:
         "learning_rate": settings.learning_rate,
         "estimator": "TRL's own" if estimator is None else repr(estimator),
         "silent": settings.silent,
+        "allocator": settings.allocator,
         "loss_type": settings.loss_type,
         "train_prompts": settings.train_prompts,
     }

@@ -25,9 +25,13 @@
     return { ...layout, legend, yaxis, height: layout.height + 40, font: { ...layout.font, size: 12 } };
   };
 
+  // A figure that comes in several forms has a list to choose one from.
+  const lists = document.querySelectorAll("select[data-plot]");
+  const chosen = (name) => [...lists].find((list) => list.dataset.plot === name)?.value ?? name;
+
   const draw = () => {
-    for (const [name, figure] of Object.entries(figures)) {
-      const place = document.getElementById(`plot-${name}`);
+    for (const place of document.querySelectorAll(".plot")) {
+      const figure = figures[chosen(place.id.slice("plot-".length))];
       const { data, layout } = dark.matches ? recolour(figure) : structuredClone(figure);
       Plotly.react(place, data, fit(layout, place.clientWidth), config);
     }
@@ -36,4 +40,5 @@
 
   draw();
   dark.addEventListener("change", draw);
+  for (const list of lists) list.addEventListener("change", draw);
 })();

@@ -37,6 +37,8 @@ class Panel(NamedTuple):
         label: What the figure shows, in words, for who cannot see it.
         header: Column names of the table of its numbers.
         rows: That table.
+        forms: Other forms of the figure that a reader can choose instead, by their names, the name
+            of `figure` itself first with no figure of its own.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Panel(NamedTuple):
     label: str
     header: list[str]
     rows: list[list[str]]
+    forms: Sequence[tuple[str, Figure | None]] = ()
 
 
 def document(title: str, body: Sequence[Markup], panels: Sequence[Panel]) -> str:
@@ -79,7 +82,7 @@ def document(title: str, body: Sequence[Markup], panels: Sequence[Panel]) -> str
         tag("title", title),
         tag("style", Markup(_styles())),
     ]
-    shown = {p.name: p.figure.to_plotly_json() for p in panels if p.figure is not None}
+    shown = {name: each.to_plotly_json() for p in panels for name, each in _figures(p)}
     data = [
         _json_script("figures", shown),
         _json_script("colours", {light: DARK[role] for role, light in LIGHT.items()}),
@@ -87,6 +90,17 @@ def document(title: str, body: Sequence[Markup], panels: Sequence[Panel]) -> str
     code = [tag("script", Markup(script)) for script in scripts]
     page = tag("html", tag("head", *head), tag("body", *body, *data, *code), lang="en")
     return f"<!doctype html>\n{page}\n"
+
+
+def _figures(panel: Panel) -> list[tuple[str, Figure]]:
+    """Every form of a panel's figure under the name that the page's script finds it by."""
+    forms = [each for _, each in panel.forms] or [None]
+    named = [(_form(panel, i), each or panel.figure) for i, each in enumerate(forms)]
+    return [(name, each) for name, each in named if each is not None]
+
+
+def _form(panel: Panel, i: int) -> str:
+    return f"{panel.name}-{i}" if i else panel.name
 
 
 def _styles() -> str:
@@ -138,7 +152,14 @@ def panel_section(panel: Panel) -> Markup:
         tag("summary", "The numbers as a table"),
         table(panel.header, panel.rows, f"{panel.title}: numbers"),
     )
-    figure = tag("figure", caption, plot, numbers)
+    choice = None
+    if panel.forms:
+        options = [
+            tag("option", each, value=_form(panel, i)) for i, (each, _) in enumerate(panel.forms)
+        ]
+        listed = tag("select", options, data_plot=panel.name)
+        choice = tag("label", "Against ", listed, class_="choice")
+    figure = tag("figure", caption, choice, plot, numbers)
     return section(panel.name, panel.title, figure)
 
 

@@ -82,6 +82,7 @@ class Allocator(ABC):
 
     name: ClassVar[str] = ""
     needs_lengths: ClassVar[bool] = False
+    reuses_rollouts: ClassVar[bool] = False  # of earlier steps: `held` says which
 
     def __init__(self, prompts: Prompts, *, batch: int = 64, group_size: int = 8) -> None:
         self.batch = self._whole("batch", batch)
@@ -184,6 +185,16 @@ class Allocator(ABC):
     def outstanding(self) -> int:
         """Rollouts asked for and not yet told."""
         return int(self._out.sum())
+
+    @property
+    def told(self) -> int:
+        """Rollouts told so far, which is the running number of the next one."""
+        return self._number
+
+    @property
+    def trained_per_prompt(self) -> int:
+        """Rollouts of a prompt that a step trains on, where that does not depend on outcomes."""
+        return self.group_size
 
     @property
     def held(self) -> IntArray:

@@ -49,6 +49,8 @@ class Dots(Allocator):
         **sizes: As `Allocator`.
     """
 
+    reuses_rollouts = True
+
     def __init__(
         self,
         prompts: Prompts,

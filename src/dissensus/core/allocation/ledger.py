@@ -48,9 +48,14 @@ class BudgetLedger:
         """Count the rollouts of a draw as generated."""
         self.spend(generated=draw.total)
 
-    def select(self, selection: Selection) -> None:
-        """Count a step and the rollouts it trains on."""
-        self.trained += len(selection.rollouts)
+    def select(self, selection: Selection, *, left_out: int = 0) -> None:
+        """Count a step and the rollouts it trains on.
+
+        Args:
+            selection: Of the step.
+            left_out: Those of them that the trainer could not take.
+        """
+        self.trained += len(selection.rollouts) - left_out
         self.steps += 1
 
     def spend(self, *, generated: int = 0, extra: int = 0, seconds: float = 0.0) -> None:

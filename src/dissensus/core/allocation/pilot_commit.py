@@ -55,6 +55,11 @@ class PilotCommit(Allocator):
         self.candidates = self._whole("candidates", candidates)
         self._column("sits_out", fill=-1, dtype=np.int32)  # epoch in which it is not drawn
 
+    @property
+    def trained_per_prompt(self) -> int:
+        """As `Allocator`."""
+        return self.pilot + self.commit
+
     def _committed(self, pilots: Outcomes) -> BoolArray:
         inside = (pilots.rate <= self.skip) & (pilots.rate >= self.defer)
         return np.asarray(inside & (np.cumsum(inside) <= self.batch))

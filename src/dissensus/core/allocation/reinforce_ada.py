@@ -52,6 +52,11 @@ class ReinforceAda(Allocator):
         self.per_round = self._whole("per_round", per_round)
         self.max_rounds = self._whole("max_rounds", max_rounds)
 
+    @property
+    def trained_per_prompt(self) -> int:
+        """As `Allocator`."""
+        return self.keep
+
     def _done(self, seen: Outcomes) -> BoolArray:
         if not self.balanced:
             return np.asarray(seen.correct >= 1)

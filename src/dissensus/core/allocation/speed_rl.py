@@ -32,6 +32,8 @@ class SpeedRL(Allocator):
         **sizes: As `Allocator`; `group_size` is not used.
     """
 
+    reuses_rollouts = True
+
     def __init__(
         self,
         prompts: Prompts,
@@ -46,6 +48,11 @@ class SpeedRL(Allocator):
         self.screen, self.more = self._whole("screen", screen), self._whole("more", more)
         self.candidates = self._whole("candidates", candidates)
         self.max_rounds = self._whole("max_rounds", max_rounds)
+
+    @property
+    def trained_per_prompt(self) -> int:
+        """As `Allocator`."""
+        return self.screen + self.more
 
     def _ready(self, step: Step) -> BoolArray:
         """(P,) which groups of the step have all their rollouts."""

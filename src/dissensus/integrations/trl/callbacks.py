@@ -154,6 +154,11 @@ class LifecycleCallback(TrainerCallback):  # type: ignore[misc]
         """Open the run: only now is the step known at which training goes on."""
         self._session.begin_training(state.global_step)
 
+    def on_step_end(self, _args: Any, _state: Any, control: Any, **_: Any) -> None:
+        """Stop when the rollouts that were paid for are generated and trained on."""
+        if self._session.has_spent_all():
+            control.should_training_stop = True
+
     def on_log(
         self, _args: Any, state: Any, _control: Any, logs: dict[str, Any] | None = None, **_: Any
     ) -> None:

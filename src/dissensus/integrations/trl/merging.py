@@ -8,7 +8,7 @@ from typing import Any
 
 from dissensus.errors import UnsupportedError
 
-__all__ = ["LogTables", "Pick", "merge_outputs"]
+__all__ = ["LogTables", "Pick", "join_outputs", "merge_outputs"]
 
 Pick = tuple[int, int]
 """A row of the joined batch: (round, row in that round's batch)."""
@@ -50,6 +50,27 @@ def merge_outputs(
             value = pad_token_id if key in _PAD_TOKEN else _PAD_VALUE.get(key, 0)
             merged[key] = _pick(_align(key, parts, widths, value), picks)
     return merged
+
+
+def join_outputs(
+    trainer: Any, outputs: Sequence[Mapping[str, Any]], picks: Sequence[Pick]
+) -> dict[str, Any]:
+    """`merge_outputs` with the items counted again. Collective.
+
+    Args:
+        trainer: The GRPO trainer.
+        outputs: This process's generation batches.
+        picks: This process's rows of the joined batch.
+    """
+    tokenizer = getattr(trainer, "_tokenizer", None) or trainer.processing_class
+    output = merge_outputs(outputs, picks, pad_token_id=tokenizer.pad_token_id)
+    if "num_items_in_batch" in output:  # old TRL has none
+        mask = output["completion_mask"]
+        if "tool_mask" in output:
+            mask = mask * output["tool_mask"]
+        items = trainer.accelerator.gather(mask.sum()).sum()
+        output["num_items_in_batch"] = items.to(output["num_items_in_batch"].dtype)
+    return output
 
 
 def _align(key: str, parts: list[Any], widths: Sequence[tuple[int, int]], value: int) -> list[Any]:
@@ -121,6 +142,13 @@ class LogTables:
                 values = self._rounds[r].get(key, [])
                 table.append(values[row] if row < len(values) else None)
 
+    def replace_advantages(self, values: Sequence[float]) -> None:
+        """Put these advantages where the last rows have TRL's."""
+        column = self._logs["advantages"]
+        for _ in range(min(len(values), len(column))):
+            column.pop()
+        column.extend(values)
+
     def _tables(self) -> dict[tuple[str, str | None], deque[Any]]:
         found: dict[tuple[str, str | None], deque[Any]] = {}
         for name, value in self._logs.items():
@@ -133,7 +161,7 @@ class LogTables:
 
 def _refuse(key: str, why: str) -> None:
     raise UnsupportedError(
-        f"silent='resample' cannot join the rounds: '{key}' {why}",
+        f"cannot join the rounds of sampling into one batch: '{key}' {why}",
         where="DisagreementGRPOTrainer",
-        hint="a subclass adds it; use silent='mask'",
+        hint="a subclass adds it; use neither silent='resample' nor an allocator",
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ class MetricWindow:
         *,
         trained: IntArray | None,
         rollouts_generated: int,
-        rounds: int | None = None,
+        more: Mapping[str, float] | None = None,
     ) -> None:
         """Add one generation with its refill rounds.
 
@@ -45,7 +45,7 @@ class MetricWindow:
             summary: All groups that were sampled, discarded ones included.
             trained: (P,) rollouts of each group that are trained on; None in evaluation.
             rollouts_generated: R.
-            rounds: Refill rounds that were run; None where there are none by configuration.
+            more: Further numbers, averaged over generations.
         """
         sums = self._sums.setdefault(split, {})
         values = disagreement_metrics(
@@ -65,8 +65,8 @@ class MetricWindow:
             _add(sums, name, value * weight, weight)
         if trained is not None:
             _add(sums, "rollouts_generated", rollouts_generated, 1)
-        if rounds is not None:
-            _add(sums, "resample_rounds", rounds, 1)
+        for name, value in (more or {}).items():
+            _add(sums, name, value, 1)
 
     def flush_into(self, metrics: MutableMapping[str, Any], split: str) -> None:
         """Put the window's values where TRL's `log` will find them, and begin a new window."""

@@ -6,23 +6,28 @@ from typing import Any
 
 import numpy as np
 
+from dissensus.core.allocation import BudgetLedger
 from dissensus.core.disagreement import GroupSummary
 from dissensus.core.groups import BoolArray
+from dissensus.integrations.trl.allocated import recorded, used
+from dissensus.integrations.trl.allocating import Allocation
 from dissensus.integrations.trl.callbacks import LifecycleCallback
 from dissensus.integrations.trl.estimating import Estimate, replace_advantages
+from dissensus.integrations.trl.held import Source
+from dissensus.integrations.trl.likelihoods import keep_log_likelihoods
 from dissensus.integrations.trl.masking import SCALE_KEY, mask_silent
 from dissensus.integrations.trl.merging import LogTables
 from dissensus.integrations.trl.resampling import Refilled, Round, refill
 from dissensus.integrations.trl.sampling import Rows, Sampling, collect
 from dissensus.integrations.trl.session import Session
-from dissensus.integrations.trl.settings import Settings, check_supported
+from dissensus.integrations.trl.settings import Settings, check_supported, with_estimator
 from dissensus.runs import Recorder
 
 __all__ = ["DisagreementMixin"]
 
 _OWN = (
-    "run_dir", "recorder", "estimator", "silent", "max_resample", "correct", "tol",
-    "text_budget_bytes",
+    "run_dir", "recorder", "estimator", "silent", "max_resample", "allocator", "rollout_budget",
+    "correct", "tol", "text_budget_bytes",
 )  # fmt: skip
 
 
@@ -44,6 +49,12 @@ class DisagreementMixin:
             they count in the loss denominator and in the KL term. "mask": they leave both.
             "resample": fresh prompts replace them.
         max_resample: Refill rounds per generation at most.
+        allocator: An `Allocator` over the rows of the training set, or one as it is written
+            (`"contrast(least=4)"`): it says which prompts are sampled, how often, in how many
+            rounds, and what is trained on. One optimiser step may then hold groups of any size.
+            Rows that TRL's loader gives are not used. None: TRL's own sampling.
+        rollout_budget: Training ends when this many rollouts have been generated, discarded ones
+            included; needs an allocator. None: no limit.
         correct: Reward from which a rollout is correct; or the name of the reward function that
             says so (from 0.5), or (name, threshold). None: read from two-valued rewards.
         tol: Rewards of a group closer than this are equal; in reward units.
@@ -66,6 +77,7 @@ class DisagreementMixin:
         settings = Settings.of(**{name: kwargs.pop(name) for name in _OWN if name in kwargs})
         super().__init__(*args, **kwargs)
         check_supported(self, settings)
+        settings = with_estimator(self, settings)
         self._dissensus = Session(self, settings)
         self.add_callback(LifecycleCallback(self._dissensus))  # type: ignore[attr-defined]
 
@@ -73,6 +85,12 @@ class DisagreementMixin:
     def recorder(self) -> Recorder | None:
         """The run's writer; None before the first generation and where recording is off."""
         return self._dissensus.writer.recorder
+
+    @property
+    def ledger(self) -> BudgetLedger | None:
+        """What an allocator has spent so far; None without one, and before training."""
+        allocation = self._dissensus.allocation
+        return None if allocation is None else allocation.ledger
 
     # ---- wrapped methods of TRL ----------------------------------------------------------------
 
@@ -103,6 +121,8 @@ class DisagreementMixin:
     def _generate_and_score_completions(self, inputs: Any) -> Any:
         is_train = self.model.training
         settings = self._dissensus.settings
+        if is_train and self._dissensus.allocation is not None:
+            return self._allocate(self._dissensus.allocation, inputs)
         if settings.estimator is None and (settings.silent == "keep" or not is_train):
             return self._watch(inputs)
         if not is_train or settings.silent != "resample":
@@ -143,13 +163,26 @@ class DisagreementMixin:
         return self._score(output, is_final=is_final)
 
     def _score(self, output: dict[str, Any], *, is_final: bool) -> Round:
+        sampling = self._collect(output)
+        step = self.state.global_step
+        return Round(
+            output, sampling, self._dissensus.estimate(sampling, step=step, is_final=is_final)
+        )
+
+    def _collect(self, output: dict[str, Any]) -> Sampling:
         session = self._dissensus
         if session.rows is None:
             raise RuntimeError("TRL scored a batch without calling _calculate_rewards")
-        sampling = collect(self, session.rows, output, session.settings)
-        session.rows = None
-        found = session.estimate(sampling, step=self.state.global_step, is_final=is_final)
-        return Round(output, sampling, found)
+        rows, session.rows = session.rows, None
+        return collect(self, rows, output, session.settings)
+
+    def _draw(self, allocation: Allocation, rows: Any) -> Source:
+        """TRL's generation and scoring of a part of an allocator's draw."""
+        output = super()._generate_and_score_completions(rows)  # type: ignore[misc]
+        sampling = self._collect(output)
+        if allocation.allocator.reuses_rollouts:
+            keep_log_likelihoods(self, output)
+        return output, sampling
 
     def _observe(self, one: Round) -> dict[str, Any]:
         """A batch without refills: replace, mask, measure, record."""
@@ -199,6 +232,45 @@ class DisagreementMixin:
             )
         return filled.output
 
+    def _allocate(self, allocation: Allocation, inputs: Any) -> dict[str, Any]:
+        """A batch that an allocator decides on: weigh, mask, measure, record."""
+        session, tables = self._dissensus, LogTables(self)
+        made = allocation.sample(lambda rows: self._draw(allocation, rows), tables)
+        if made is None:
+            session.say_once(
+                "nothing drawn", "the allocator draws no prompt; training goes on as TRL samples"
+            )
+            return self._observe(self._sample(inputs, is_final=True))
+        if made.n_missing:
+            session.say_once(
+                "missing",
+                f"{made.n_missing} selected rollouts do not fit a generation batch, or were lost "
+                "with another checkpoint; give the allocator a smaller batch=",
+            )
+        everyone = session.estimate(made.generated, step=self.state.global_step, is_final=False)
+        batch = session.estimate(made.batch, step=self.state.global_step, is_final=True)
+        final = used(made, batch, everyone)
+        replace_advantages(made.output, made.batch, final)
+        tables.replace_advantages(final.values[made.is_logged].tolist())
+        is_kept = ~made.is_padding
+        if session.settings.silent == "mask":
+            is_kept &= ~made.batch.groups.expand(final.is_silent)
+        if not is_kept.all():
+            mask_silent(self, made.output, is_kept=is_kept, local=made.batch.local)
+        trained = np.zeros(made.n_generated, dtype=np.bool_)
+        trained[made.place[is_kept & made.is_logged]] = True
+        found = recorded(made, final, everyone)
+        with session.writer.guard("measure"):
+            session.window.add(
+                "train",
+                found.summary,
+                trained=_per_group(made.generated, trained),
+                rollouts_generated=made.n_generated,
+                more=made.numbers(is_kept),
+            )
+        self._record(made.generated, found, trained=trained, round_=0)
+        return made.output
+
     def _measure_rounds(self, filled: Refilled, final: Estimate) -> None:
         session = self._dissensus
         summaries = [filled.summary(r, final.summary) for r in range(len(filled.rounds))]
@@ -214,17 +286,14 @@ class DisagreementMixin:
             GroupSummary(*joined),
             trained=np.concatenate(trained),
             rollouts_generated=sum(len(one.sampling.rewards) for one in filled.rounds),
-            rounds=len(filled.rounds) - 1,
+            more={"resample_rounds": len(filled.rounds) - 1},
         )
 
     def _use_estimator(self, output: dict[str, Any], sampling: Sampling, found: Estimate) -> None:
         if self._dissensus.settings.estimator is None:
             return
         replace_advantages(output, sampling, found)
-        column = self._logs["advantages"]
-        for _ in range(min(len(found.values), len(column))):
-            column.pop()
-        column.extend(found.values.tolist())
+        LogTables(self).replace_advantages(found.values.tolist())
 
     def _record(
         self,

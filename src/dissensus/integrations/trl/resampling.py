@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,9 +11,9 @@ from numpy.typing import NDArray
 from dissensus.core.disagreement import GroupSummary
 from dissensus.core.groups import BoolArray, FloatArray, IntArray
 from dissensus.integrations.trl.estimating import Estimate
-from dissensus.integrations.trl.merging import LogTables, Pick, merge_outputs
+from dissensus.integrations.trl.merging import LogTables, Pick, join_outputs
 from dissensus.integrations.trl.prompt_stream import PromptStream
-from dissensus.integrations.trl.sampling import Sampling, make_groups
+from dissensus.integrations.trl.sampling import Sampling, join_samplings
 from dissensus.integrations.trl.settings import Settings
 
 __all__ = ["Refilled", "Round", "Shortfall", "refill"]
@@ -185,50 +184,24 @@ def _join(
         tables.restore([(0, row) for row in range(len(rounds[0].sampling.rewards))])
         only = rounds[0]
         return Refilled(only.output, only.sampling, rounds, sources, None)
-    size = rounds[0].sampling.group_size
-    picks: list[Pick] = [(int(r), int(g) * size + i) for r, g in sources for i in range(size)]
-    local = rounds[0].sampling.local
-    local_picks = [(r, row - rounds[r].sampling.local.start) for r, row in picks[local]]
-    tokenizer = getattr(trainer, "_tokenizer", None) or trainer.processing_class
-    output = merge_outputs(
-        [each.output for each in rounds], local_picks, pad_token_id=tokenizer.pad_token_id
+    first = rounds[0].sampling
+    size = first.group_size
+    picks = np.repeat(sources, size, axis=0)
+    picks[:, 1] = picks[:, 1] * size + np.tile(np.arange(size), len(sources))
+    local_picks: list[Pick] = [
+        (r, row - rounds[r].sampling.local.start) for r, row in picks[first.local].tolist()
+    ]
+    output = join_outputs(trainer, [each.output for each in rounds], local_picks)
+    tables.restore([(r, row) for r, row in picks.tolist()])
+    sampling = join_samplings(
+        [each.sampling for each in rounds],
+        picks,
+        group_ids=np.arange(len(picks)) // size,
+        local=first.local,
+        settings=settings,
+        group_size=size,
     )
-    if "num_items_in_batch" in output:  # old TRL has none
-        mask = output["completion_mask"]
-        if "tool_mask" in output:
-            mask = mask * output["tool_mask"]
-        items = trainer.accelerator.gather(mask.sum()).sum()
-        output["num_items_in_batch"] = items.to(output["num_items_in_batch"].dtype)
-    tables.restore(picks)
-    sampling = _join_samplings([each.sampling for each in rounds], picks, settings)
     return Refilled(output, sampling, rounds, sources, None)
-
-
-def _join_samplings(
-    samplings: Sequence[Sampling], picks: Sequence[Pick], settings: Settings
-) -> Sampling:
-    first = samplings[0]
-
-    def pick(arrays: Sequence[Any]) -> Any:
-        return np.array([arrays[r][row] for r, row in picks])
-
-    by_function = {
-        name: pick([s.rewards_by_function[name] for s in samplings])
-        for name in first.rewards_by_function
-    }
-    rewards = pick([s.rewards for s in samplings])
-    likelihoods = [s.log_likelihoods for s in samplings]
-    return replace(
-        first,
-        prompt_ids=[samplings[r].prompt_ids[row] for r, row in picks],
-        rewards_by_function=by_function,
-        rewards=rewards,
-        lengths=pick([s.lengths for s in samplings]),
-        truncated=pick([s.truncated for s in samplings]),
-        framework=pick([s.framework for s in samplings]),
-        log_likelihoods=None if likelihoods[0] is None else pick(likelihoods),
-        groups=make_groups(rewards, by_function, first.group_size, settings),
-    )
 
 
 class _first_round_metrics:  # noqa: N801 - used as a function

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dissensus.core.groups import BoolArray, FloatArray, IntArray, RewardGroups
 from dissensus.integrations.trl.processes import gather
@@ -14,7 +16,7 @@ from dissensus.integrations.trl.settings import Settings
 from dissensus.runs.reward_hook import total_rewards
 from dissensus.runs.rows import prompt_id
 
-__all__ = ["Rows", "Sampling", "collect", "make_groups"]
+__all__ = ["Rows", "Sampling", "collect", "join_samplings", "make_groups"]
 
 
 class Rows(NamedTuple):
@@ -34,7 +36,8 @@ class Sampling:
     Attributes:
         rows: This process's rows, with their texts.
         local: Which of the N rollouts they are.
-        group_size: TRL cuts the gathered batch into groups of this many consecutive rows.
+        group_size: TRL cuts the gathered batch into groups of this many consecutive rows; 0 where
+            an allocator gave each prompt its own.
         prompt_ids: (N,) stable ids.
         rewards_by_function: name → (N,) unweighted rewards; NaN for None and infinity.
         rewards: (N,) weighted sum over the functions that gave one; NaN where none did, and where
@@ -96,7 +99,7 @@ def collect(trainer: Any, rows: Rows, output: Mapping[str, Any], settings: Setti
         truncated=np.concatenate([part["truncated"] for part in everyone]).astype(np.bool_),
         framework=np.concatenate([part["framework"] for part in everyone]).astype(np.float64),
         log_likelihoods=None if likelihoods[0] is None else np.concatenate(likelihoods),
-        groups=make_groups(total, by_function, group_size, settings),
+        groups=make_groups(total, by_function, np.arange(len(total)) // group_size, settings),
         is_correct_declared=settings.correct is not None,
     )
 
@@ -125,15 +128,88 @@ def _own(trainer: Any, rows: Rows, output: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def make_groups(
-    rewards: FloatArray, by_function: Mapping[str, FloatArray], group_size: int, settings: Settings
+    rewards: FloatArray,
+    by_function: Mapping[str, FloatArray],
+    group_ids: NDArray[Any],
+    settings: Settings,
 ) -> RewardGroups:
-    """TRL's groups: consecutive rows, whatever their prompts (a prompt may come twice)."""
+    """Groups by (N,) ids: TRL's are consecutive rows, and a prompt may come twice in a batch."""
     correct: float | BoolArray | None = settings.correct_from
     if settings.correct_function is not None and settings.correct_from is not None:
         # NaN, from a function that gave None, compares False.
         correct = by_function[settings.correct_function] >= settings.correct_from - settings.tol
-    return RewardGroups.from_flat(
-        rewards, np.arange(len(rewards)) // group_size, correct=correct, tol=settings.tol
+    return RewardGroups.from_flat(rewards, group_ids, correct=correct, tol=settings.tol)
+
+
+def join_samplings(
+    samplings: Sequence[Sampling],
+    picks: IntArray,
+    *,
+    group_ids: NDArray[Any],
+    local: slice,
+    settings: Settings,
+    group_size: int = 0,
+) -> Sampling:
+    """Rollouts of several samplings as one.
+
+    Args:
+        samplings: Of one step, or kept from earlier ones.
+        picks: (N, 2) sampling and row of each rollout; a row may be picked twice.
+        group_ids: (N,) which group each belongs to.
+        local: Which of the N are this process's; their picks are its own rows.
+        settings: For groups.
+        group_size: Of TRL, where it is everywhere the same.
+    """
+    starts = np.cumsum([0, *(len(each.rewards) for each in samplings)])
+    flat = starts[picks[:, 0]] + picks[:, 1]
+
+    def pick(read: Callable[[Sampling], Any]) -> Any:
+        return np.concatenate([read(each) for each in samplings])[flat]
+
+    first = samplings[0]
+    by_function = {
+        name: pick(functools.partial(_rewards_of, name)) for name in first.rewards_by_function
+    }
+    rewards = pick(lambda each: each.rewards)
+    return replace(
+        first,
+        rows=_join_rows(samplings, picks[local]),
+        local=local,
+        group_size=group_size,
+        prompt_ids=pick(lambda each: each.prompt_ids).tolist(),
+        rewards_by_function=by_function,
+        rewards=rewards,
+        lengths=pick(lambda each: each.lengths),
+        truncated=pick(lambda each: each.truncated),
+        framework=pick(lambda each: each.framework),
+        log_likelihoods=None
+        if first.log_likelihoods is None
+        else pick(lambda each: each.log_likelihoods),
+        groups=make_groups(rewards, by_function, group_ids, settings),
+    )
+
+
+def _rewards_of(name: str, sampling: Sampling) -> FloatArray:
+    return sampling.rewards_by_function[name]
+
+
+def _join_rows(samplings: Sequence[Sampling], picks: IntArray) -> Rows:
+    """This process's rows; None for texts that were not kept."""
+
+    def pick(texts: Callable[[Rows], Sequence[Any]]) -> list[Any]:
+        out = []
+        for sampling, row in picks.tolist():
+            here = texts(samplings[sampling].rows)
+            place = row - samplings[sampling].local.start
+            out.append(here[place] if len(here) else None)
+        return out
+
+    return Rows(
+        pick(lambda rows: rows.inputs),
+        pick(lambda rows: rows.prompts),
+        pick(lambda rows: rows.completions),
+        pick(lambda rows: rows.completion_ids),
+        None,
     )
 
 

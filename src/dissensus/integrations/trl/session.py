@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 from collections.abc import Iterator
@@ -11,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from dissensus.core.advantages import EstimatorState
+from dissensus.core.allocation import Written
 from dissensus.core.correctness import InferredCorrectness
+from dissensus.core.groups import RewardGroups
 from dissensus.errors import RunError
+from dissensus.integrations.trl.allocating import Allocation
 from dissensus.integrations.trl.estimating import Estimate, estimate
 from dissensus.integrations.trl.masking import MicroBatchScale
 from dissensus.integrations.trl.metrics import MetricWindow
@@ -28,7 +32,7 @@ __all__ = ["STATE_FILE", "Session"]
 log = logging.getLogger("dissensus.trl")
 
 STATE_FILE = "dissensus_state.json"
-"""In every checkpoint: the estimator's memory and where the refill stream stands."""
+"""In every checkpoint: the estimator's memory and where the refills or the allocator stand."""
 
 
 class Session:
@@ -39,6 +43,8 @@ class Session:
         self.rows: Rows | None = None
         self.evaluation: str | None = None
         self.window = MetricWindow()
+        self._is_between_generations = functools.partial(_is_between_generations, trainer)
+        self._correctness = InferredCorrectness(settings.tol)
         self.writer = RunWriter(settings, trainer.accelerator, _run_dir(trainer, settings))
         self.writer.describe(_metadata(trainer, settings))
         self.state = EstimatorState()
@@ -48,8 +54,12 @@ class Session:
             else None
         )
         self.resume_from: str | None = None
+        self.allocation = (
+            None
+            if settings.allocator is None
+            else Allocation(trainer, settings, _training_rows(trainer), self.with_correctness)
+        )
         self.micro_batch_scale = MicroBatchScale()
-        self._correctness = InferredCorrectness(settings.tol)
         self._per_function = (
             getattr(trainer, "multi_objective_aggregation", "") == "normalize_then_sum"
         )
@@ -77,9 +87,7 @@ class Session:
 
     def estimate(self, sampling: Sampling, *, step: int, is_final: bool) -> Estimate:
         """Advantages and silence of a sampling; only a final call moves the estimator's memory."""
-        if not sampling.is_correct_declared:
-            correct = self._correctness.declare(sampling.rewards)
-            sampling = replace(sampling, groups=sampling.groups.with_correct(correct))
+        sampling = replace(sampling, groups=self.with_correctness(sampling.groups))
         return estimate(
             sampling,
             estimator=self.settings.estimator,
@@ -88,6 +96,12 @@ class Session:
             per_function=self._per_function,
         )
 
+    def with_correctness(self, groups: RewardGroups) -> RewardGroups:
+        """Groups that know what is correct: as declared, or as two-valued rewards show."""
+        if self.settings.correct is not None:
+            return groups
+        return groups.with_correct(self._correctness.declare(groups.rewards))
+
     def begin_training(self, step: int) -> None:
         """Restore what the resumed checkpoint holds, and open the run at its step.
 
@@ -95,7 +109,8 @@ class Session:
             RunError: The state that this training goes on from cannot be read.
         """
         rule = self.settings.estimator
-        has_memory = self.stream is not None or (rule is not None and "state" in rule.needs)
+        has_memory = self.stream is not None or self.allocation is not None
+        has_memory |= rule is not None and "state" in rule.needs
         if self.resume_from is not None and has_memory:
             self._load(Path(self.resume_from) / STATE_FILE)
         self.writer.begin_training(step)
@@ -104,14 +119,24 @@ class Session:
         """Write the state file into the checkpoint of `step`, and the run to disk."""
         self.writer.flush()
         folder = Path(args.output_dir) / f"checkpoint-{step}"
-        if not args.should_save or not folder.is_dir():
+        if not folder.is_dir():
             return
         state = {
             "estimator": self.state.state_dict(),
             "stream": self.stream.state_dict() if self.stream else None,
         }
         with self.writer.guard(f"save {STATE_FILE}"):
+            if self.allocation is not None:
+                state["allocation"] = self.allocation.save(folder)
+            if not args.should_save:
+                return
             store.commit_bytes(folder / STATE_FILE, json.dumps(state).encode())
+
+    def has_spent_all(self) -> bool:
+        """Whether the rollout budget is used up, and all of it was trained on. Collective."""
+        if self.allocation is None or self.settings.rollout_budget is None:
+            return False
+        return self.allocation.ends_now() and self._is_between_generations()
 
     def say_once(self, about: str, text: str) -> None:
         """Log a warning the first time something happens."""
@@ -131,6 +156,8 @@ class Session:
             self.state = EstimatorState.from_state_dict(state["estimator"])
             if self.stream is not None and state["stream"] is not None:
                 self.stream.load_state_dict(state["stream"])
+            if self.allocation is not None and state.get("allocation") is not None:
+                self.allocation.load(path.parent, state["allocation"])
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(
                 "the state of the estimator and of the refills cannot be read",
@@ -184,7 +211,18 @@ def _metadata(trainer: Any, settings: Settings) -> dict[str, Any]:
         "model": getattr(trainer.model.config, "_name_or_path", ""),
         "estimator": repr(settings.estimator) if settings.estimator else "TRL's own",
         "silent": settings.silent,
+        "allocator": _written(settings.allocator),
+        "rollout_budget": settings.rollout_budget,
         "reward_functions": list(trainer.reward_func_names),
         "reward_weights": trainer.reward_weights.tolist(),
         **{name: getattr(args, name) for name in named if hasattr(args, name)},
     }
+
+
+def _written(allocator: Any) -> str | None:
+    return str(allocator) if isinstance(allocator, Written) else getattr(allocator, "name", None)
+
+
+def _is_between_generations(trainer: Any) -> bool:
+    every = trainer.args.steps_per_generation * trainer.num_iterations
+    return bool(trainer._step % every == 0)  # noqa: SLF001 - TRL has no public name for it

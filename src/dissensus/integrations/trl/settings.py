@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
 
-from dissensus.core import advantages
+from dissensus.core import advantages, allocation
 from dissensus.core.advantages import AdvantageEstimator
+from dissensus.core.allocation import Allocator, Written
 from dissensus.core.groups import DEFAULT_TOL
 from dissensus.errors import InputError, UnsupportedError
 from dissensus.runs import Recorder
 from dissensus.runs.recorder import TEXT_BUDGET_BYTES
 
-__all__ = ["Correct", "Settings", "Silent", "check_recorder", "check_supported"]
+__all__ = [
+    "Correct",
+    "Settings",
+    "Silent",
+    "check_recorder",
+    "check_supported",
+    "with_estimator",
+]
 
 Silent: TypeAlias = Literal["keep", "mask", "resample"]
 Correct: TypeAlias = float | str | tuple[str, float] | None
@@ -34,19 +42,28 @@ class Settings:
     estimator: AdvantageEstimator | None = None
     silent: Silent = "keep"
     max_resample: int = 4
+    allocator: Allocator | Written | None = None
+    rollout_budget: int | None = None
     correct: Correct = None
     tol: float = DEFAULT_TOL
     text_budget_bytes: float | None = TEXT_BUDGET_BYTES
 
     @classmethod
-    def of(cls, *, estimator: AdvantageEstimator | str | None = None, **given: Any) -> Settings:
-        """Check the arguments; an estimator may be given as it is written.
+    def of(
+        cls,
+        *,
+        estimator: AdvantageEstimator | str | None = None,
+        allocator: Allocator | str | None = None,
+        **given: Any,
+    ) -> Settings:
+        """Check the arguments; an estimator and an allocator may be given as they are written.
 
         Raises:
             InputError: An argument that cannot be used.
         """
         rule = advantages.get(estimator) if isinstance(estimator, str) else estimator
-        settings = cls(estimator=rule, **given)
+        who = allocation.read(allocator) if isinstance(allocator, str) else allocator
+        settings = cls(estimator=rule, allocator=who, **given)
         settings._validate()
         return settings
 
@@ -58,10 +75,30 @@ class Settings:
         )
         is_count = isinstance(self.max_resample, int) and self.max_resample >= 1
         _require(is_count, "a whole number ≥ 1", "max_resample", self.max_resample)
+        self._validate_allocator()
         is_finite = 0 <= self.tol < float("inf")
         _require(is_finite, "a finite number ≥ 0", "tol", self.tol)
         if self.recorder is not None and self.run_dir is not None:
             raise InputError("give either run_dir or recorder, not both", got=str(self.run_dir))
+
+    def _validate_allocator(self) -> None:
+        is_one = isinstance(self.allocator, (Allocator, Written)) or self.allocator is None
+        _require(is_one, "an allocator or its name", "allocator", self.allocator)
+        budget = self.rollout_budget
+        is_budget = budget is None or (isinstance(budget, int) and budget >= 1)
+        _require(is_budget, "a whole number ≥ 1", "rollout_budget", budget)
+        if budget is not None and self.allocator is None:
+            raise InputError(
+                "rollout_budget needs an allocator, which counts what it spends",
+                got=budget,
+                hint="allocator='uniform' samples as TRL does",
+            )
+        if self.allocator is not None and self.silent == "resample":
+            raise InputError(
+                "an allocator decides itself what replaces silent groups",
+                got="silent='resample'",
+                hint="allocator='dapo', or silent='mask'",
+            )
 
     @property
     def correct_function(self) -> str | None:
@@ -124,6 +161,32 @@ def check_supported(trainer: Any, settings: Settings) -> None:
         _check_mask(trainer)
     if settings.silent == "resample":
         _check_resample(trainer, settings)
+    if settings.allocator is not None:
+        _check_allocator(trainer)
+
+
+def with_estimator(trainer: Any, settings: Settings) -> Settings:
+    """The settings, with TRL's own rule as an estimator where an allocator needs one.
+
+    TRL cuts a batch into groups of one size, so it cannot make the advantages of an allocator's.
+
+    Raises:
+        UnsupportedError: TRL's rule is none of one group.
+    """
+    if settings.allocator is None or settings.estimator is not None:
+        return settings
+    scale = str(getattr(trainer, "scale_rewards", "group"))
+    written = {"group": "grpo(ddof=1, eps=1e-4)", "none": "dr_grpo"}.get(scale)
+    if getattr(trainer, "multi_objective_aggregation", "") == "normalize_then_sum":
+        written = None
+    if written is None:
+        raise UnsupportedError(
+            "an allocator makes groups of several sizes, for which TRL's advantages have no rule "
+            "under these settings",
+            where="DisagreementGRPOTrainer",
+            hint="pass estimator=, for example 'lite_ppo', which divides by the batch std",
+        )
+    return replace(settings, estimator=advantages.get(written))
 
 
 def _mixin() -> type:
@@ -149,46 +212,62 @@ def _check_estimator(trainer: Any, estimator: AdvantageEstimator) -> None:
         )
 
 
-def _check_mask(trainer: Any) -> None:
+def _check_mask(trainer: Any, what: str = "silent='mask'") -> None:
     if trainer.loss_type not in LOSS_TYPES:
         _refuse(
-            f"silent='mask' does not know the denominator of loss_type {trainer.loss_type!r}",
+            f"{what} does not know the denominator of loss_type {trainer.loss_type!r}",
             hint=f"one of {', '.join(LOSS_TYPES)}",
         )
     if not hasattr(trainer, "tools"):
         _refuse(
-            "silent='mask' works through the tool mask, which this version of TRL has not",
+            f"{what} works through the tool mask, which this version of TRL has not",
             hint="pip install -U trl",
         )
     if getattr(trainer, "liger_grpo_loss", None) is not None or (
         getattr(trainer, "use_liger_kernel", False) or getattr(trainer, "use_liger_loss", False)
     ):
-        _refuse("silent='mask' cannot reach into Liger's fused GRPO loss", hint="turn it off")
+        _refuse(f"{what} cannot reach into Liger's fused GRPO loss", hint="turn it off")
     if getattr(trainer, "aux_loss_enabled", False):
         _refuse(
-            "silent='mask' with a router auxiliary loss: that loss runs over the tokens of silent "
+            f"{what} with a router auxiliary loss: that loss runs over the tokens of silent "
             "groups too",
             hint="set router_aux_loss_coef=0",
         )
     if getattr(trainer, "_entropy_bonus_enabled", False):
         _refuse(
-            "silent='mask' with an entropy bonus: the bonus is a mean over each micro-batch and "
+            f"{what} with an entropy bonus: the bonus is a mean over each micro-batch and "
             "would be rescaled with the policy loss",
             hint="set entropy_coef=0",
         )
 
 
-def _check_resample(trainer: Any, settings: Settings) -> None:
+def _check_drawing(trainer: Any, what: str) -> None:
+    """What draws rows itself and joins several rounds cannot do everything TRL can."""
     if not hasattr(trainer.train_dataset, "__getitem__") or not hasattr(
         trainer.train_dataset, "__len__"
     ):
-        _refuse("silent='resample' draws rows by number, and an IterableDataset has none")
+        _refuse(f"{what} draws rows by number, and an IterableDataset has none")
     if getattr(trainer, "_is_vlm", False):
-        _refuse("silent='resample' does not merge the image tensors of several rounds")
+        _refuse(f"{what} does not merge the image tensors of several rounds")
     if getattr(trainer, "environment_factories", None) or getattr(
         trainer, "environment_factory", None
     ):
-        _refuse("silent='resample' draws rows, and here an environment owns the prompts")
+        _refuse(f"{what} draws rows, and here an environment owns the prompts")
+
+
+def _check_allocator(trainer: Any) -> None:
+    _check_drawing(trainer, "an allocator")
+    _check_mask(trainer, "an allocator")  # rows that make the processes even are masked
+    if getattr(trainer, "use_vllm", False) and trainer.vllm_mode == "server":
+        _refuse(
+            "an allocator gives prompts different numbers of rollouts, and TRL's vLLM server mode "
+            "asks the server for num_generations completions of every num_generations-th row",
+            hint="use vllm_mode='colocate'",
+        )
+
+
+def _check_resample(trainer: Any, settings: Settings) -> None:
+    _check_drawing(trainer, "silent='resample'")
     if getattr(trainer, "use_vllm", False) and trainer.vllm_mode == "server":
         _refuse(
             "silent='resample' asks for batches of another size, which TRL's vLLM server mode "

@@ -1,0 +1,1 @@
+"""`dissensus bench`: estimators and allocators compared in live training at equal rollouts."""
