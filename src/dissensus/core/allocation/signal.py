@@ -52,7 +52,7 @@ class Signal(BestValue):
         self,
         prompts: Prompts,
         *,
-        score_noise: float = 2.0,
+        score_noise: float = 1.0,
         rounds: int = 1,
         first: float = 0.6,
         pilot: int = 4,
