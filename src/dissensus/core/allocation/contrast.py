@@ -82,8 +82,8 @@ def contrast_by_size(rates: FloatArray, estimator: str, least: int, most: int) -
         InputError: It is not concave in n, so that the best group sizes could not be found.
 
     Example:
-        >>> contrast_by_size(np.array([0.5]), "dr_grpo", 2, 4).tolist()     # p(1−p)(1 − 1/n)
-        [[0.0, 0.0, 0.125, 0.16666666666666666, 0.1875]]
+        >>> contrast_by_size(np.array([0.5]), "dr_grpo", 2, 4).round(4).tolist()
+        [[0.0, 0.0, 0.125, 0.1667, 0.1875]]
     """
     return _table(np.asarray(rates, dtype=np.float64).tobytes(), estimator, least, most)
 

@@ -41,7 +41,7 @@ class Signal(BestValue):
     Args:
         prompts: Number of prompts, or their ids.
         score_noise: ν > 0. The lab's model has 1.0, 95 % interval 0.5 to 2.5.
-        rounds: 1 or 2.
+        rounds: 1 or 2; in the simulator 2 is within the error of 1 (docs/allocation.md).
         first: Share of the rollouts in the first of two rounds.
         pilot: Largest group of the first of two rounds, ≥ `least`.
         least: Smallest group, ≥ 2.
@@ -53,7 +53,7 @@ class Signal(BestValue):
         prompts: Prompts,
         *,
         score_noise: float = 2.0,
-        rounds: int = 2,
+        rounds: int = 1,
         first: float = 0.6,
         pilot: int = 4,
         least: int = 2,
