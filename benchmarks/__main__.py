@@ -20,6 +20,7 @@ ORDER = (
     "forecast",
     "plan_real_data",
     "plan_coverage",
+    "bench_intervals",
     "recording_cost",
     "kills",
     "silent_prediction",

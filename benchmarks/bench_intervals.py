@@ -1,12 +1,12 @@
 """Do the intervals of `dissensus bench` hold the truth as often as they say, at few seeds?
 
-Arms that are all equal in truth are measured on S seeds and 400 held-out prompts. What varies: luck
-of a seed (arm by arm), how an arm suits a prompt, prompt and seed together, and the sampling of four
-completions. For each kind of interval: how often one holds the truth by itself, how often all of a
-family do together, and how wide it is. Then races: arms whose curves cross a target at a known
-share of the budget.
+Arms that are all equal in truth are measured on S seeds and 400 held-out prompts. What varies: the
+luck of a seed (arm by arm), how an arm suits a prompt, prompt and seed together, and the sampling
+of four completions. For each kind of interval: how often one holds the truth by itself, how often
+all of a family do together, and how wide it is. Then races: arms whose curves cross a target at a
+known share of the budget.
 
-    python -m benchmarks.bench_intervals [--repeats 1000] [--json]
+    python -m benchmarks.bench_intervals [--repeats 400] [--json]
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from collections import defaultdict
 import numpy as np
 
 from dissensus.core.comparisons import Bounds, Estimates, bootstrap_cells, compare_cells
-from dissensus.lab.bench.races import SHARES, share_bounds
+from dissensus.lab.bench.races import SHARES, compare_shares, share_bounds
 
 PROMPTS, SAMPLES = 400, 4
 SEED_SPREAD, PROMPT_SPREAD = 0.01, 0.08
 RESAMPLES = 400
 CONFIDENCE = 0.95
 _NO_SPREAD = 1e-12
-# Of a cell of exactly 95 %, 1,000 repeats are below this once in 1,000 times.
-LIMIT = 0.93
+# The worst of 20 cells of exactly 95 % is below this once in 20 runs of 400 repeats.
+LIMIT = 0.92
 
 WORLDS = ("alike", "prompts fixed", "uneven", "two unstable", "quiet baseline", "loud baseline",
-          "heavy tails", "skewed")  # fmt: skip
+          "heavy tails", "skewed", "seeds rule")  # fmt: skip
 DESIGNS = ((5, 13), (5, 7), (5, 1), (5, 2), (3, 13), (10, 13))
 CHOSEN = "crossed, averaged"
 
@@ -46,6 +46,8 @@ def differences(world: str, seeds: int, arms: int, rng: np.random.Generator) -> 
         scale[0] *= 0.3
     if world == "loud baseline":
         scale[0] *= 2.5
+    if world == "seeds rule":
+        scale *= 4.0
     luck = rng.normal(size=(arms + 1, seeds))
     if world == "heavy tails":
         luck = rng.standard_t(3, (arms + 1, seeds)) / np.sqrt(3.0)
@@ -61,7 +63,7 @@ def differences(world: str, seeds: int, arms: int, rng: np.random.Generator) -> 
 
 def candidates(x: np.ndarray, rng: np.random.Generator) -> dict[str, tuple[Bounds, Bounds]]:
     """By kind of interval: each by itself, and corrected for all of them."""
-    arms, seeds, prompts = x.shape
+    arms, seeds, _ = x.shape
     mean, by_seed = x.mean(axis=(1, 2)), x.mean(axis=2)
     error = by_seed.std(axis=1, ddof=1) / np.sqrt(seeds)
     drawn = by_seed[:, rng.integers(0, seeds, (RESAMPLES, seeds))]
@@ -140,7 +142,7 @@ def race_coverage(
         left = np.minimum((SHARES * 10).astype(int), 9)
         part = (SHARES * 10 - left)[:, None]
         curves = cells[:, :, left] * (1 - part) + cells[:, :, left + 1] * part
-        bounds = share_bounds(curves[1:], curves[0][:, -1], together=1)
+        bounds = share_bounds(compare_shares(curves[1:], curves[0][:, -1]), together=1)
         low = np.array([np.inf if each[0] is None else each[0] for each in bounds])
         high = np.array([np.inf if each[1] is None else each[1] for each in bounds])
         held += (low <= truth) & (truth <= high)
@@ -158,14 +160,14 @@ def race_coverage(
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=1000)
+    parser.add_argument("--repeats", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args(argv)
     rng = np.random.default_rng(arguments.seed)
     rows = []
     cases = [(world, *DESIGNS[0]) for world in WORLDS]
-    cases += [(world, *design) for design in DESIGNS[1:] for world in ("alike", "uneven")]
+    cases += [("uneven", *design) for design in DESIGNS[1:]]
     for world, seeds, arms in cases:
         found = coverage(world, seeds, arms, arguments.repeats, rng)
         rows.append({"world": world, "seeds": seeds, "arms": arms, "kinds": found})
@@ -179,8 +181,8 @@ def main(argv: list[str] | None = None) -> int:
                 flush=True,
             )
     races = []
-    for seeds, samples in ((5, 2), (5, 4), (10, 4)):
-        row = race_coverage(seeds, samples, max(1, arguments.repeats // 5), rng)
+    for seeds, samples in ((5, 1), (10, 1)):
+        row = race_coverage(seeds, samples, max(1, arguments.repeats // 4), rng)
         races.append({"seeds": seeds, "samples": samples, **row})
         print(f"race, {seeds} seeds, {samples} samples: {row}", file=sys.stderr, flush=True)
     worst = min(row["kinds"][CHOSEN]["together"] for row in rows)

@@ -13,6 +13,7 @@ import warnings
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -21,6 +22,7 @@ from trl import GRPOTrainer
 
 from dissensus import Recorder
 from dissensus.core import allocation
+from dissensus.core.allocation.base import Choice
 from dissensus.errors import InputError, RunError, UnsupportedError
 from dissensus.integrations.trl import (
     DisagreementGRPOTrainer,
@@ -248,6 +250,99 @@ def allocating():
     return found
 
 
+class Spy(GRPOTrainer):
+    def _generate_and_score_completions(self, inputs):
+        output = super()._generate_and_score_completions(inputs)
+        self.__dict__.setdefault("made", []).append(output)
+        return output
+
+
+class Spied(DisagreementMixin, Spy):
+    def _generate_and_score_completions(self, inputs):
+        self.used = super()._generate_and_score_completions(inputs)
+        return self.used
+
+
+class First(type(allocation.get("uniform", 2))):
+    """Keeps the first half of each group, which one process has sampled."""
+
+    def _choose(self, step, rng):
+        place = np.arange(len(step)) % self.group_size
+        return Choice(place < self.group_size // 2)
+
+
+def rows_of(batch):
+    """Token ids of each row that the loss takes."""
+    mask = batch["completion_mask"] * batch.get("tool_mask", 1)
+    return [
+        tuple(
+            tuple(batch[f"{part}_ids"][i][batch[f"{part}_mask"][i].bool()].tolist())
+            for part in ("prompt", "completion")
+        )
+        for i in range(len(mask))
+        if mask[i].any()
+    ]
+
+
+def one_process_has_what_is_selected():
+    """It gives half of it away: no process takes more rows than its share."""
+    trainer = tiny.build(
+        Spied,
+        FOLDER / "moved",
+        args={"max_steps": 1, "beta": 0.1, "num_iterations": 2},
+        allocator=First(16, batch=4, group_size=4),
+    )
+    trainer.train()
+    rank = trainer.accelerator.process_index
+    used, made = trainer.used, trainer.made[0]
+    assert len(used["advantages"]) == 4
+    assert used["num_items_in_batch"] == sum(
+        len(row[1]) for each in gather_object([rows_of(used)]) for row in each
+    )
+    trained = sorted(row for each in gather_object([rows_of(used)]) for row in each)
+    assert trained == sorted(gather_object([rows_of(made)])[0]), "rank 0 made what is selected"
+    # The model that sampled them gives the same numbers to them wherever they are.
+    mask = used["completion_mask"].bool()
+    for name in ("old_per_token_logps", "ref_per_token_logps"):
+        mine = sorted(gather_object(used[name][mask].tolist()))
+        source = made[name][made["completion_mask"].bool()].tolist() if rank == 0 else []
+        assert mine == sorted(gather_object(source))
+    trainer.recorder.close()
+
+
+def a_process_without_a_rollout():
+    """A draw of one rollout, which leaves one process with a copy that is told to nobody."""
+    one = allocation.get("uniform", 16, batch=1, group_size=1)
+    trainer = tiny.build(Spied, FOLDER / "single", allocator=one, rollout_budget=3)
+    trainer.train()
+    assert sum(gather_object([len(rows_of(trainer.used))])) == 1
+    trainer.recorder.close()
+
+
+def rollouts_that_one_process_has_lost():
+    """Both go on without those that wait; where a file is broken both stop."""
+    args = {"max_steps": 2, "save_strategy": "steps", "save_steps": 1}
+
+    def build():
+        return tiny.build(DisagreementGRPOTrainer, FOLDER / "lost", args=args, allocator="dots")
+
+    build().train()
+    last = FOLDER / "lost" / "checkpoint-1"
+    mine = last / f"dissensus_held_{os.environ['RANK']}.safetensors"
+    assert mine.is_file()
+    if os.environ["RANK"] == "1":
+        mine.write_bytes(b"cut off")
+    with pytest.raises(RunError, match="rollouts that wait cannot be read"):
+        build().train(resume_from_checkpoint=str(last))
+    if os.environ["RANK"] == "1":
+        mine.unlink()
+    trainer = build()
+    trainer.train(resume_from_checkpoint=str(last))
+    everyone = gather_object([weights(trainer).sum().item()])
+    assert everyone[0] == everyone[1], "the ranks have other weights"
+    trainer.recorder.close()
+
+
 def one_rank_hears_that_the_other_cannot_allocate():
     class Failing(type(allocation.get("uniform", 2))):
         def _next(self, step, budget, rng):
@@ -280,6 +375,9 @@ def main():
     resampling()
     resampling(resume=str(FOLDER / "resample" / "checkpoint-2"))
     report["allocating"] = allocating()
+    one_process_has_what_is_selected()
+    a_process_without_a_rollout()
+    rollouts_that_one_process_has_lost()
     one_rank_hears_that_the_other_cannot_allocate()
     report["refusal"] = refusal()
     refused_recorders()

@@ -70,10 +70,11 @@ def compare_cells(cells: ArrayLike) -> Estimates:
         error² = Ṽ_seeds + max(V_prompts − V_cells, 0)
         V_seeds = s²(seed means) / S,  V_prompts = s²(prompt means) / H,  V_cells = s²(rest) / SH
 
-    With d_sh = μ + seed_s + prompt_h + rest_sh, V_seeds estimates σ²_seed/S + σ²_rest/SH and V_prompts
-    likewise, so that the rest is counted once. Ṽ_seeds is the average of an arm's own V_seeds and the
-    mean of the others', where there are two others or more: with five seeds an own variance has four degrees
-    of freedom, and simultaneous intervals on four are not only wide, they do not hold.
+    With d_sh = μ + seed_s + prompt_h + rest_sh, V_seeds estimates σ²_seed/S + σ²_rest/SH and
+    V_prompts likewise, so that the rest is counted once. Ṽ_seeds is the average of an arm's own
+    V_seeds and the mean of the others', where there are two others or more: with five seeds an own
+    variance has four degrees of freedom, and simultaneous intervals on four are not only wide, they
+    do not hold.
     ν by Satterthwaite: Ṽ_seeds has 2(S−1), or S−1 where nothing is borrowed.
 
     A single seed has no spread: `error` is NaN. A single prompt is treated as all there are.

@@ -1,8 +1,8 @@
-"""Which files of a run a follower of it reads: roll-ups of parts, and the groups of the rest."""
+"""Which files of a run a follower of it reads: sums of parts, and the groups of the rest."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,30 +13,28 @@ from dissensus.runs.store import Segment
 
 __all__ = ["Pieces", "pieces", "rows_of", "sums_of"]
 
+_AS_IT_IS = ", hive_partitioning=false"
+
 
 class Pieces(NamedTuple):
     """The files of `groups` that hold live rows.
 
     Attributes:
         ends: Attempt → the step from which a later one supersedes it, or `None`.
-        rolled: Part with all roll-ups → its segment.
-        direct: Other file → its segment.
+        parts: Files that compaction has written.
+        segments: Files of one generation.
     """
 
     ends: dict[int, int | None]
-    rolled: dict[Path, Segment]
-    direct: dict[Path, Segment]
+    parts: dict[Path, Segment]
+    segments: dict[Path, Segment]
 
 
 def pieces(run: Run) -> Pieces:
     """Look at what a run consists of now."""
-    ends = attempts.end_steps(run.attempts)
-    found = Pieces(ends, {}, {})
-    for segment in run.segments(ends):
-        paths = {kind: rollups.find(run.path, kind, segment) for kind in rollups.KINDS}
-        end = ends[segment.attempt]
-        is_rolled = all(p is not None and rollups.is_usable(k, p, end) for k, p in paths.items())
-        (found.rolled if is_rolled else found.direct)[segment.path] = segment
+    found = Pieces(attempts.end_steps(run.attempts), {}, {})
+    for segment in run.segments(found.ends):
+        (found.parts if segment.is_part else found.segments)[segment.path] = segment
     return found
 
 
@@ -45,21 +43,33 @@ def rows_of(segments: Sequence[Segment], ends: dict[int, int | None]) -> str:
     return scan("groups", segments, ends)
 
 
-def sums_of(held: Pieces, kind: str) -> str:
-    """SQL for the rows of one kind of roll-up that count."""
+def sums_of(
+    run: Run, kind: str, parts: Iterable[Segment], ends: dict[int, int | None]
+) -> str | None:
+    """SQL for the rows of one kind of roll-up that count, made from the part where there is none.
+
+    Args:
+        run: The run.
+        kind: A key of `rollups.KINDS`.
+        parts: Parts of `groups`.
+        ends: Attempt → the step from which a later one supersedes it.
+
+    Returns:
+        `None` where there are no parts.
+    """
+    files: dict[int | None, list[Path]] = {}
+    bare = []
+    for part in parts:
+        path, end = rollups.find(run.path, kind, part), ends[part.attempt]
+        if path is not None and rollups.is_usable(kind, path, end):
+            files.setdefault(end, []).append(path)
+        else:
+            bare.append(part)
     found = []
-    for end in {held.ends[segment.attempt] for segment in held.rolled.values()}:
-        files = [
-            rollups.rollup_path(_run_dir(path), kind, segment)
-            for path, segment in held.rolled.items()
-            if held.ends[segment.attempt] == end
-        ]
+    for end, paths in files.items():
         is_cut = end is not None and kind in rollups.CUT_BY_STEP
         keep = f" WHERE {live('groups', end)}" if is_cut else ""
-        found.append(f"SELECT * FROM {read_parquet(files)}{keep}")  # noqa: S608
-    return " UNION ALL BY NAME ".join(found)
-
-
-def _run_dir(path: Path) -> Path:
-    """The run of a file groups/attempt=…/rank=…/….parquet."""
-    return path.parents[3]
+        found.append(f"(SELECT * FROM {read_parquet(paths, _AS_IT_IS)}{keep})")  # noqa: S608
+    if bare:
+        found.append(f"({rollups.KINDS[kind].format(source=f'({rows_of(bare, ends)})')})")
+    return " UNION ALL BY NAME ".join(found) or None

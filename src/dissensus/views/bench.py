@@ -17,6 +17,7 @@ __all__ = [
     "Crossing",
     "Curve",
     "Family",
+    "Goal",
     "Interval",
     "Race",
     "Rival",
@@ -164,13 +165,6 @@ class Crossing:
     interval: tuple[float | None, float | None]
     reached: int
 
-    def verdict(self, goal: float) -> Literal["met", "missed", "open"]:
-        """Whether the interval settles that the ratio is at most `goal`."""
-        low, high = self.interval
-        if high is not None and high <= goal:
-            return "met"
-        return "missed" if low is None or low > goal else "open"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Race:
@@ -195,6 +189,31 @@ class Race:
     def of(self, name: str) -> Crossing | None:
         """The crossing of one arm."""
         return next((each for each in self.crossings if each.name == name), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """A ratio of rollouts that was aimed at before anything was measured.
+
+    Attributes:
+        reference: Arm whose final rate is the target.
+        target: That rate.
+        ratio: At most this much of the reference's rollouts.
+        crossing: Ours; its interval holds together with those of the other goals alone.
+    """
+
+    reference: str
+    target: float
+    ratio: float
+    crossing: Crossing
+
+    @property
+    def verdict(self) -> Literal["met", "missed", "open"]:
+        """Whether the interval settles that the ratio is at most the one aimed at."""
+        low, high = self.crossing.interval
+        if high is not None and high <= self.ratio:
+            return "met"
+        return "missed" if low is None or low > self.ratio else "open"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,6 +279,7 @@ class Analysis:
         arms: Finished ones.
         families: Comparisons, each family with its own correction.
         races: Rollouts to a target.
+        goals: What ours was meant to reach.
         rivals: Published strategies against ours, where ours takes part.
         tuning: Learning rates.
         warnings: What a reader must know of this result.
@@ -280,6 +300,7 @@ class Analysis:
     arms: list[ArmResult]
     families: list[Family]
     races: list[Race]
+    goals: list[Goal]
     rivals: list[Rival]
     tuning: list[Tuning]
     warnings: list[str]
@@ -308,6 +329,7 @@ class Analysis:
             "arms": {each.name: _arm(each) for each in self.arms},
             "families": {each.name: _family(each) for each in self.families},
             "races": [_race(each) for each in self.races],
+            "goals": [_goal(each) for each in self.goals],
             "rivals": [
                 asdict(each) | _interval("difference", each.difference) for each in self.rivals
             ],
@@ -316,8 +338,8 @@ class Analysis:
         return document | {"warnings": self.warnings}
 
 
-_FACTS = ("source", "command", "plan", "budget", "baseline", "seeds", "tuning_seeds", "heldout", "samples",
-          "trainings", "settings", "versions")  # fmt: skip
+_FACTS = ("source", "command", "plan", "budget", "baseline", "seeds", "tuning_seeds", "heldout",
+          "samples", "trainings", "settings", "versions")  # fmt: skip
 
 
 def verdict(found: Interval) -> Verdict:
@@ -365,15 +387,27 @@ def _race(race: Race) -> dict[str, Any]:
         "target": race.target,
         "reference_share": race.share,
         "goal": race.goal,
-        "crossings": {
-            each.name: {
-                "share": each.share,
-                "ratio": each.ratio,
-                "ratio_ci95": list(each.interval),
-                "reached": each.reached,
-            }
-            for each in race.crossings
-        },
+        "crossings": {each.name: _crossing(each) for each in race.crossings},
+    }
+
+
+def _crossing(found: Crossing) -> dict[str, Any]:
+    return {
+        "share": found.share,
+        "ratio": found.ratio,
+        "ratio_ci95": list(found.interval),
+        "reached": found.reached,
+    }
+
+
+def _goal(goal: Goal) -> dict[str, Any]:
+    return {
+        "ours": goal.crossing.name,
+        "reference": goal.reference,
+        "target": goal.target,
+        "at_most": goal.ratio,
+        **_crossing(goal.crossing),
+        "verdict": goal.verdict,
     }
 
 

@@ -51,7 +51,8 @@ def curves_figure(
     looks = _looks(arms, colour)
     for arm in arms:
         if arm.name in banded:
-            _band(figure, arm, axis, looks[arm.name][0])
+            group = label(analysis, family.name, arm.name)
+            _band(figure, arm, axis, looks[arm.name][0], group)
     for i, arm in enumerate(arms):
         hue, dash = looks[arm.name]
         strong = arm.is_ours or arm.name == family.baseline
@@ -65,7 +66,7 @@ def curves_figure(
             width=3.0 if strong else 1.6,
             percent=True,
         )
-        figure.data[-1].legendgroup = arm.name
+        figure.data[-1].legendgroup = label(analysis, family.name, arm.name)
         figure.data[-1].visible = True if strong or i <= _SHOWN else "legendonly"
     figure.update_yaxes(tickformat=".0%")
     figure.update_xaxes(rangemode="tozero")
@@ -89,7 +90,7 @@ def _looks(arms: Sequence[ArmResult], colour: dict[str, str]) -> dict[str, tuple
     return looks
 
 
-def _band(figure: Figure, arm: ArmResult, axis: Axis, hue: str) -> None:
+def _band(figure: Figure, arm: ArmResult, axis: Axis, hue: str, group: str) -> None:
     x = getattr(arm.curve, axis)
     rates = [each for each in arm.curve.rate if each.low == each.low]
     if len(rates) < len(x):
@@ -103,7 +104,7 @@ def _band(figure: Figure, arm: ArmResult, axis: Axis, hue: str) -> None:
         mode="lines",
         hoverinfo="skip",
         showlegend=False,
-        legendgroup=arm.name,
+        legendgroup=group,
     )
 
 
@@ -128,10 +129,10 @@ def effects_figure(analysis: Analysis, family: Family, *, theme: Theme = "light"
             figure,
             [label(analysis, family.name, each.name) for each in found],
             [_percent(each.final) for each in found],
-            legend,
-            colour[role],
-            symbol,
-            "%{x:+.1f} points",
+            legend=legend,
+            colour=colour[role],
+            symbol=symbol,
+            hover="%{x:+.1f} points",
         )
     _rows(figure, [label(analysis, family.name, each.name) for each in family.comparisons])
     figure.add_vline(x=0, line={"color": colour["axis"], "width": 1.5})
@@ -166,10 +167,10 @@ def race_figure(analysis: Analysis, race: Race, *, theme: Theme = "light") -> Fi
                 )
                 for each in found
             ],
-            legend,
-            colour[role],
-            symbol,
-            "%{x:.2f}",
+            legend=legend,
+            colour=colour[role],
+            symbol=symbol,
+            hover="%{x:.2f}",
         )
     _rows(figure, [label(analysis, race.family, each.name) for each in race.crossings])
     figure.add_vline(x=1, line={"color": colour["axis"], "width": 1.5})
@@ -222,6 +223,7 @@ def _intervals(
     figure: Figure,
     names: Sequence[str],
     found: Sequence[Interval],
+    *,
     legend: str,
     colour: str,
     symbol: str,
@@ -241,6 +243,7 @@ def _intervals(
         },
         name=legend,
         mode="markers",
+        showlegend=True,
         marker={"color": colour, "size": 10, "symbol": symbol},
         hovertemplate=hover,
     )

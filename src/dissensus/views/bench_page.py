@@ -17,8 +17,10 @@ from dissensus.views.bench_tables import (
     LETTERS,
     SHARED_TUNING,
     effect_rows,
+    ends_text,
     grid_text,
     race_rows,
+    signed,
 )
 from dissensus.views.bench_words import bench_sentences
 from dissensus.views.format import clean_text, count, duration, fraction, number, plural
@@ -112,7 +114,8 @@ def _table(analysis: Analysis, family: Family) -> Markup:
         f"rate at which {base} ends, over its own. Differences in points."
     )
     lines: list[list[Child]] = [
-        [tag("td", row[0], class_="name"), *row[1:]] for row in effect_rows(analysis, family)
+        [tag("td", row[0], class_="name"), *(tag("td", cell, class_="number") for cell in row[1:])]
+        for row in effect_rows(analysis, family)
     ]
     return section(
         f"{family.name}-table",
@@ -126,7 +129,7 @@ def _effects(analysis: Analysis, family: Family) -> Panel:
     base = label(analysis, family.name, family.baseline)
     return Panel(
         name=f"{family.name}-effects",
-        title=f"{_TITLES[family.name]}: difference from {base} at {count(analysis.budget)} rollouts",
+        title=f"{_TITLES[family.name]}: from {base} at {count(analysis.budget)} rollouts",
         reading="An arm is told apart only where its interval does not touch the line at zero.",
         note=(
             "Intervals hold for all arms of the figure at once with 95 %. In the table beside them "
@@ -139,9 +142,9 @@ def _effects(analysis: Analysis, family: Family) -> Panel:
         rows=[
             [
                 label(analysis, family.name, each.name),
-                f"{100 * each.final.mean:+.2f}",
-                _ends(each.final.low, each.final.high),
-                _ends(each.bootstrap.low, each.bootstrap.high),
+                signed(each.final.mean, 2),
+                ends_text(each.final, 2),
+                ends_text(each.bootstrap, 2),
             ]
             for each in family.comparisons
         ],
@@ -185,9 +188,9 @@ def _race(analysis: Analysis, race: Race) -> Panel:
         name=f"{race.family}-race-{place}",
         title=f"{_TITLES[race.family]}: rollouts to where {base} ends",
         reading=(
-            f"Further left: fewer rollouts until the held-out rate is {fraction(race.target)}, at "
-            f"which {base} ends. An interval that reaches the right edge is open there: the budget "
-            "ended first."
+            "Further left: fewer rollouts until the held-out rate is "
+            f"{fraction(race.target, digits=1)}, where {base} ends. An interval that reaches the "
+            "right edge is open there: the budget ended first."
         ),
         note=(
             f"Ratio to the rollouts of {base}, whose own smoothed curve is there after "
@@ -261,7 +264,7 @@ def _tuning(analysis: Analysis) -> Markup:
     ]
     intro = (
         "Mean final held-out rate at each learning rate, on seeds that are not reported; "
-        f"the best is used. {SHARED_TUNING}: no grid of its own."
+        f"the best is used. {SHARED_TUNING.capitalize()}: no grid of its own."
     )
     return section(
         "tuning",
@@ -288,7 +291,3 @@ def _footer(analysis: Analysis) -> Markup:
         tag("p", f"Made by: {clean_text(analysis.command, 400)}") if analysis.command else None,
         tag("p", f"dissensus {dissensus.__version__}; the analysis is fixed in docs/bench.md."),
     )
-
-
-def _ends(low: float, high: float) -> str:
-    return f"{100 * low:+.2f} to {100 * high:+.2f}"

@@ -14,12 +14,13 @@ from dissensus.views.bench_words import bench_sentences, ratio_text, share_range
 from dissensus.views.format import UNKNOWN, clean_text, count, fraction, one_line, plural
 from dissensus.views.style import TERMINAL
 
-__all__ = ["LETTERS", "SHARED_TUNING", "bench_view", "effect_rows", "grid_text", "race_rows"]
+__all__ = ["LETTERS", "SHARED_TUNING", "bench_view", "effect_rows", "ends_text", "grid_text",
+           "race_rows", "signed"]  # fmt: skip
 
 LETTERS = (
     "Arms that share a letter are not told apart from each other (all pairs at once, so stricter)."
 )
-SHARED_TUNING = "as its estimator"
+SHARED_TUNING = "another arm's rate"
 
 
 def bench_view(analysis: Analysis) -> RenderableType:
@@ -47,12 +48,12 @@ def effect_rows(analysis: Analysis, family: Family) -> list[list[str]]:
                 each.final.mean,
                 [
                     *_own(analysis, family, each.name),
-                    f"{100 * each.final.mean:+.1f}",
-                    _ends(each.final),
+                    signed(each.final.mean),
+                    ends_text(each.final),
                     each.verdict,
                     each.letters,
-                    f"{100 * each.area.mean:+.1f}",
-                    _ends(each.area),
+                    signed(each.area.mean),
+                    ends_text(each.area),
                     ratio_text(crossing) if crossing is not None else UNKNOWN,
                     *_rest(analysis, each.name),
                 ],
@@ -99,10 +100,22 @@ def _rest(analysis: Analysis, name: str) -> list[str]:
     return [fraction(arm.unanimous), f"{arm.learning_rate:g}"]
 
 
-def _ends(found: Interval) -> str:
+def signed(difference: float, digits: int = 1) -> str:
+    """Write a difference of rates in points.
+
+    Example:
+        >>> signed(-0.0123), signed(0.02, 2), signed(-0.0001)
+        ('−1.2', '+2.00', '0.0')
+    """
+    text = f"{100 * difference:+.{digits}f}".replace("-", "−")
+    return text[1:] if set(text[1:]) <= set("0.") else text
+
+
+def ends_text(found: Interval, digits: int = 1) -> str:
+    """Write the ends of a difference of rates in points; a dash where there is no interval."""
     if found.low != found.low:
         return UNKNOWN
-    return f"{100 * found.low:+.1f} to {100 * found.high:+.1f}"
+    return f"{signed(found.low, digits)} to {signed(found.high, digits)}"
 
 
 # ---- terminal --------------------------------------------------------------------------------
@@ -139,8 +152,8 @@ def _race(analysis: Analysis, race: Race) -> RenderableType:
         table.add_row(*row)
     base = one_line(analysis.short(race.reference, race.family), 40)
     title = (
-        f"{race.family.capitalize()}: rollouts to {fraction(race.target)}, where {base} ends, "
-        "over its own"
+        f"{race.family.capitalize()}: rollouts to {fraction(race.target, digits=1)}, "
+        f"where {base} ends, over its own"
     )
     return Group(Text(title, style=TERMINAL["title"]), table)
 

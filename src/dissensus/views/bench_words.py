@@ -10,8 +10,8 @@ from dissensus.views.bench import (
     Comparison,
     Crossing,
     Family,
+    Goal,
     Interval,
-    Race,
     Rival,
     verdict,
 )
@@ -26,14 +26,18 @@ __all__ = [
     "share_range",
 ]
 
-CAVEATS = (
+_SCOPE = (
     "One small language model, one set of tasks, one budget: an arm that is ahead here need not be "
     "ahead elsewhere, and a published strategy runs with the settings that fit this budget, not "
-    "with its authors' code.",
+    "with its authors' code."
+)
+CAVEATS = (
+    _SCOPE,
     "Seconds are of trainings that shared a machine, one core each; compare rollouts first.",
 )
 
 _ALLOCATORS = "allocators"
+_OUTCOME = {"met": "met", "missed": "not met", "open": "not settled by these seeds"}
 _STOOD_STILL = 0.9
 
 
@@ -65,7 +69,7 @@ def ratio_text(found: Crossing) -> str:
 
     Example:
         >>> ratio_text(Crossing(name="a", share=0.4, ratio=0.4, interval=(0.3, None), reached=5))
-        '0.40 (0.30 to beyond the budget)'
+        '0.40 (0.30 or more)'
         >>> ratio_text(Crossing(name="a", share=None, ratio=None, interval=(None, None), reached=0))
         'not reached'
     """
@@ -85,7 +89,7 @@ def share_range(interval: tuple[float | None, float | None]) -> str:
     low, high = interval
     if low is None:
         return "beyond the budget"
-    return f"{low:.2f} to {'beyond the budget' if high is None else f'{high:.2f}'}"
+    return f"{low:.2f} or more" if high is None else f"{low:.2f} to {high:.2f}"
 
 
 # ---- goals -----------------------------------------------------------------------------------
@@ -93,29 +97,25 @@ def share_range(interval: tuple[float | None, float | None]) -> str:
 
 def goal_sentences(analysis: Analysis) -> list[str]:
     """What became of the goals that were written down before, for each of our strategies."""
-    races = [race for race in analysis.races if race.goal is not None]
-    said = []
+    said = [_goal(analysis, each) for each in analysis.goals]
     for arm in analysis.ours:
-        for race in races:
-            found = race.of(arm.name)
-            if found is not None and race.goal is not None:
-                said.append(_goal(analysis, race, found, race.goal))
         said += _against_published(analysis, arm.name)
     return said
 
 
-def _goal(analysis: Analysis, race: Race, found: Crossing, goal: float) -> str:
-    ours, theirs = (_name(analysis, race.family, each) for each in (found.name, race.reference))
-    outcome = {"met": "met", "missed": "not met", "open": "not settled by these seeds"}
-    aim = "half" if goal == 0.5 else "a third" if abs(goal - 1 / 3) < 1e-9 else f"{goal:.2f}"
+def _goal(analysis: Analysis, goal: Goal) -> str:
+    found = goal.crossing
+    ours, theirs = (_name(analysis, _ALLOCATORS, each) for each in (found.name, goal.reference))
+    aim = "half" if goal.ratio == 0.5 else "a third" if goal.ratio == 1 / 3 else f"{goal.ratio:.2f}"
     where = (
         f"needs {ratio_text(found)} of them"
         if found.ratio is not None
-        else f"does not get there within its budget ({ratio_text(found)})"
+        else f"does not get there within its budget: {ratio_text(found)}"
     )
     return (
-        f"Goal: {ours} reaches the held-out rate at which {theirs} ends ({fraction(race.target)}) "
-        f"with at most {aim} of its rollouts. It {where}: {outcome[found.verdict(goal)]}."
+        f"Goal: {ours} reaches the held-out rate at which {theirs} ends "
+        f"({fraction(goal.target, digits=1)}) with at most {aim} of its rollouts. "
+        f"It {where}; {_OUTCOME[goal.verdict]}."
     )
 
 
@@ -135,10 +135,14 @@ def _against_published(analysis: Analysis, ours: str) -> list[str]:
     if ahead:
         listed = _listed(analysis, _ALLOCATORS, ahead)
         return [f"{aim} None is shown to, but by the estimates {listed} would: not settled."]
-    return [
-        f"{aim} By the estimates none does; shown to be behind on both: "
-        f"{_listed(analysis, _ALLOCATORS, behind)}; the others are not told apart on one or both."
-    ]
+    if len(behind) == len(names):
+        return [f"{aim} All are shown to be behind on both: met."]
+    rest = [name for name in names if name not in behind]
+    listed = _listed(analysis, _ALLOCATORS, rest)
+    said = (
+        "By the estimates none does: met as far as these seeds tell. Not told apart on one or both"
+    )
+    return [f"{aim} {said}: {listed}."]
 
 
 def _of(rivals: Iterable[Rival], name: str) -> list[Rival]:
@@ -189,14 +193,15 @@ def _not_reached(analysis: Analysis) -> list[str]:
         if missing:
             said.append(
                 f"{race.family.capitalize()} whose mean curve does not reach the rate at which "
-                f"{base} ends ({fraction(race.target)}) within the budget: "
+                f"{base} ends ({fraction(race.target, digits=1)}) within the budget: "
                 f"{_listed(analysis, race.family, missing)}."
             )
-        if race.share < _STOOD_STILL:
-            said.append(
-                f"{base} ({race.family}) is at its own final rate after {fraction(race.share)} of "
-                "the budget: ratios are taken over that, and speed is hard to tell from level."
-            )
+    early = {race.reference: race.share for race in analysis.races if race.share < _STOOD_STILL}
+    said += [
+        f"{clean_text(name, 80)} is at its own final rate after {fraction(share)} of the budget: "
+        "ratios are taken over that, and speed is hard to tell from level."
+        for name, share in early.items()
+    ]
     return said
 
 

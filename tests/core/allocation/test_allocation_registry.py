@@ -10,7 +10,8 @@ from dissensus.errors import InputError
 PUBLISHED = {
     "adarft", "contrast", "cures", "dapo", "dars_et", "dars_hw", "dots", "gfpo", "greso",
     "group_size_law", "knapsack", "mopps", "online_difficulty", "open_instruct", "pilot_commit",
-    "pods", "prime_rl", "reinforce_ada", "reinforce_ada_positive", "speed_rl", "uniform", "vip",
+    "pods", "prime_rl", "reinforce_ada", "reinforce_ada_positive", "signal", "speed_rl", "uniform",
+    "vip",
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from dissensus.lab.bench.records import Arm, Evaluations, Steps, TrainingRecord
 ALLOCATORS = ("uniform", "dapo", "greso", "mopps", "speed_rl", "reinforce_ada", "dots", "contrast")
 ESTIMATORS = ("dr_grpo", "rloo", "maxrl", "weighted(grpo, power(0.5))", "dapo", "pkpo")
 BUDGET = 20480
+UNIFORM = Arm("grpo", "uniform")
 
 
 def simulated_record(
@@ -73,6 +75,18 @@ def simulated_record(
         settings={"prompts": 320},
         versions={"dissensus": "0"},
     )
+
+
+def exact_record(rates, *, generated, arm=UNIFORM, seed=0, **options):
+    """A training with exactly these held-out rates, a list per evaluation, given in thousandths."""
+    made = simulated_record(arm, seed, prompts=2, tenths=len(generated) - 1, **options)
+    spent = np.array(generated)
+    columns = dict.fromkeys(
+        ("generated", "trained", "steps", "tokens", "seconds", "processor_seconds"), spent
+    )
+    correct = np.round(1000 * np.array(rates)).astype(int)
+    found = replace(made.evaluations, **columns, samples=np.full(len(spent), 1000), correct=correct)
+    return replace(made, budget=int(spent[-1]), evaluations=found)
 
 
 def simulated_bench(

@@ -84,4 +84,5 @@ def test_another_seed_is_another_training(record):
     shorter = dataclasses.replace(SETTING, budget=24, evaluations=1)
     other = train_once(TRAINING._replace(seed=4, setting=shorter))
     assert other.evaluations.tokens[-1] != record.evaluations.tokens[1]
-    assert other.evaluations.correct[0].tolist() == record.evaluations.correct[0].tolist()
+    # The same held-out prompts and weights, other luck.
+    assert other.evaluations.correct[0].tolist() != record.evaluations.correct[0].tolist()

@@ -8,6 +8,7 @@
 
 - `asks`: what an allocator answers, a draw or a selection
 - `base`: what an allocator is; `pool`, `step`: what it looks at
+- `best_value`: what our own strategies share
 - `registry`: the strategies by name; each is a short file, `spreading` what several of them need
 - `written`: strategies as they are written, `contrast(least=4)`
 - `ledger`: what was spent
@@ -28,6 +29,7 @@ from dissensus.core.allocation import (  # noqa: F401  (importing a strategy reg
     pilot_commit,
     refill,
     reinforce_ada,
+    signal,
     speed_rl,
     uniform,
     vip,

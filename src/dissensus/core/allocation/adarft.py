@@ -28,6 +28,9 @@ class AdaRFT(Allocator):
     Its sampler sorts by |d − T| anew for each batch, and so repeats the same prompts while T
     stands; here a prompt is drawn again only when all others were drawn.
 
+    Without `difficulty` it is nearly uniform over a pass: each prompt comes once, only the order
+    is by the rate of its last visit. Judge the published method with given difficulties only.
+
     Args:
         prompts: Number of prompts, or their ids.
         difficulty: (n,) difficulty of each prompt in [0, 100]. None: 100 · (1 − rate) of its last

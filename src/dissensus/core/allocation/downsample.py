@@ -25,16 +25,19 @@ class _Downsample(Uniform):
         self.keep = self._whole("keep", keep)
 
     def _best(self, rows: IntArray, step: Step, rng: np.random.Generator) -> IntArray:
-        """Those of a group's rows that are trained on."""
+        """(B, keep) those of each group's (B, n) rows that are trained on, keep < n."""
         raise NotImplementedError
 
     def _choose(self, step: Step, rng: np.random.Generator) -> Choice:
-        keep = np.zeros(len(step), dtype=np.bool_)
-        scored = step.groups.is_scored
-        order = np.argsort(step.groups.index, kind="stable")
-        for group in np.split(order, np.cumsum(step.groups.rollouts)[:-1]):
-            rows = group[scored[group]]
-            keep[rows if len(rows) <= self.keep else self._best(rows, step, rng)] = True
+        keep = step.groups.is_scored.copy()
+        rows = np.flatnonzero(keep)
+        rows = rows[np.argsort(step.groups.index[rows], kind="stable")]
+        size = np.bincount(step.groups.index[rows], minlength=len(step.groups))
+        first = np.cumsum(size) - size
+        for n in np.unique(size[size > self.keep]).tolist():
+            whole = rows[first[size == n][:, None] + np.arange(n)]
+            keep[whole] = False
+            keep[self._best(whole, step, rng)] = True
         return Choice(keep)
 
 
@@ -63,11 +66,13 @@ class Pods(_Downsample):
 
     def _best(self, rows: IntArray, step: Step, rng: np.random.Generator) -> IntArray:
         if self.rule == "random":
-            return rng.choice(rows, self.keep, replace=False)
+            return rng.permuted(rows, axis=1)[:, : self.keep]
         rewards = step.rows["reward"][rows]
-        rising = rows[np.argsort(rewards, kind="stable")]
-        low = 0 if self.rule == "max_reward" else _most_varied(np.sort(rewards), self.keep)
-        return np.concatenate([rising[:low], rising[len(rising) - (self.keep - low) :]])
+        rising = np.take_along_axis(rows, np.argsort(rewards, axis=1, kind="stable"), axis=1)
+        low = 0 if self.rule == "max_reward" else _most_varied(np.sort(rewards), self.keep)[:, None]
+        place = np.arange(self.keep)
+        place = np.where(place < low, place, rows.shape[1] - self.keep + place)
+        return np.take_along_axis(rising, np.broadcast_to(place, (len(rows), self.keep)), axis=1)
 
 
 @strategy("gfpo", source="GFPO, arXiv:2508.09726", group_size=16, keep=8)
@@ -97,20 +102,29 @@ class Gfpo(_Downsample):
         key = length
         if self.by == "reward_per_token":
             key = -step.rows["reward"][rows] / np.maximum(length, 1.0)
-        return rows[np.argsort(key, kind="stable")[: self.keep]]
+        return np.take_along_axis(rows, np.argsort(key, axis=1, kind="stable"), axis=1)[
+            :, : self.keep
+        ]
 
 
-def _most_varied(rising: FloatArray, keep: int) -> int:
-    """How many of the lowest of some sorted rewards belong to the `keep` of largest variance.
+def _most_varied(rising: FloatArray, keep: int) -> IntArray:
+    """How many of the lowest of a group's rewards belong to the `keep` of largest variance.
+
+    Args:
+        rising: (B, n) rewards of each group in ascending order.
+        keep: How many are kept, at most n.
 
     Example:
-        >>> _most_varied(np.array([0.0, 0.0, 0.0, 1.0]), 2)
-        1
+        >>> _most_varied(np.array([[0.0, 0.0, 0.0, 1.0]]), 2).tolist()
+        [1]
     """
     low = np.arange(keep + 1)
-    total = [np.concatenate([[0.0], np.cumsum(each)]) for each in (rising, rising**2)]
-    mean, square = ((t[low] + t[-1] - t[len(rising) - keep + low]) / keep for t in total)
+    zero = np.zeros((len(rising), 1))
+    totals = [np.hstack([zero, np.cumsum(each, axis=1)]) for each in (rising, rising**2)]
+    mean, square = (
+        (t[:, low] + t[:, -1:] - t[:, rising.shape[1] - keep + low]) / keep for t in totals
+    )
     variance = square - mean**2
     # Among equals the most even split: rounding must not decide.
-    best = np.flatnonzero(variance >= variance.max() - 1e-12)
-    return int(best[np.argmin(np.abs(best - keep / 2))])
+    is_best = variance >= variance.max(axis=1, keepdims=True) - 1e-12
+    return np.asarray(np.argmin(np.where(is_best, np.abs(low - keep / 2), np.inf), axis=1))

@@ -31,6 +31,10 @@ class GroupSizeLaw(Allocator):
     so every prompt keeps the same share φ of its signal, as far as the bounds allow. p is
     (k + ½)/(n + 1) over past visits that fade by `decay`. Advantages are scaled by n̄/n_i.
 
+    The law says what a fidelity costs, not that it is worth the cost: 1/(p(1−p)) grows without
+    bound, so never and always solved prompts, which teach nothing, get most rollouts (`most` each).
+    It is here to be compared with; for training leave such prompts out first.
+
     Args:
         prompts: Number of prompts, or their ids.
         least: Smallest group.

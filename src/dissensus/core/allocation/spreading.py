@@ -6,7 +6,7 @@ import numpy as np
 
 from dissensus.core.groups import BoolArray, FloatArray, IntArray
 
-__all__ = ["best_gains", "proportional", "spread", "weighted_sample"]
+__all__ = ["best_gains", "concave_envelope", "proportional", "spread", "weighted_sample"]
 
 _PARITY = 2
 
@@ -89,6 +89,28 @@ def _use_last(
         if gain > best_gain:
             best, best_gain = tried, gain
     return best
+
+
+def concave_envelope(values: FloatArray, *, least: int) -> FloatArray:
+    """Values made fit for `spread`: no block is worth more per rollout than the best one.
+
+    Up to the count of largest value per rollout, n*, every count is worth n·v(n*)/n*. Values that
+    are concave from n* on are concave everywhere then, and an optimum for them is one for `values`
+    but for the one prompt whose best block did not fit.
+
+    Args:
+        values: (P, most+1) value of n = 0 … most rollouts.
+        least: Smallest count other than 0, ≥ 1, at most `most`.
+
+    Example:
+        >>> concave_envelope(np.array([[0, 0, 1.0, 3.0, 3.5]]), least=2).tolist()
+        [[0.0, 1.0, 2.0, 3.0, 3.5]]
+    """
+    counts = np.arange(values.shape[1])
+    per_rollout = values[:, least:] / counts[least:]
+    best = per_rollout.argmax(axis=1)[:, None] + least
+    block = np.take_along_axis(values, best, axis=1)
+    return np.asarray(np.where(counts <= best, counts * block / best, values))
 
 
 def best_gains(gains: FloatArray, budget: int) -> IntArray:

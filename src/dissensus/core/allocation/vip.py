@@ -34,6 +34,9 @@ class Vip(Allocator):
     visits where features are given, and is (k+1)/(n+2) of the prompt's last visit otherwise; unseen
     prompts without features have ½. The paper's prior mean and hyper-parameters are not known here.
 
+    Without features sizes are nearly uniform: one visit of a few rollouts, pulled towards ½, says
+    little, and sqrt(p(1−p)) is flat in the middle. Judge the published method with features only.
+
     Args:
         prompts: Number of prompts, or their ids.
         features: (n, d) embedding of each prompt; prompts added later are not predicted.

@@ -57,15 +57,23 @@ class PrimeRL(Refill):
         with np.errstate(divide="ignore"):
             self.log_weights = np.log(np.array(weights, dtype=np.float64))
         self._column("log_weight", fill=0.0, dtype=np.float32)
+        self._note("queue", np.empty(0, dtype=np.int64))  # prompts of the step, in drawing order
 
     def _next(self, step: Step, budget: int, rng: np.random.Generator) -> Request | None:
         missing = self.batch - int(self._admitted(step.outcomes).sum())
         if missing <= 0 or step.rounds >= self.max_rounds:
             return None
-        allowed = not_in(step, self.pool.is_present)
-        count = min(self.batch, budget // self.group_size)
-        found = weighted_sample(self._columns["log_weight"], count, rng, allowed=allowed)
-        return each(found, self.group_size)
+        if not step.rounds:
+            # Draws without replacement: later rounds go on where the earlier ones stopped.
+            self._notes["queue"] = weighted_sample(
+                self._columns["log_weight"],
+                self.max_rounds * self.batch,
+                rng,
+                allowed=self.pool.is_present,
+            )
+        queue = self._notes["queue"]
+        left = queue[not_in(step, self.pool.is_present)[queue]]
+        return each(left[: min(self.batch, budget // self.group_size)], self.group_size)
 
     def _learn(self, seen: Outcomes) -> None:
         pool = np.searchsorted(self.limits, seen.rate, side="left")

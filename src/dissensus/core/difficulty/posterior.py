@@ -88,6 +88,11 @@ class SolveRatePosterior:
         return len(self._store.slot)
 
     @property
+    def rates(self) -> FloatArray:
+        """(M,) solve rates of the model, ascending: where functions are tabulated."""
+        return self.model.rates
+
+    @property
     def visited(self) -> IntArray:
         """(V,) prompts with at least one visit, ascending."""
         return self._store.visited

@@ -15,7 +15,7 @@ from dissensus.core.groups import BoolArray, FloatArray, IntArray
 from dissensus.integrations.trl.estimating import Estimate
 from dissensus.integrations.trl.held import Source
 from dissensus.integrations.trl.located import Located
-from dissensus.integrations.trl.merging import LogTables, join_outputs
+from dissensus.integrations.trl.merging import LogTables, join_outputs, share_rows
 from dissensus.integrations.trl.sampling import Sampling, join_samplings, make_groups
 from dissensus.integrations.trl.settings import Settings
 
@@ -119,26 +119,29 @@ def join_selected(
     at = at[at >= 0]
     n_missing = len(selection.rollouts) - len(at)
     # Padding is a group of its own, behind the others.
-    at, slots = _even(at, slots, known.rank, trainer, fill=len(selection.prompts))
-    rows, is_padding = known.take(at), slots == len(selection.prompts)
-    local = rows.of_rank(trainer.accelerator.process_index)
+    at, slots, owner = _even(at, slots, known.rank, trainer, fill=len(selection.prompts))
+    is_padding = at < 0
+    picks = known.picks[at]
+    # A process repeats its first row; it has one, though it may have been told to nobody.
+    first = owner * (len(sources[0][1].rewards) // trainer.accelerator.num_processes)
+    picks[is_padding] = np.stack([np.zeros_like(first), first], axis=1)[is_padding]
+    local = slice(*np.searchsorted(owner, trainer.accelerator.process_index + np.arange(2)))
     batch = join_samplings(
         [sampling for _, sampling in sources],
-        rows.picks,
+        picks,
         group_ids=slots,
-        local=local,
+        local=slice(0, 0),  # no texts: what is trained on is not what is recorded
         settings=settings,
     )
-    batch = _unscored(batch, is_padding, slots, settings)
-    starts = [sampling.local.start for _, sampling in sources]
-    picks = [(s, row - starts[s]) for s, row in rows.picks[local].tolist()]
+    batch = _unscored(replace(batch, local=local), is_padding, slots, settings)
     is_new = ~is_padding & (at < n_fresh)
     place_by_rank = np.argsort(np.argsort(known.rank[:n_fresh], kind="stable"))
     place = np.full(len(at), -1)
     place[is_new] = place_by_rank[at[is_new]]
-    tables.restore([(s, row) for s, row in rows.picks[is_new].tolist()])
+    tables.restore([(s, row) for s, row in picks[is_new].tolist()])
+    rank = np.where(is_padding, owner, known.rank[at])
     return {
-        "output": join_outputs(trainer, [output for output, _ in sources], picks),
+        "output": _join_output(trainer, sources, picks, rank, owner),
         "batch": batch,
         "is_padding": is_padding,
         "place": place,
@@ -210,18 +213,59 @@ def _fits(groups: IntArray, capacity: int) -> BoolArray:
 
 def _even(
     at: IntArray, slots: IntArray, rank: IntArray, trainer: Any, *, fill: int
-) -> tuple[IntArray, IntArray]:
-    """Process after process, as many rows for each: the missing ones repeat its first row."""
+) -> tuple[IntArray, IntArray, IntArray]:
+    """As many rows for each process, and no more than its share: −1 where it only fills up.
+
+    A rule that keeps the first or the last rollouts of a group keeps those of the same processes
+    again and again, whose memory is made for an equal share. So they give rows to the others.
+
+    Returns:
+        Rows, groups and processes of the batch, process after process.
+    """
     world = trainer.accelerator.num_processes
     multiple = trainer.args.steps_per_generation
-    counts = np.bincount(rank[at], minlength=world)
-    wanted = max(1, -(-int(counts.max()) // multiple)) * multiple
-    first = np.array([np.flatnonzero(rank == each)[0] for each in range(world)])
-    missing = np.repeat(first, wanted - counts)
-    rows = np.concatenate([at, missing])
-    order = np.argsort(rank[rows], kind="stable")
-    slots = np.concatenate([slots, np.full(len(missing), fill)])
-    return rows[order], slots[order]
+    share = max(1, -(-len(at) // (world * multiple))) * multiple
+    owner = rank[at]
+    for each in range(world):
+        owner[np.flatnonzero(owner == each)[share:]] = -1
+    room = share - np.bincount(owner[owner >= 0], minlength=world)
+    free = np.repeat(np.arange(world), room)
+    moves = np.flatnonzero(owner < 0)
+    owner[moves] = free[: len(moves)]
+    n_missing = len(free) - len(moves)
+    at = np.concatenate([at, np.full(n_missing, -1)])
+    slots = np.concatenate([slots, np.full(n_missing, fill)])
+    owner = np.concatenate([owner, free[len(moves) :]])
+    order = np.argsort(owner, kind="stable")
+    return at[order], slots[order], owner[order]
+
+
+def _join_output(
+    trainer: Any, sources: list[Source], picks: IntArray, rank: IntArray, owner: IntArray
+) -> dict[str, Any]:
+    """This process's batch: what it has, and what others give it. Collective.
+
+    Args:
+        trainer: The GRPO trainer.
+        sources: Generation batches of this process.
+        picks: (N, 2) source and row of what is trained on.
+        rank: (N,) process that has it.
+        owner: (N,) process that trains on it.
+    """
+    me = trainer.accelerator.process_index
+    outputs = [output for output, _ in sources]
+    starts = np.array([sampling.local.start for _, sampling in sources])
+    own = np.stack([picks[:, 0], picks[:, 1] - starts[picks[:, 0]]], axis=1)
+    is_moved = rank != owner
+    if is_moved.any():
+        gifts = share_rows(trainer, outputs, own[is_moved & (rank == me)].tolist())
+        for giver in np.unique(rank[is_moved & (owner == me)]):
+            of_giver = np.flatnonzero(is_moved & (rank == giver))
+            own[of_giver] = np.stack(
+                [np.full_like(of_giver, len(outputs)), np.arange(len(of_giver))], axis=1
+            )
+            outputs.append(gifts[giver])
+    return join_outputs(trainer, outputs, [(s, row) for s, row in own[owner == me].tolist()])
 
 
 def _unscored(

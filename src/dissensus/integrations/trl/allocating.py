@@ -18,7 +18,7 @@ from dissensus.integrations.trl.allocated import Allocated, join_generated, join
 from dissensus.integrations.trl.held import Held, Source, load_held, save_held
 from dissensus.integrations.trl.located import Located
 from dissensus.integrations.trl.merging import LogTables
-from dissensus.integrations.trl.processes import from_main
+from dissensus.integrations.trl.processes import from_main, gather, together
 from dissensus.integrations.trl.round_metrics import RoundMetrics
 from dissensus.integrations.trl.sampling import Sampling, make_groups
 from dissensus.integrations.trl.settings import Settings
@@ -53,8 +53,7 @@ class Allocation:
         ledger: What was spent, on every process.
 
     Raises:
-        InputError: The allocator does not choose among the rows of the training set, or the budget
-            pays for no step.
+        InputError: The allocator does not choose among the rows of the training set.
     """
 
     def __init__(
@@ -132,12 +131,22 @@ class Allocation:
         """Whether the budget pays for no further draw. Collective; between two steps."""
         left = self.ledger.left
         is_near = left is not None and left < _MOST_PER_STEP * self._capacity
+        if self._waiting is not None and left is not None and left < self._waiting.total:
+            self._has_ended = True  # a resumed training may have a smaller budget
         if is_near and self._waiting is None and not self._has_ended:
             self._step_budget = _MOST_PER_STEP * self._capacity
             ask = self._ask()
             self._waiting = ask if isinstance(ask, Draw) else None
             self._has_ended = self._waiting is None
         return self._has_ended
+
+    def leave_to_trl(self, rollouts: int) -> bool:
+        """Count what TRL samples where the allocator draws nothing; False if that is too much."""
+        left = self.ledger.left
+        if left is not None and left < rollouts:
+            return False
+        self.ledger.spend(generated=rollouts)
+        return True
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write arrays and kept rollouts into a checkpoint; returns what fits JSON."""
@@ -164,18 +173,19 @@ class Allocation:
         """Go on as the allocation that wrote this checkpoint would. Collective.
 
         Raises:
-            RunError: On every process, when the first one cannot read its state.
+            RunError: On every process, when the first one cannot read its state, or one of them
+                its rollouts.
         """
         self.ledger = BudgetLedger.from_state_dict(values["ledger"])
+        is_same = self.ledger.limit == self._settings.rollout_budget
         self.ledger.limit = self._settings.rollout_budget
-        self._told, self._has_ended = int(values["told"]), bool(values["has_ended"])
+        self._told, self._has_ended = int(values["told"]), bool(values["has_ended"]) and is_same
         arrays = self._decide(lambda: self._load(folder, values))
-        if values["is_waiting"]:
-            self._waiting = Draw(*arrays)
+        self._waiting = Draw(*arrays) if values["is_waiting"] else None
+        self._held = Held.nothing()
         if values["world"] == self._world:
             rank = self._trainer.accelerator.process_index
-            device = self._trainer.accelerator.device
-            self._held = load_held(folder / _held_file(rank), device, self._settings)
+            self._held = self._load_held(folder / _held_file(rank))
 
     # ---- private ---------------------------------------------------------------------------------
 
@@ -189,10 +199,28 @@ class Allocation:
                 "the state of the allocator cannot be read", where=str(path), got=repr(error)
             ) from error
         self.allocator.load_state_dict(arrays)
+        self._row_of = _rows_by_id(self.allocator, self._rows)
         self._rng.bit_generator.state = values["rng"]
         if not values["is_waiting"]:
             return None
         return arrays["waiting.prompts"], arrays["waiting.counts"]
+
+    def _load_held(self, path: Path) -> Held:
+        """Rollouts that wait. Without its own a process cannot train on them: then none does."""
+
+        def read() -> Held:
+            try:
+                return load_held(path, self._trainer.accelerator.device, self._settings)
+            except Exception as error:
+                raise RunError(
+                    "the rollouts that wait cannot be read",
+                    where=str(path),
+                    got=repr(error),
+                    hint="delete these files to go on without them",
+                ) from error
+
+        held = together(read)
+        return held if all(gather(held.source is not None)) else Held.nothing()
 
     def _ask(self) -> Draw | Selection:
         if self._waiting is not None:

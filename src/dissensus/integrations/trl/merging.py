@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dissensus.errors import UnsupportedError
+from dissensus.integrations.trl.processes import gather, together
 
-__all__ = ["LogTables", "Pick", "join_outputs", "merge_outputs"]
+__all__ = ["LogTables", "Pick", "join_outputs", "merge_outputs", "share_rows"]
 
 Pick = tuple[int, int]
 """A row of the joined batch: (round, row in that round's batch)."""
@@ -62,8 +63,8 @@ def join_outputs(
         outputs: This process's generation batches.
         picks: This process's rows of the joined batch.
     """
-    tokenizer = getattr(trainer, "_tokenizer", None) or trainer.processing_class
-    output = merge_outputs(outputs, picks, pad_token_id=tokenizer.pad_token_id)
+    pad = _pad_token_id(trainer)
+    output = together(lambda: merge_outputs(outputs, picks, pad_token_id=pad))
     if "num_items_in_batch" in output:  # old TRL has none
         mask = output["completion_mask"]
         if "tool_mask" in output:
@@ -71,6 +72,31 @@ def join_outputs(
         items = trainer.accelerator.gather(mask.sum()).sum()
         output["num_items_in_batch"] = items.to(output["num_items_in_batch"].dtype)
     return output
+
+
+def share_rows(
+    trainer: Any, outputs: Sequence[Mapping[str, Any]], picks: Sequence[Pick]
+) -> list[dict[str, Any] | None]:
+    """Rows that each process gives away, as a batch per process; None of one that keeps all.
+
+    Collective. They travel by way of main memory, since there are few of them.
+    """
+    pad = _pad_token_id(trainer)
+
+    def given() -> dict[str, Any] | None:
+        return _moved(merge_outputs(outputs, picks, pad_token_id=pad), "cpu") if picks else None
+
+    device = trainer.accelerator.device
+    return [each and _moved(each, device) for each in gather(together(given))]
+
+
+def _moved(output: Mapping[str, Any], device: Any) -> dict[str, Any]:
+    return {name: x.to(device) if hasattr(x, "to") else x for name, x in output.items()}
+
+
+def _pad_token_id(trainer: Any) -> int:
+    tokenizer = getattr(trainer, "_tokenizer", None) or trainer.processing_class
+    return int(tokenizer.pad_token_id)
 
 
 def _align(key: str, parts: list[Any], widths: Sequence[tuple[int, int]], value: int) -> list[Any]:

@@ -16,7 +16,7 @@ from dissensus.integrations.trl.estimating import Estimate, replace_advantages
 from dissensus.integrations.trl.held import Source
 from dissensus.integrations.trl.likelihoods import keep_log_likelihoods
 from dissensus.integrations.trl.masking import SCALE_KEY, mask_silent
-from dissensus.integrations.trl.merging import LogTables
+from dissensus.integrations.trl.merging import LogTables, join_outputs
 from dissensus.integrations.trl.resampling import Refilled, Round, refill
 from dissensus.integrations.trl.sampling import Rows, Sampling, collect
 from dissensus.integrations.trl.session import Session
@@ -70,6 +70,7 @@ class DisagreementMixin:
     model: Any
     state: Any
     num_generations: int
+    _buffered_inputs: Any
     _logs: Any
     _metrics: Any
 
@@ -237,6 +238,8 @@ class DisagreementMixin:
         session, tables = self._dissensus, LogTables(self)
         made = allocation.sample(lambda rows: self._draw(allocation, rows), tables)
         if made is None:
+            if not allocation.leave_to_trl(len(inputs) * self.accelerator.num_processes):
+                return self._idle()
             session.say_once(
                 "nothing drawn", "the allocator draws no prompt; training goes on as TRL samples"
             )
@@ -270,6 +273,18 @@ class DisagreementMixin:
             )
         self._record(made.generated, found, trained=trained, round_=0)
         return made.output
+
+    def _idle(self) -> dict[str, Any]:
+        """The last batch, all masked: the budget ends before the optimiser step is complete."""
+        parts = self._buffered_inputs
+        picks = [
+            (part, row) for part, one in enumerate(parts) for row in range(len(one["advantages"]))
+        ]
+        output = join_outputs(self, parts, picks)
+        start = len(picks) * self.accelerator.process_index
+        nothing = np.zeros(len(picks) * self.accelerator.num_processes, dtype=np.bool_)
+        mask_silent(self, output, is_kept=nothing, local=slice(start, start + len(picks)))
+        return output
 
     def _measure_rounds(self, filled: Refilled, final: Estimate) -> None:
         session = self._dissensus

@@ -106,13 +106,22 @@ class Session:
         """Restore what the resumed checkpoint holds, and open the run at its step.
 
         Raises:
-            RunError: The state that this training goes on from cannot be read.
+            RunError: The state that this training goes on from cannot be read, or no rollout is
+                left of the budget.
         """
         rule = self.settings.estimator
         has_memory = self.stream is not None or self.allocation is not None
         has_memory |= rule is not None and "state" in rule.needs
         if self.resume_from is not None and has_memory:
             self._load(Path(self.resume_from) / STATE_FILE)
+        budget = self.settings.rollout_budget
+        if self.allocation is not None and budget is not None and self.allocation.ends_now():
+            raise RunError(
+                "the allocator draws nothing that the rollout budget still pays for",
+                where="DisagreementGRPOTrainer.train",
+                got=f"rollout_budget={budget}, {self.allocation.ledger.generated} generated",
+                hint="a larger rollout_budget",
+            )
         self.writer.begin_training(step)
 
     def save(self, args: Any, step: int) -> None:
@@ -124,6 +133,7 @@ class Session:
         state = {
             "estimator": self.state.state_dict(),
             "stream": self.stream.state_dict() if self.stream else None,
+            "correct_values": self._correctness.values,
         }
         with self.writer.guard(f"save {STATE_FILE}"):
             if self.allocation is not None:
@@ -154,6 +164,8 @@ class Session:
         try:
             state = json.loads(content)
             self.state = EstimatorState.from_state_dict(state["estimator"])
+            seen = state.get("correct_values", ())
+            self._correctness = InferredCorrectness(self.settings.tol, seen)
             if self.stream is not None and state["stream"] is not None:
                 self.stream.load_state_dict(state["stream"])
             if self.allocation is not None and state.get("allocation") is not None:

@@ -10,10 +10,9 @@ import numpy as np
 
 from dissensus.core import allocation
 from dissensus.core.comparisons import Estimates, bootstrap_cells, compare_cells, tie_letters
-from dissensus.core.groups import FloatArray
 from dissensus.errors import InputError
-from dissensus.lab.bench.measures import area, first_crossing, rates_at, spent_at
-from dissensus.lab.bench.races import Field, rivals, run_races
+from dissensus.lab.bench.measures import area, rates_at, spent_at
+from dissensus.lab.bench.races import Field, rivals, run_races, strategy_of
 from dissensus.lab.bench.records import Arm, TrainingRecord
 from dissensus.views.bench import (
     Analysis,
@@ -47,7 +46,7 @@ def analyse(
     Args:
         records: Of one plan, tuning and reported trainings, in any order.
         source: Where they lie.
-        command: That made them, for the page.
+        command: That made them, for the page; by default one with the source and the plan.
         baseline: Arm that the others are compared with.
 
     Raises:
@@ -81,12 +80,13 @@ def analyse(
         for name, members in _families(arms, baseline)
     ]
     results = _results(arms)
-    races = [race for field in fields for race in run_races(field)]
     ours = [arm for arm in arms if _is_ours(arm) and arm.estimator == baseline.estimator]
+    raced = [run_races(field, ours) for field in fields]
+    races = [race for each, _ in raced for race in each]
     first = arms[baseline][0]
     return Analysis(
         source=source,
-        command=command,
+        command=command or f"dissensus bench {source or 'DIR'} --plan {first.plan}",
         plan=first.plan,
         budget=first.budget,
         baseline=str(baseline),
@@ -98,6 +98,7 @@ def analyse(
         arms=results,
         families=[_family(field) for field in fields],
         races=races,
+        goals=[goal for _, each in raced for goal in each],
         rivals=rivals(fields[0], ours, races) if fields else [],
         tuning=[tuning[arm] for arm in arms if arm in tuning],
         warnings=warnings + _tuning_warnings(arms, tuning),
@@ -110,7 +111,7 @@ def analyse(
 
 
 def _check_alike(records: Sequence[TrainingRecord], source: str) -> None:
-    facts = {
+    facts: dict[str, set[Any]] = {
         "plan": {record.plan for record in records},
         "budget": {record.budget for record in records},
         "number of held-out prompts": {
@@ -178,7 +179,7 @@ def _families(arms: Iterable[Arm], baseline: Arm) -> list[tuple[str, list[Arm]]]
 
 def _is_ours(arm: Arm) -> bool:
     try:
-        return allocation.read(arm.allocator).strategy.source.startswith(_OWN_SOURCE)
+        return allocation.describe(strategy_of(arm)).source.startswith(_OWN_SOURCE)
     except InputError:  # a strategy of another version
         return False
 

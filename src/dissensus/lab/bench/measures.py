@@ -1,4 +1,4 @@
-"""What is read off held-out curves: rates at a share of the budget, the area, the first crossing."""
+"""What is read off held-out curves: rates at a share of the budget, area, first crossing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def spent_at(record: TrainingRecord, what: Spent, shares: ArrayLike) -> FloatArr
     """(F,) what was spent when a share of the budget was generated; linear between evaluations."""
     found = record.evaluations
     at = np.asarray(shares, dtype=np.float64) * record.budget
-    return np.interp(at, found.generated, getattr(found, what))
+    return np.asarray(np.interp(at, found.generated, getattr(found, what)), dtype=np.float64)
 
 
 def area(record: TrainingRecord) -> FloatArray:
@@ -73,7 +73,7 @@ def first_crossing(shares: ArrayLike, values: ArrayLike, target: float) -> float
 
     Example:
         >>> first_crossing([0.0, 0.5, 1.0], [0.2, 0.4, 0.3], 0.3)
-        0.33
+        0.333333333333
         >>> first_crossing([0.0, 0.5, 1.0], [0.2, 0.4, 0.3], 0.36) is None
         True
     """

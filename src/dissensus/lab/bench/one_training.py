@@ -75,20 +75,20 @@ class _Once:
         self.tokenizer = build_tokenizer()
         self.meter = _Meter()
         self.trained: list[int] = []  # rollouts that each step trained on
-        self.checks = _Checks(self.model, self.tokenizer, setting, self.meter)
+        self.checks = _Checks(self.model, self.tokenizer, training, self.meter)
 
     def run(self) -> TrainingRecord:
         from dissensus.runs import Recorder, Run
 
         training, run_dir = self.training, self.folder / "run"
-        self.checks.measure(0, self.setting.samples)
+        self.checks.measure(0, number=0)
         with Recorder(run_dir, correct=_CORRECT_FROM) as recorder:
             trainer = self._build_trainer(recorder)
             self.meter.ledger = lambda: trainer.ledger
             self.meter.start()
             trainer.train()
             self.meter.stop()
-        self.checks.measure(trainer.state.global_step, self.setting.final_samples)
+        self.checks.measure(trainer.state.global_step, number=self.setting.evaluations)
         steps = _read_steps(Run(run_dir).groups(split="train"), self.trained)
         return TrainingRecord(
             plan=training.plan,
@@ -114,10 +114,9 @@ class _Once:
         self.trained.append(self.meter.trained - sum(self.trained))
         due = self.meter.generated * setting.evaluations // setting.budget
         # The last check follows the training, with more samples.
-        if self.checks.done < due < setting.evaluations:
+        if self.checks.latest < due < setting.evaluations:
             self.meter.stop()
-            self.checks.measure(step, setting.samples)
-            self.checks.done = due
+            self.checks.measure(step, number=due)
             self.meter.start()
         return self.meter.generated >= setting.budget
 
@@ -185,18 +184,29 @@ class _Meter:
 class _Checks:
     """The held-out checks, and what was spent at each of them."""
 
-    def __init__(self, model: Any, tokenizer: Any, setting: Setting, meter: _Meter) -> None:
+    def __init__(self, model: Any, tokenizer: Any, training: Training, meter: _Meter) -> None:
         self._model, self._tokenizer, self._meter = model, tokenizer, meter
-        self._seed = setting.heldout_seed
+        self._seed, setting = training.seed, training.setting
+        self._setting = setting
         self._problems = _problems(
             setting, "heldout", setting.heldout_prompts, setting.heldout_seed
         )
         self._rows: list[dict[str, Any]] = []
-        self.done = 0
+        self.latest = 0
 
-    def measure(self, step: int, samples: int) -> None:
+    def measure(self, step: int, *, number: int) -> None:
+        """Check `number`, counted in shares of the budget."""
+        setting, self.latest = self._setting, number
+        samples = setting.final_samples if number == setting.evaluations else setting.samples
+        # All arms draw alike, so that they pair. Seeds and checks do not: one draw's luck would be
+        # in every training, and would not average out of the rollouts that a target takes.
+        seed = np.random.SeedSequence([setting.heldout_seed, self._seed, number])
         drawn = sample_completions(
-            self._model, self._tokenizer, self._problems, samples, seed=self._seed
+            self._model,
+            self._tokenizer,
+            self._problems,
+            samples,
+            seed=int(seed.generate_state(1)[0]),
         )
         meter = self._meter
         if self._rows and self._rows[-1]["steps"] == step:

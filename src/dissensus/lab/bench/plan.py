@@ -61,7 +61,8 @@ class Setting:
         loss_type: TRL's loss.
         evaluations: Held-out checks after the first, at equal shares of the budget.
         heldout_prompts: Held-out prompts.
-        heldout_seed: Of the held-out prompts and of their sampling; the same in all trainings.
+        heldout_seed: Of the held-out prompts, the same in all trainings; and, with the seed of the
+            training and the number of the check, of their sampling, the same for all arms.
         samples: Completions of each held-out prompt in a check.
         final_samples: The same in the last one.
     """

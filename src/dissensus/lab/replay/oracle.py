@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dissensus.core import advantages, laws
+from dissensus.core import advantages
 from dissensus.core.advantages import Signature
 from dissensus.core.allocation.contrast import Contrast
-from dissensus.core.groups import FloatArray, IntArray
+from dissensus.core.groups import FloatArray
 from dissensus.lab.replay.world import World
 
 __all__ = ["Oracle", "signature_of"]
@@ -32,38 +32,32 @@ class Oracle(Contrast):
 
     Args:
         world: Whose solve rates it knows.
-        estimator: Advantage rule whose contrast is meant.
         **parameters: As `Contrast`.
     """
 
     name = "oracle"
 
-    def __init__(self, world: World, *, estimator: str = "grpo", **parameters: Any) -> None:
-        super().__init__(len(world.scene.record), estimator=estimator, **parameters)
-        self.values = _values(world.scene.rates, estimator, self.least, self.most)
-        self.posterior = _Known(world)  # type: ignore[assignment]  # what Contrast asks of one
-        everyone = np.arange(len(self.pool))
-        self._columns["score"][:] = self.posterior.average(self.values[:, self.least], everyone)
-        self._columns["is_seen"][:] = True
+    def __init__(self, world: World, **parameters: Any) -> None:
+        super().__init__(len(world.scene.record), beliefs=_Known(world), **parameters)
 
 
 class _Known:
-    """A posterior that is certain."""
+    """Beliefs that are certain."""
 
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def update(self, prompts: IntArray, correct: ArrayLike, size: ArrayLike) -> None:
+    @property
+    def rates(self) -> FloatArray:
+        """(M,) the solve rates there are."""
+        return self._world.scene.rates
+
+    def grow(self, prompts: int) -> None:
+        """No prompts appear in a replay."""
+
+    def update(self, prompts: ArrayLike, correct: ArrayLike, size: ArrayLike) -> None:
         """Rewards say nothing new."""
 
-    def average(self, values: FloatArray, prompts: IntArray) -> FloatArray:
+    def average(self, values: ArrayLike, prompts: ArrayLike) -> FloatArray:
         """f(p) of each prompt at its next visit."""
-        return np.asarray(values[self._world.next_states(prompts)])
-
-
-def _values(rates: FloatArray, estimator: str, least: int, most: int) -> FloatArray:
-    """(M, most+1) expected contrast by group size at every solve rate; 0 below `least`."""
-    values = np.zeros((len(rates), most + 1))
-    for n in range(least, most + 1):
-        values[:, n] = laws.expected_contrast(signature_of(estimator, n), rates)
-    return values
+        return np.asarray(np.asarray(values)[self._world.next_states(np.asarray(prompts))])

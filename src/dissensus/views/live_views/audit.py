@@ -38,18 +38,14 @@ def make_findings(source: LiveSource, theme: Theme, **given: Any) -> Shown:  # n
     )
     if not chosen:
         return absent("Not shown: no training group has been recorded yet.", python)
-    batches, held = [], 0
-    for row in chosen:
-        if held and held + row["rollouts"] > given["rollouts"]:
-            continue
-        table = source.run.rollouts(generation=row["generation"], columns=_COLUMNS, split="train")
-        held += table.num_rows
-        batches.append(table)
-    batches = [table for table in batches if table.num_rows]
-    if not batches:
+    read = source.remember(
+        ("findings", given["rollouts"], *(row["generation"] for row in chosen)),
+        lambda: _audit(source, chosen, given["rollouts"]),
+        lasting=True,
+    )
+    if read is None:
         return absent("Not shown: the rollouts of this run were not kept.", python)
-    framework = (source.run.info.get("metadata") or {}).get("framework")
-    answer = audit_log(batches, target=source.run.path.name, framework=framework)
+    answer, generations, held = read
     found = [
         {
             "severity": each.severity.value,
@@ -69,7 +65,26 @@ def make_findings(source: LiveSource, theme: Theme, **given: Any) -> Shown:  # n
         len(found),
     )
     csv = pa.table({name: pa.array([r[name] for r in found], pa.string()) for name in names})
-    return Shown(None, grid, _note(answer, len(batches), held), csv, python)
+    return Shown(None, grid, _note(answer, generations, held), csv, python)
+
+
+def _audit(
+    source: LiveSource, chosen: list[dict[str, Any]], most: int
+) -> tuple[Answer, int, int] | None:
+    """The answer of the audit, and from how many generations and rollouts."""
+    batches: list[pa.Table] = []
+    held = 0
+    for row in chosen:
+        if held and held + row["rollouts"] > most:
+            continue
+        table = source.run.rollouts(generation=row["generation"], columns=_COLUMNS, split="train")
+        held += table.num_rows
+        batches += [table] if table.num_rows else []
+    if not batches:
+        return None
+    framework = (source.run.info.get("metadata") or {}).get("framework")
+    answer = audit_log(batches, target=source.run.path.name, framework=framework)
+    return answer, len(batches), held
 
 
 def _note(answer: Answer, generations: int, rollouts: int) -> str:

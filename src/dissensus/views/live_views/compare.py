@@ -65,7 +65,9 @@ def make_compare(sources: Sequence[tuple[str, LiveSource]], theme: Theme, **give
         return absent(f"Not shown: no chosen run has recorded the {title} so.", python)
     figure = new_figure(theme, title, x_title=AXES[given["x"]])
     colour = palette(theme)
-    for i, curve in enumerate(drawn):
+    for i, curve in enumerate(curves):
+        if not len(curve.x):
+            continue
         few = _stretches(curve, given["points"])
         add_line(
             figure, few.x.tolist(), few.y.tolist(), html.escape(curve.label, quote=False),

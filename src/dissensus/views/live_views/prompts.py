@@ -55,12 +55,8 @@ def make_prompts(source: LiveSource, theme: Theme, **given: Any) -> Shown:  # no
     """Table of the prompts: what each cost, showed and contributed."""
     python = code("prompts", source, given)
     table = source.remember("prompts", lambda: _prompts(source))
-    condition = _condition(source, given)
-    order = f"{given['sort']} {'DESC' if given['descending'] == 'yes' else 'ASC'} NULLS LAST"
-    chosen = source.sql_over(
-        table,
-        f"SELECT * FROM given WHERE {condition} ORDER BY {order}, prompt_id",  # noqa: S608
-    )
+    order = [given[name] for name in ("sort", "descending", "filter", "low", "high")]
+    chosen = source.remember(("order", *order), lambda: _chosen(source, table, given))
     part = chosen.slice(given["offset"], given["limit"]).to_pylist()
     texts = source.prompt_texts((row["prompt_id"] for row in part), 4 * _TEXT_CHARS)
     low, high = _intervals(source, part)
@@ -204,13 +200,11 @@ def _history_note(source: LiveSource, listed: list[dict[str, Any]]) -> str:
         "n": sum(r["size"] for r in training),
         "last_size": last["size"],
     }
-    low, high = _intervals(source, [row])
+    low, high = (end[0] for end in _intervals(source, [row]))
     text += f" Solve rate {row['k']} of {row['n']}"
-    return (
-        f"{text}, {number(100 * low[0])}–{number(100 * high[0])} % (95 %)."
-        if low[0]
-        else f"{text}."
-    )
+    if low is None or high is None:
+        return f"{text}."
+    return f"{text}, {number(100 * low)}–{number(100 * high)} % (95 %)."
 
 
 # ---- what the table is made of ---------------------------------------------------------------
@@ -258,6 +252,14 @@ def _intervals(
     tail = (1.0 - _COVERAGE) / 2.0
     low, high = (betaincinv(prior[0] + k, prior[1] + n - k, q) for q in (tail, 1.0 - tail))
     return low.tolist(), high.tolist()
+
+
+def _chosen(source: LiveSource, table: pa.Table, given: dict[str, Any]) -> pa.Table:
+    """The prompts that are asked for, in the order that is asked for."""
+    condition = _condition(source, given)
+    order = f"{given['sort']} {'DESC' if given['descending'] == 'yes' else 'ASC'} NULLS LAST"
+    query = f"SELECT * FROM given WHERE {condition} ORDER BY {order}, prompt_id"  # noqa: S608
+    return source.sql_over(table, query)
 
 
 def _condition(source: LiveSource, given: dict[str, Any]) -> str:

@@ -47,8 +47,8 @@ def extremes(series: Sequence[ArrayLike], points: int) -> NDArray[np.int64]:
 def extremes_of_cells(x: ArrayLike, y: ArrayLike, cells: int) -> NDArray[np.int64]:
     """Which points of a cloud to draw: in each of `cells` columns and rows the outermost ones.
 
-    Of every cell of a `cells` × `cells` raster one point is kept, and of every column those with
-    the smallest and the largest y, so that no outlier is lost.
+    Of every cell of a `cells` × `cells` raster one point is kept, of every column those with the
+    smallest and the largest y, and the two ends of x, so that no outlier is lost.
 
     Args:
         x: (N,) finite.
@@ -67,10 +67,14 @@ def extremes_of_cells(x: ArrayLike, y: ArrayLike, cells: int) -> NDArray[np.int6
     order = np.lexsort((up, column))
     first = np.flatnonzero(np.diff(column[order], prepend=-1))
     last = np.append(first[1:], len(order)) - 1
-    return np.unique(np.concatenate([one_per_cell, order[first], order[last]]))
+    ends = np.array([across.argmin(), across.argmax()])
+    return np.unique(np.concatenate([one_per_cell, order[first], order[last], ends]))
 
 
 def _binned(values: NDArray[np.float64], cells: int) -> NDArray[np.int64]:
     low, high = values.min(), values.max()
-    scale = cells / (high - low) if high > low else 0.0
-    return np.minimum((values - low) * scale, cells - 1).astype(np.int64)
+    if not high > low:
+        return np.zeros(len(values), dtype=np.int64)
+    place = (values - low) / (high - low) * cells  # divided first: the span can be subnormal
+    binned: NDArray[np.int64] = np.minimum(place, cells - 1).astype(np.int64)
+    return binned

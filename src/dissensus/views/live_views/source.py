@@ -1,7 +1,7 @@
 """A run in sums, followed while it is written: what every view of the dashboard works on.
 
-Compacted parts come from their roll-ups. The groups of the rest are held as rows: a few hundred
-generations at most while the Recorder compacts. What is new since the last look is added.
+Sums of compacted parts come from their roll-ups. The groups of the rest are held as rows: a few
+hundred generations at most while the Recorder compacts. What is new since the last look is added.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,7 +48,19 @@ ROLLED_MEASURES = (
 """
 )
 
+_VISIT = """generation, step, split, round, group_id, rollouts, size, mean, std, correct,
+    unanimous, silent, trained, contrast, push, length_mean, truncated"""
+
 Value = TypeVar("Value")
+
+
+class _Entry:
+    """Something that is made once, by whoever asks first."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.is_made = False
+        self.value: Any = None
 
 
 class LiveSource:
@@ -72,7 +85,8 @@ class LiveSource:
         self._held = Pieces({}, {}, {})
         self._loaded: dict[str, set[Path]] = {}
         self._ready: set[str] = set()
-        self._remembered: dict[Any, Any] = {}
+        self._remembered: dict[Any, _Entry] = {}
+        self._lasting: dict[Any, _Entry] = {}
         self.refresh()
 
     def refresh(self) -> str:
@@ -81,7 +95,6 @@ class LiveSource:
             version = self.run.version
             if version != self.version:
                 self.run.retrying(self._follow)
-                self._remembered = {}
                 self.version = version
             return self.version
 
@@ -91,7 +104,7 @@ class LiveSource:
             words = set(re.findall(r"\w+", query))
             for kind in _KINDS:
                 if kind in words and kind not in self._ready:
-                    self.run.retrying(lambda kind=kind: self._prepare(kind))
+                    self.run.retrying(partial(self._prepare, kind))
             cursor = self._connection.cursor()
         return cursor.sql(query).to_arrow_table()
 
@@ -101,31 +114,28 @@ class LiveSource:
         cursor.register("given", table)
         return cursor.sql(query).to_arrow_table()
 
-    def remember(self, key: Any, make: Callable[[], Value]) -> Value:
-        """What `make` gives, made once for each version of the run."""
+    def remember(self, key: Any, make: Callable[[], Value], *, lasting: bool = False) -> Value:
+        """What `make` gives, made once for each version of the run.
+
+        Args:
+            key: What it is.
+            make: Makes it.
+            lasting: It stays right when the run grows.
+        """
         with self._lock:
-            held = self._remembered
-        if key not in held:
+            held = self._lasting if lasting else self._remembered
             if len(held) >= _REMEMBERED:
                 held.clear()
-            held[key] = make()
-        found: Value = held[key]
+            entry = held.setdefault(key, _Entry())
+        with entry.lock:
+            if not entry.is_made:
+                entry.value, entry.is_made = make(), True
+        found: Value = entry.value
         return found
 
     def visits(self, prompt_id: str) -> pa.Table:
         """The groups of one prompt, in the order of their generations."""
-        with self._lock:
-            held = self._held
-            condition = f"prompt_id = {_quoted(prompt_id)}"
-            names = "generation, step, split, round, group_id, rollouts, size, mean, std, correct, "
-            names += "unanimous, silent, trained, contrast, push, length_mean, truncated"
-            parts = [f"SELECT {names} FROM tail WHERE {condition}"]  # noqa: S608
-            if held.rolled:
-                files = sums_of(held, "visits")
-                parts.append(f"SELECT {names} FROM ({files}) WHERE {condition}")  # noqa: S608
-            cursor = self._connection.cursor()
-            query = f"{' UNION ALL '.join(parts)} ORDER BY generation"
-            return self.run.retrying(lambda: cursor.sql(query).to_arrow_table())
+        return self.run.retrying(partial(self._visits, prompt_id))
 
     def groups(self, generation: int) -> pa.Table:
         """The groups of one generation."""
@@ -142,24 +152,47 @@ class LiveSource:
 
     # ---- private -----------------------------------------------------------------------------
 
+    def _visits(self, prompt_id: str) -> pa.Table:
+        import duckdb
+
+        condition = f"prompt_id = {_quoted(prompt_id)}"
+        with self._lock:
+            cursor = self._connection.cursor()
+        parts = self.remember("visits", self._visits_of_parts)
+        query = f"SELECT {_VISIT} FROM tail WHERE {condition}"  # noqa: S608
+        if parts is not None:
+            query += f" UNION ALL SELECT {_VISIT} FROM ({parts}) WHERE {condition}"  # noqa: S608
+        try:
+            return cursor.sql(f"{query} ORDER BY generation").to_arrow_table()
+        except duckdb.Error:
+            with self._lock:  # compaction has replaced a part, or its roll-up
+                self._follow()
+            raise
+
+    def _visits_of_parts(self) -> str | None:
+        with self._lock:
+            held = self._held
+        return sums_of(self.run, "visits", held.parts.values(), held.ends)
+
     def _follow(self) -> None:
         found = pieces(self.run)
         held = self._held
         is_cut = any(found.ends.get(attempt) != end for attempt, end in held.ends.items())
-        if is_cut or not held.ends or not held.rolled.keys() <= found.rolled.keys():
+        if is_cut or not held.ends or not held.parts.keys() <= found.parts.keys():
             self._start()
             held = self._held
-        for path in held.direct.keys() - found.direct.keys():
-            _, attempt, _, first, last, _ = held.direct[path]
+        for path in held.segments.keys() - found.segments.keys():
+            _, attempt, _, first, last, _ = held.segments[path]
             self._connection.execute(
                 "DELETE FROM tail WHERE attempt = ? AND generation BETWEEN ? AND ?",
                 [attempt, first, last],
             )
-        new = [segment for path, segment in found.direct.items() if path not in held.direct]
+        new = [segment for path, segment in found.segments.items() if path not in held.segments]
         if new:
             self._connection.execute(f"INSERT INTO tail FROM ({rows_of(new, found.ends)})")
         self._held = found
         self._ready = set()
+        self._remembered = {}
 
     def _start(self) -> None:
         nothing = rows_of([], {})
@@ -172,20 +205,20 @@ class LiveSource:
 
     def _prepare(self, kind: str) -> None:
         """Make the table of one kind: sums of the parts, held, and sums of the rest, made anew."""
-        if not all(path.exists() for path in self._held.rolled):
+        if not all(path.exists() for path in self._held.parts):
             self._follow()  # compaction has replaced a part
         held, run = self._held, self._connection
-        new = {path: end for path, end in held.rolled.items() if path not in self._loaded[kind]}
-        if new:
-            added = sums_of(held._replace(rolled=new), kind)
+        new = held.parts.keys() - self._loaded[kind]
+        added = sums_of(self.run, kind, [held.parts[path] for path in sorted(new)], held.ends)
+        if added is not None:
             if kind == "prompt_outcomes":
-                both = f"(FROM base_{kind}) UNION ALL BY NAME ({added})"
+                both = f"(FROM base_{kind}) UNION ALL BY NAME {added}"
                 run.execute(
                     f"CREATE OR REPLACE TABLE base_{kind} AS {prompt_outcomes_merged(both)}"
                 )
             else:
-                run.execute(f"INSERT INTO base_{kind} BY NAME ({added})")
-            self._loaded[kind] |= new.keys()
+                run.execute(f"INSERT INTO base_{kind} BY NAME FROM ({added})")
+            self._loaded[kind] |= new
         rest = KINDS[kind].format(source="tail")
         run.execute(f"CREATE OR REPLACE TABLE rest_{kind} AS FROM ({rest})")
         run.execute(

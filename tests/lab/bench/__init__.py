@@ -1,0 +1,1 @@
+"""Tests of the benchmark, with simulated records in common."""
