@@ -61,7 +61,7 @@ def analyse(
             f"no reported training of {baseline}, which the others are compared with",
             where=source or "records",
             got=f"{len(records)} records",
-            hint="finish its trainings first: run the same command again",
+            hint="train it first: the same command without --no-run",
         )
     seeds = sorted(reported[baseline])
     arms = {
@@ -70,9 +70,9 @@ def analyse(
         if set(seeds) <= set(found)
     }
     warnings += [
-        f"{arm} is left out: {len(set(seeds) & set(found))} of {len(seeds)} seeds are finished."
-        for arm, found in sorted(reported.items())
-        if arm not in arms
+        f"{arm} is left out: {done} of {len(seeds)} seeds are finished."
+        for arm in sorted({record.arm for record in records})
+        if (done := len(set(seeds) & set(reported.get(arm, ())))) < len(seeds)
     ]
     warnings += _settings_warnings(arms)
     fields = [
