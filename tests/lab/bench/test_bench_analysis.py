@@ -196,6 +196,14 @@ def test_an_arm_that_was_only_tuned_is_named(records):
     assert "grpo × pods is left out: 0 of 5 seeds are finished." in made.warnings
 
 
+def test_a_seed_under_way_costs_no_arm():
+    made = lines(arms={UNIFORM: 0.4, OURS: 0.6, MOPPS: 0.3})
+    found = analyse([r for r in made if r.seed < 2 or r.arm != MOPPS])
+    assert found.seeds == [0, 1]
+    assert str(MOPPS) in {each.name for each in found.arms}
+    assert "Seed 2 is not finished in every arm, and left out." in found.warnings
+
+
 def test_without_the_baseline_there_is_nothing_to_compare(records):
     with pytest.raises(InputError, match="no reported training of grpo × uniform"):
         analyse([each for each in records if each.arm != UNIFORM])
