@@ -110,7 +110,7 @@ def recomputed(rows, *, weigh):
     return expected
 
 
-@pytest.mark.parametrize(("allocator", "weigh"), [("dapo", False), ("contrast", True)])
+@pytest.mark.parametrize(("allocator", "weigh"), [("dapo", False), ("contrast(least=2)", True)])
 def test_advantages_are_those_of_the_allocators_groups(tmp_path, allocator, weigh):
     trainer, run = train(tmp_path, allocator, reward_funcs=[tiny.even_digits])
     rows = run.rollouts().to_pandas()
