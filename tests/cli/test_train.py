@@ -117,6 +117,24 @@ def test_a_folder_with_a_run_is_refused(asked, tmp_path, capsys):
     assert "holds a run already" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--allocator", "nonsense"], "no allocation strategy of that name"),
+        (["--rollouts", "100"], "needs an allocator"),
+        (["--allocator", "dapo", "--silent", "resample"], "what replaces silent groups"),
+    ],
+)
+def test_what_an_allocator_refuses_leaves_no_folder(asked, tmp_path, capsys, options, said):
+    folder = tmp_path / "r"
+    assert run(["train", *options, "--run", str(folder)]) == 2
+    assert asked == []
+    assert not folder.exists()
+    captured = capsys.readouterr().err
+    assert said in captured
+    assert captured.count("\n") == 1
+
+
 def draw(progress: TrainProgress, width: int) -> str:
     console = Console(width=width, file=io.StringIO(), force_terminal=False)
     console.print(progress)

@@ -110,7 +110,7 @@ def recomputed(rows, *, weigh):
     return expected
 
 
-@pytest.mark.parametrize(("allocator", "weigh"), [("dapo", False), ("contrast", True)])
+@pytest.mark.parametrize(("allocator", "weigh"), [("dapo", False), ("contrast(least=2)", True)])
 def test_advantages_are_those_of_the_allocators_groups(tmp_path, allocator, weigh):
     trainer, run = train(tmp_path, allocator, reward_funcs=[tiny.even_digits])
     rows = run.rollouts().to_pandas()
@@ -150,6 +150,15 @@ def test_training_ends_with_the_budget_and_spends_all_of_it(tmp_path, allocator)
     spent = run.groups()["rollouts"].to_pandas().sum()
     assert spent == trainer._dissensus.allocation.ledger.generated <= 100
     assert spent > 100 - 4  # what is left pays for no group
+
+
+@pytest.mark.parametrize("name", allocation.names())
+def test_every_strategy_trains_within_its_budget(tmp_path, name):
+    trainer, run = train(tmp_path, name, args={"max_steps": 3}, rollout_budget=300)
+    rollouts = run.groups()["rollouts"].to_pandas().sum()
+    assert 0 < rollouts == trainer._dissensus.allocation.ledger.generated <= 300
+    assert trainer._dissensus.writer.failures == {}
+    assert all(torch.isfinite(p).all() for p in trainer.model.parameters())
 
 
 def test_metrics_of_trl_are_those_of_all_rollouts_by_prompt(tmp_path):

@@ -109,7 +109,9 @@ def _report(error: Exception) -> int:
     # typer carries its own copy of click from some version on, so there is no class to catch.
     message: Any = getattr(error, "format_message", None)
     if message is not None:
-        return _fail(f"{message()} See dissensus --help.", USAGE)
+        text = message()
+        end = "" if text.endswith((".", "?", "!")) else "."
+        return _fail(f"{text}{end} See dissensus --help.", USAGE)
     if isinstance(error, DissensusError):
         return _fail(str(error), USAGE)
     if isinstance(error, OSError) and error.strerror:

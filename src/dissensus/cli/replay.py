@@ -31,7 +31,9 @@ _BIG_MATH_PROMPTS = 10_000
 def replay(  # noqa: PLR0917 — typer makes options of parameters
     source: Annotated[
         str,
-        typer.Argument(metavar="SOURCE", help="Folder of a run, a rollout log, or big-math."),
+        typer.Argument(
+            metavar="SOURCE", help="Folder of a run, a rollout log, a JSON of counts, or big-math."
+        ),
     ],
     budget: Annotated[
         int, typer.Option("--budget", min=1, help="Rollouts that each allocator may generate.")
@@ -55,7 +57,10 @@ def replay(  # noqa: PLR0917 — typer makes options of parameters
     batch: Annotated[int, typer.Option("--batch", min=1, help="Prompts of a step.")] = 64,
     group_size: Annotated[int, typer.Option("--group-size", min=2, help="Rollouts of each.")] = 8,
     estimator: Annotated[
-        str, typer.Option("--estimator", metavar="NAME", help="Whose contrast.")
+        str,
+        typer.Option(
+            "--estimator", metavar="NAME", help="Advantage rule whose contrast is counted."
+        ),
     ] = "grpo",
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write one self-contained page.")

@@ -10,7 +10,19 @@ from contextlib import contextmanager
 
 from dissensus._optional import require
 
-__all__ = ["quiet_frameworks"]
+__all__ = ["QUIET_ON_CPU", "quiet_frameworks"]
+
+QUIET_ON_CPU = {
+    "logging_steps": 1,
+    "save_strategy": "no",
+    "report_to": "none",
+    "disable_tqdm": True,
+    "use_cpu": True,
+    "bf16": False,
+    "gradient_checkpointing": False,
+    "dataloader_pin_memory": False,
+}
+"""Arguments of TRL's configuration that every training of the lab has."""
 
 _ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",

@@ -80,12 +80,11 @@ class TrainSettings:
         """Refuse what cannot run.
 
         Raises:
-            InputError: A count is too small, there are fewer prompts than one step needs, or there
-                is no such estimator or allocator.
+            InputError: A count is too small, there are fewer prompts than one step needs, there is
+                no such estimator or allocator, or what goes with an allocator does not fit.
         """
         self.make_estimator()
-        if self.allocator is not None:
-            allocation.read(self.allocator)
+        self._check_allocator()
         least = {"steps": 1, "prompts_per_step": 1, "group_size": 2, "heldout_samples": 1}
         for name, minimum in {**least, "eval_every": 0, "eval_samples": 1}.items():
             if getattr(self, name) < minimum:
@@ -94,6 +93,23 @@ class TrainSettings:
             raise InputError(
                 "train_prompts must be at least prompts_per_step",
                 got=(self.train_prompts, self.prompts_per_step),
+            )
+
+    def _check_allocator(self) -> None:
+        # The trainer refuses these too, but only when a run exists and was measured.
+        if self.allocator is not None:
+            allocation.read(self.allocator)
+            if self.silent == "resample":
+                raise InputError(
+                    "an allocator decides itself what replaces silent groups",
+                    got="silent resample",
+                    hint="the allocator dapo does the same, or silent mask",
+                )
+        elif self.rollout_budget is not None:
+            raise InputError(
+                "a number of rollouts to end at needs an allocator, which counts them",
+                got=self.rollout_budget,
+                hint="the allocator uniform gives every prompt the same number",
             )
 
     def make_estimator(self) -> AdvantageEstimator | None:

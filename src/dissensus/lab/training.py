@@ -15,7 +15,7 @@ import numpy as np
 
 from dissensus.lab.heldout import HeldoutCheck
 from dissensus.lab.model import load_model, save_weights
-from dissensus.lab.quiet import quiet_frameworks
+from dissensus.lab.quiet import QUIET_ON_CPU, quiet_frameworks
 from dissensus.lab.settings import TrainEvent, TrainResult, TrainSettings
 from dissensus.lab.tasks import (
     MAX_COMPLETION_CHARS,
@@ -236,14 +236,7 @@ def _trl_arguments(settings: TrainSettings, run_dir: Path) -> dict[str, Any]:
         "warmup_steps": settings.steps // 8,
         "loss_type": settings.loss_type,
         "seed": settings.seed,
-        "logging_steps": 1,
-        "save_strategy": "no",
-        "report_to": "none",
-        "disable_tqdm": True,
-        "use_cpu": True,
-        "bf16": False,
-        "gradient_checkpointing": False,
-        "dataloader_pin_memory": False,
+        **QUIET_ON_CPU,
     }
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from rich.console import Group, RenderableType
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from dissensus.views.bench import Analysis, Family, Interval, Race, Tuning
 from dissensus.views.bench_words import bench_sentences, ratio_text, share_range
 from dissensus.views.format import UNKNOWN, clean_text, count, fraction, one_line, plural
 from dissensus.views.style import TERMINAL
+from dissensus.views.terminal import bullet, number_table
 
 __all__ = ["LETTERS", "SHARED_TUNING", "bench_view", "effect_rows", "ends_text", "grid_text",
            "race_rows", "signed"]  # fmt: skip
@@ -30,7 +27,7 @@ def bench_view(analysis: Analysis) -> RenderableType:
         parts += [_family(analysis, family), Text("")]
     for race in analysis.races:
         parts += [_race(analysis, race), Text("")]
-    parts += [_bullet(each) for each in bench_sentences(analysis)]
+    parts += [bullet(each, limit=1000) for each in bench_sentences(analysis)]
     return Group(*parts)
 
 
@@ -133,7 +130,7 @@ def _title(analysis: Analysis) -> Text:
 
 
 def _family(analysis: Analysis, family: Family) -> RenderableType:
-    table = _table(("held-out", "diff.", "95 % at once", "", "ties", "area", "unanim."))
+    table = number_table(("held-out", "diff.", "95 % at once", "", "ties", "area", "unanim."))
     base = one_line(analysis.short(family.baseline, family.name), 40)
     for row in effect_rows(analysis, family):
         kept = [*row[:7], row[9]]
@@ -147,7 +144,7 @@ def _family(analysis: Analysis, family: Family) -> RenderableType:
 
 
 def _race(analysis: Analysis, race: Race) -> RenderableType:
-    table = _table(("ratio", "95 % at once", "seeds"))
+    table = number_table(("ratio", "95 % at once", "seeds"))
     for row in race_rows(analysis, race):
         table.add_row(*row)
     base = one_line(analysis.short(race.reference, race.family), 40)
@@ -156,19 +153,3 @@ def _race(analysis: Analysis, race: Race) -> RenderableType:
         f"where {base} ends, over its own"
     )
     return Group(Text(title, style=TERMINAL["title"]), table)
-
-
-def _table(header: Sequence[str]) -> Table:
-    table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, header_style=TERMINAL["muted"])
-    table.add_column("", overflow="fold", ratio=1)
-    for name in header:
-        table.add_column(name, justify="right", no_wrap=True)
-    return table
-
-
-def _bullet(text: str) -> Padding:
-    grid = Table.grid(padding=(0, 1, 0, 0))
-    grid.add_column(width=1)
-    grid.add_column(ratio=1)
-    grid.add_row("•", Text(clean_text(text, 1000)))
-    return Padding(grid, (0, 0, 0, 0))

@@ -70,12 +70,12 @@ def ratio_text(found: Crossing) -> str:
     Example:
         >>> ratio_text(Crossing(name="a", share=0.4, ratio=0.4, interval=(0.3, None), reached=5))
         '0.40 (0.30 or more)'
-        >>> ratio_text(Crossing(name="a", share=None, ratio=None, interval=(None, None), reached=0))
-        'not reached'
+        >>> ratio_text(Crossing(name="a", share=None, ratio=None, interval=(0.6, None), reached=0))
+        'not reached (at least 0.60)'
     """
     if found.ratio is None:
-        low = found.interval[0]
-        return "not reached" if low is None else f"not reached (at least {low:.2f})"
+        least = _least(found)
+        return f"not reached (at least {least})" if least else "not reached"
     return f"{found.ratio:.2f} ({share_range(found.interval)})"
 
 
@@ -83,13 +83,21 @@ def share_range(interval: tuple[float | None, float | None]) -> str:
     """Write the ends of a ratio.
 
     Example:
-        >>> share_range((0.25, 0.5)), share_range((None, None))
-        ('0.25 to 0.50', 'beyond the budget')
+        >>> share_range((0.25, 0.5)), share_range((None, None)), share_range((0.0, None))
+        ('0.25 to 0.50', 'beyond the budget', 'no bound')
     """
     low, high = interval
     if low is None:
         return "beyond the budget"
-    return f"{low:.2f} or more" if high is None else f"{low:.2f} to {high:.2f}"
+    if high is None:
+        return f"{low:.2f} or more" if low else "no bound"
+    return f"{low:.2f} to {high:.2f}"
+
+
+def _least(found: Crossing) -> str:
+    """The lower end of a ratio; empty where it says nothing."""
+    low = found.interval[0]
+    return f"{low:.2f}" if low else ""
 
 
 # ---- goals -----------------------------------------------------------------------------------
@@ -107,11 +115,12 @@ def _goal(analysis: Analysis, goal: Goal) -> str:
     found = goal.crossing
     ours, theirs = (_name(analysis, _ALLOCATORS, each) for each in (found.name, goal.reference))
     aim = "half" if goal.ratio == 0.5 else "a third" if goal.ratio == 1 / 3 else f"{goal.ratio:.2f}"
-    where = (
-        f"needs {ratio_text(found)} of them"
-        if found.ratio is not None
-        else f"does not get there within its budget: {ratio_text(found)}"
-    )
+    if found.ratio is not None:
+        where = f"needs {ratio_text(found)} of them"
+    else:
+        least = _least(found)
+        where = "does not get there within the budget"
+        where += f" (it needs at least {least} of them)" if least else ""
     return (
         f"Goal: {ours} reaches the held-out rate at which {theirs} ends "
         f"({fraction(goal.target, digits=1)}) with at most {aim} of its rollouts. "
@@ -139,10 +148,8 @@ def _against_published(analysis: Analysis, ours: str) -> list[str]:
         return [f"{aim} All are shown to be behind on both: met."]
     rest = [name for name in names if name not in behind]
     listed = _listed(analysis, _ALLOCATORS, rest)
-    said = (
-        "By the estimates none does: met as far as these seeds tell. Not told apart on one or both"
-    )
-    return [f"{aim} {said}: {listed}."]
+    said = "By the estimates none does, but it is not shown on both of"
+    return [f"{aim} {said} {listed}: {_OUTCOME['open']}."]
 
 
 def _of(rivals: Iterable[Rival], name: str) -> list[Rival]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from dissensus.core.population.predictions import RuleRow
@@ -23,6 +22,7 @@ from dissensus.views.plan_words import (
     unnamed_text,
 )
 from dissensus.views.style import TERMINAL
+from dissensus.views.terminal import bullet, number_table
 
 __all__ = ["between", "change_cells", "plan_view", "same_mass", "shown_sizes", "times"]
 
@@ -45,7 +45,7 @@ def plan_view(plan: Plan) -> RenderableType:
         parts += [_difficulty(found), Text("")]
         parts += [_rules(found), Text("")]
         said = [sizes_text(found), filter_text(found), forecast_text(found), *CAVEATS]
-        parts += [_bullet(each) for each in said if each is not None]
+        parts += [bullet(each) for each in said if each is not None]
     parts += [_note(each) for each in plan.notes if each != first]
     return Group(*parts)
 
@@ -98,7 +98,7 @@ def _sizes(plan: Plan, found: Prediction) -> RenderableType:
     header = (
         "G", "unanimous", "95 % interval", "all-wrong", "all-correct", "split", "contrast", "SNR"
     )  # fmt: skip
-    table = _table(header)
+    table = number_table(header, first=None)
     sizes = found.sizes
     for i in shown_sizes(found):
         size = int(sizes.group_size[i])
@@ -138,7 +138,7 @@ def _sizes(plan: Plan, found: Prediction) -> RenderableType:
 
 def _changes(found: Prediction) -> RenderableType:
     header = ("contrast", "interval", "SNR", "interval", "skipped", "would split")
-    table = _table(header, first="change")
+    table = number_table(header, first="change")
     for row in change_cells(found):
         table.add_row(*row)
     under = (
@@ -190,8 +190,9 @@ def times(ratio: float) -> str:
 
 
 def _difficulty(found: Prediction) -> RenderableType:
-    table = _table(
-        ("solve rate", "groups", "gradient mass", "counts allow", "G for 90 %", "G for 95 %")
+    table = number_table(
+        ("solve rate", "groups", "gradient mass", "counts allow", "G for 90 %", "G for 95 %"),
+        first=None,
     )
     for row in found.difficulty:
         table.add_row(
@@ -213,7 +214,7 @@ def _difficulty(found: Prediction) -> RenderableType:
 
 
 def _rules(found: Prediction) -> RenderableType:
-    table = _table(("hard", "middle", "easy", "silent", "push"), first="estimators")
+    table = number_table(("hard", "middle", "easy", "silent", "push"), first="estimators")
     for names, rule in same_mass(found.rules):
         mass = rule.mass
         table.add_row(
@@ -235,22 +236,5 @@ def _rules(found: Prediction) -> RenderableType:
     )
 
 
-def _table(header: Sequence[str], *, first: str | None = None) -> Table:
-    table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, header_style=TERMINAL["muted"])
-    if first is not None:
-        table.add_column(first, overflow="fold", ratio=1)
-    for name in header:
-        table.add_column(name, justify="right", no_wrap=True)
-    return table
-
-
 def _note(text: str) -> Padding:
-    return _bullet(f"{text[0].upper()}{text[1:]}.")
-
-
-def _bullet(text: str) -> Padding:
-    grid = Table.grid(padding=(0, 1, 0, 0))
-    grid.add_column(width=1)
-    grid.add_column(ratio=1)
-    grid.add_row("•", Text(clean_text(text, 600)))
-    return Padding(grid, (0, 0, 0, 0))
+    return bullet(f"{text[0].upper()}{text[1:]}.")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from dissensus.views.format import clean_text, count, fraction, number, one_line, plural
 from dissensus.views.style import TERMINAL
+from dissensus.views.terminal import bullet, number_table
 
 __all__ = [
     "CEILINGS",
@@ -200,7 +198,7 @@ def replay_view(replay: Replay) -> RenderableType:
         Text(""),
         _shares(replay),
         Text(""),
-        *(_bullet(note) for note in replay_notes(replay)),
+        *(bullet(note) for note in replay_notes(replay)),
     )
 
 
@@ -230,7 +228,7 @@ def _title(replay: Replay) -> Text:
 
 
 def _main(replay: Replay) -> RenderableType:
-    table = _table(("contrast", "difference", "oracle", "same size", "nW/R", "split", "n"))
+    table = number_table(("contrast", "difference", "oracle", "same size", "nW/R", "split", "n"))
     for each in replay.ranked:
         found = each.measures[_CONTRAST]
         table.add_row(
@@ -253,7 +251,7 @@ def _main(replay: Replay) -> RenderableType:
 
 
 def _shares(replay: Replay) -> RenderableType:
-    table = _table(("all-wrong", "all-correct", "p<.2", "p>.8", "trained", "covered", "most"))
+    table = number_table(("all-wrong", "all-correct", "p<.2", "p>.8", "trained", "covered", "most"))
     for each in replay.ranked:
         shares = ("all_wrong_rollout_frac", "all_correct_rollout_frac", "hard", "easy",
                   "trained_frac", "coverage")  # fmt: skip
@@ -275,19 +273,3 @@ def _style(each: Competitor, replay: Replay) -> str:
     if each.name in CEILINGS:
         return TERMINAL["muted"]
     return TERMINAL["title"] if each.name == replay.baseline else ""
-
-
-def _table(header: Sequence[str]) -> Table:
-    table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, header_style=TERMINAL["muted"])
-    table.add_column("", overflow="fold", ratio=1)
-    for name in header:
-        table.add_column(name, justify="right", no_wrap=True)
-    return table
-
-
-def _bullet(text: str) -> Padding:
-    grid = Table.grid(padding=(0, 1, 0, 0))
-    grid.add_column(width=1)
-    grid.add_column(ratio=1)
-    grid.add_row("•", Text(clean_text(text, 600)))
-    return Padding(grid, (0, 0, 0, 0))

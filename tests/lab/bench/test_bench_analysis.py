@@ -108,6 +108,10 @@ def test_no_claim_at_a_single_seed():
     assert "one seed has no spread" in said
     assert "above" not in said
     assert {each.verdict for each in made.goals} == {"open"}
+    goals = goal_sentences(made)
+    assert len(goals) == 3
+    assert all(each.endswith("not settled by these seeds.") for each in goals)
+    assert "0.00" not in said
 
 
 # ---- rollouts to a target --------------------------------------------------------------------
@@ -184,6 +188,20 @@ def test_unfinished_arms_are_named_and_left_out(records):
     made = analyse(some)
     assert str(MOPPS) not in {each.name for each in made.arms}
     assert f"{MOPPS} is left out: 3 of 5 seeds are finished." in made.warnings
+
+
+def test_an_arm_that_was_only_tuned_is_named(records):
+    tuned = [replace(r, arm=Arm("grpo", "pods")) for r in records if r.purpose == "tune"]
+    made = analyse([*records, tuned[0]])
+    assert "grpo × pods is left out: 0 of 5 seeds are finished." in made.warnings
+
+
+def test_a_seed_under_way_costs_no_arm():
+    made = lines(arms={UNIFORM: 0.4, OURS: 0.6, MOPPS: 0.3})
+    found = analyse([r for r in made if r.seed < 2 or r.arm != MOPPS])
+    assert found.seeds == [0, 1]
+    assert str(MOPPS) in {each.name for each in found.arms}
+    assert "Seed 2 is not finished in every arm, and left out." in found.warnings
 
 
 def test_without_the_baseline_there_is_nothing_to_compare(records):

@@ -130,7 +130,7 @@ def reliability_by_size(rates: FloatArray, score_noise: float, least: int, most:
         most: Largest group.
 
     Example:
-        >>> reliability_by_size(np.array([0.5]), 0.5, 2, 2).tolist()    # ½ of ½/(½ + ½)
+        >>> reliability_by_size(np.array([0.5]), 0.5, 2, 2).round(9).tolist()  # ½ of ½/(½ + ½)
         [[0.0, 0.0, 0.25]]
     """
     table = _gain_table(np.asarray(rates, dtype=np.float64).tobytes(), score_noise, 0, 0, most)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,8 +40,8 @@ def analyse(
 ) -> Analysis:
     """Compare the finished arms of a benchmark.
 
-    An arm is finished when it has every reported seed that the baseline has; the others are named
-    in `warnings`.
+    An arm is finished when it has every seed that is compared; the others are named in `warnings`.
+    Compared are the baseline's reported seeds, but for a last one that is still under way.
 
     Args:
         records: Of one plan, tuning and reported trainings, in any order.
@@ -61,18 +61,19 @@ def analyse(
             f"no reported training of {baseline}, which the others are compared with",
             where=source or "records",
             got=f"{len(records)} records",
-            hint="finish its trainings first: run the same command again",
+            hint="train it first: the same command without --no-run",
         )
-    seeds = sorted(reported[baseline])
+    seeds, unfinished = _split_seeds(reported, baseline)
+    warnings += [f"Seed {each} is not finished in every arm, and left out." for each in unfinished]
     arms = {
         arm: [found[seed] for seed in seeds]
         for arm, found in sorted(reported.items())
         if set(seeds) <= set(found)
     }
     warnings += [
-        f"{arm} is left out: {len(set(seeds) & set(found))} of {len(seeds)} seeds are finished."
-        for arm, found in sorted(reported.items())
-        if arm not in arms
+        f"{arm} is left out: {done} of {len(seeds)} seeds are finished."
+        for arm in sorted({record.arm for record in records})
+        if (done := len(set(seeds) & set(reported.get(arm, ())))) < len(seeds)
     ]
     warnings += _settings_warnings(arms)
     fields = [
@@ -145,6 +146,26 @@ def _reported(
             listed = ", ".join(f"{rate:g}" for rate in sorted(by_rate))
             warnings.append(f"{arm} was reported at learning rates {listed}; {most:g} is used.")
     return {arm: by_seed for arm, by_seed in kept.items() if by_seed}
+
+
+def _split_seeds(
+    reported: Mapping[Arm, Mapping[int, object]], baseline: Arm
+) -> tuple[list[int], list[int]]:
+    """Seeds to compare, and the last one where it is still under way.
+
+    Trainings go seed after seed. So a last seed that is missing in an arm with all earlier ones is
+    not finished yet; without this, every arm that has not had its turn would be left out.
+
+    Example:
+        >>> ours, other = Arm("grpo", "contrast"), Arm("grpo", "uniform")
+        >>> _split_seeds({other: {0: 1, 1: 1, 2: 1}, ours: {0: 1, 1: 1}}, other)
+        ([0, 1], [2])
+        >>> _split_seeds({other: {0: 1, 1: 1, 2: 1}, ours: {0: 1}}, other)  # ours failed at 1
+        ([0, 1, 2], [])
+    """
+    *earlier, last = seeds = sorted(reported[baseline])
+    in_all = all(last in found for found in reported.values() if set(earlier) <= set(found))
+    return (seeds, []) if in_all or not earlier else (earlier, [last])
 
 
 def _tunings(records: Iterable[TrainingRecord]) -> dict[Arm, Tuning]:

@@ -18,7 +18,7 @@ from dissensus.lab.bench.plan import Setting, Training
 from dissensus.lab.bench.records import Evaluations, Steps, TrainingRecord
 from dissensus.lab.evaluation import sample_completions
 from dissensus.lab.model import load_model
-from dissensus.lab.quiet import quiet_frameworks
+from dissensus.lab.quiet import QUIET_ON_CPU, quiet_frameworks
 from dissensus.lab.tasks import (
     MAX_COMPLETION_CHARS,
     Problem,
@@ -249,14 +249,7 @@ def _trl_arguments(training: Training, folder: Path) -> dict[str, Any]:
         "warmup_steps": setting.warmup_steps,
         "loss_type": setting.loss_type,
         "seed": training.seed,
-        "logging_steps": 1,
-        "save_strategy": "no",
-        "report_to": "none",
-        "disable_tqdm": True,
-        "use_cpu": True,
-        "bf16": False,
-        "gradient_checkpointing": False,
-        "dataloader_pin_memory": False,
+        **QUIET_ON_CPU,
     }
 
 
