@@ -31,8 +31,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 import numpy as np
-from benchmarks.dashboard_run import Size, write_run
 
+from benchmarks.dashboard_run import Size, write_run
 from dissensus import Recorder
 from dissensus.core import advantages
 from dissensus.dashboard.discovery import Runs

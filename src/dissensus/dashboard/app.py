@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
@@ -107,7 +108,7 @@ class Dashboard:
     async def _numbers(self, request: Request) -> Response:
         view, theme = _view(request), asked.read_theme(request.query_params.get("theme"))
         parameters = asked.read_parameters(view, _given(request))
-        sources, version = await _in_thread(self._sources, request, view)
+        sources, version = await run_in_threadpool(self._sources, request, view)
         key = (view.name, theme, version, *parameters.items())
         make = functools.partial(
             answers.make_json, view, _argument(view, sources), theme, parameters, version
@@ -117,7 +118,7 @@ class Dashboard:
     async def _csv(self, request: Request) -> Response:
         view = _view(request)
         parameters = asked.read_parameters(view, _given(request))
-        sources, _ = await _in_thread(self._sources, request, view)
+        sources, _ = await run_in_threadpool(self._sources, request, view)
         make = functools.partial(answers.make_csv, view, _argument(view, sources), parameters)
         return Response(
             await self.results.run(make),
@@ -129,9 +130,9 @@ class Dashboard:
         )
 
     async def _line(self, request: Request) -> Response:
-        found = await _in_thread(self.pages.find, request.path_params["run"])
-        run = await _in_thread(self.pages.run_of, found)
-        key = ("line", found.id, await _in_thread(self._version, found.id))
+        found = await run_in_threadpool(self.pages.find, request.path_params["run"])
+        run = await run_in_threadpool(self.pages.run_of, found)
+        key = ("line", found.id, await run_in_threadpool(self._version, found.id))
         return await self._answer(request, key, functools.partial(answers.make_line, run))
 
     async def _answer(
@@ -172,7 +173,7 @@ class Dashboard:
             return "gone"
 
     async def _events(self, request: Request) -> Response:
-        topic = await _in_thread(self._topic, request)
+        topic = await run_in_threadpool(self._topic, request)
         if request.method == "HEAD":
             return Response(media_type="text/event-stream")
         if self.news.is_full:
@@ -184,8 +185,8 @@ class Dashboard:
         )
 
     async def _version_now(self, request: Request) -> Response:
-        topic = await _in_thread(self._topic, request)
-        version = await _in_thread(self._version, topic)
+        topic = await run_in_threadpool(self._topic, request)
+        version = await run_in_threadpool(self._version, topic)
         headers = {"etag": f'"{version}"', "cache-control": _ASK_AGAIN}
         if f'"{version}"' in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
@@ -226,15 +227,9 @@ class Dashboard:
 
 def _page(make: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        return await _in_thread(make, request)
+        return await run_in_threadpool(make, request)
 
     return endpoint
-
-
-async def _in_thread(make: Callable[..., Any], *arguments: Any) -> Any:
-    from starlette.concurrency import run_in_threadpool
-
-    return await run_in_threadpool(make, *arguments)
 
 
 def _view(request: Request) -> View:
