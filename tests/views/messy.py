@@ -1,4 +1,4 @@
-"""Runs in which everything is unlike that may be: splits, sizes, rounds, attempts, what is known."""
+"""Runs in which all is unlike that may be: splits, sizes, rounds, attempts, what is known."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from dissensus import Recorder
 
 KINDS = ("two-valued", "graded", "three-valued", "no advantages")
-RESUMED_AT = 9
-STEPS = 14
+RESUMED_AT = 8
+STEPS = 12
 
 
 def record_messy(
@@ -33,21 +33,19 @@ def record_messy(
     correct = 0.5 if kind == "graded" else None
     for attempt, steps in enumerate((range(RESUMED_AT + 3), range(RESUMED_AT, STEPS))):
         metadata = {"estimator": "grpo(ddof=0, eps=0.0)", "seed": seed}
-        with Recorder(
-            folder, start_step=steps[0], correct=correct, metadata=metadata
-        ) as recorder:
+        with Recorder(folder, start_step=steps[0], correct=correct, metadata=metadata) as recorder:
             for step in steps:
                 if step % 3 == 0:
                     for split in ("eval", "eval-hard"):
                         recorder.record(**_batch(rng, kind, step, split=split))
                 for number in range(1 + step % 2):
-                    recorder.record(**_batch(rng, kind, step, round=number))
+                    recorder.record(**_batch(rng, kind, step, number=number))
                 recorder.flush()
                 between(100 * attempt + step)
 
 
 def _batch(
-    rng: np.random.Generator, kind: str, step: int, *, split: str = "train", round: int = 0
+    rng: np.random.Generator, kind: str, step: int, *, split: str = "train", number: int = 0
 ) -> dict[str, Any]:
     sizes = rng.choice([1, 2, 4, 4, 4, 7], 9)
     prompts = rng.choice(12, len(sizes), replace=False)
@@ -66,9 +64,9 @@ def _batch(
         if inside.any() and rewards[inside].std() > 0:
             advantages[inside] = (rewards[inside] - rewards[inside].mean()) / rewards[inside].std()
     is_logged = split == "train" and not (kind == "no advantages" and step % 4 == 1)
-    trained = np.isfinite(rewards) & ((of % 4 > 0) | (round > 0)) & (split == "train")
+    trained = np.isfinite(rewards) & ((of % 4 > 0) | (number > 0)) & (split == "train")
     return {
-        "step": step, "split": split, "round": round, "rewards": rewards,
+        "step": step, "split": split, "round": number, "rewards": rewards,
         "group_ids": [f"{split}-{group}" for group in of],  # the same ones in every generation
         "prompt_ids": [f"p{prompt}" for prompt in prompts[of]],
         "trained": trained, "advantages_used": advantages if is_logged else None,
