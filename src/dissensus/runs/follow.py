@@ -11,9 +11,10 @@ from dissensus.runs.run import Run
 from dissensus.runs.scan import live, read_parquet, scan
 from dissensus.runs.store import Segment
 
-__all__ = ["Pieces", "pieces", "rows_of", "sums_of"]
+__all__ = ["Pieces", "pieces", "rows_of", "sums_of", "totals_of"]
 
 _AS_IT_IS = ", hive_partitioning=false"
+"""Roll-ups of one version have the same columns: their footers need not be read beforehand."""
 
 
 class Pieces(NamedTuple):
@@ -58,7 +59,7 @@ def sums_of(
         `None` where there are no parts.
     """
     files: dict[int | None, list[Path]] = {}
-    bare = []
+    bare: list[Segment] = []
     for part in parts:
         path, end = rollups.find(run.path, kind, part), ends[part.attempt]
         if path is not None and rollups.is_usable(kind, path, end):
@@ -73,3 +74,28 @@ def sums_of(
     if bare:
         found.append(f"({rollups.KINDS[kind].format(source=f'({rows_of(bare, ends)})')})")
     return " UNION ALL BY NAME ".join(found) or None
+
+
+def totals_of(
+    run: Run, parts: Iterable[Segment], ends: dict[int, int | None]
+) -> tuple[str | None, list[Segment]]:
+    """SQL for totals per prompt that can be used, and the parts that none of them covers.
+
+    Args:
+        run: The run.
+        parts: Parts of `groups`.
+        ends: Attempt → the step from which a later one supersedes it.
+    """
+    found: list[Path] = []
+    rest: list[Segment] = []
+    by_attempt: dict[int, list[Segment]] = {}
+    for part in parts:
+        by_attempt.setdefault(part.attempt, []).append(part)
+    for attempt, its in by_attempt.items():
+        total = rollups.find_total(run.path, its)
+        if total is None or not rollups.is_usable("prompt_outcomes", total.path, ends[attempt]):
+            rest += its
+            continue
+        found.append(total.path)
+        rest += [part for part in its if part.path.stem not in total.covered]
+    return (f"(FROM {read_parquet(found, _AS_IT_IS)})" if found else None), rest

@@ -8,13 +8,14 @@ files of other versions are ignored.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dissensus.runs import store
+from dissensus.runs import store, totals
 from dissensus.runs.arrow import encode
 from dissensus.runs.schema import SCHEMAS
 from dissensus.runs.store import Segment
@@ -26,6 +27,7 @@ __all__ = [
     "KINDS",
     "ROLLUP_VERSION",
     "find",
+    "find_total",
     "is_usable",
     "last_step",
     "rollup_path",
@@ -99,11 +101,40 @@ def update(run_dir: Path) -> int:
             table = _sums(connection, kind, part.path)
             store.commit_bytes(path, encode(table, row_group_size=_ROWS_PER_GROUP.get(kind)))
         connection.close()
+    kept, new = _update_totals(run_dir, parts)
     for path in (run_dir / "rollups").glob("*/*/part-*.parquet"):
         match = _NAME.fullmatch(path.name)
-        if match and int(match.group(1)) == ROLLUP_VERSION and path not in wanted:
+        if match and int(match.group(1)) == ROLLUP_VERSION and path not in (wanted.keys() | kept):
             path.unlink(missing_ok=True)
-    return len(missing)
+    return len(missing) + new
+
+
+def _update_totals(run_dir: Path, parts: list[Segment]) -> tuple[set[Path], int]:
+    """Write the totals that are missing: all that there should be, and how many are new."""
+    kept, new = set(), 0
+    for attempt in sorted({part.attempt for part in parts}):
+        its = [part for part in parts if part.attempt == attempt]
+        if len(its) < 2:  # its roll-up is the total
+            continue
+        path, total = totals.total_path(run_dir, its, ROLLUP_VERSION), find_total(run_dir, its)
+        kept.add(path)
+        covered = frozenset() if total is None else total.covered
+        added = {
+            part.path.stem: rollup_path(run_dir, "prompt_outcomes", part)
+            for part in its
+            if part.path.stem not in covered
+        }
+        if added:
+            connection = _connect()
+            totals.write_total(connection, path, total, added)
+            connection.close()
+            new += 1
+    return kept, new
+
+
+def find_total(run_dir: Path, parts: Sequence[Segment]) -> totals.Total | None:
+    """The total per prompt that covers most of some parts of one attempt, and nothing else."""
+    return totals.find_total(run_dir, parts, ROLLUP_VERSION)
 
 
 def _connect() -> Any:

@@ -228,8 +228,8 @@ def _prior(source: LiveSource) -> tuple[float, float] | None:
         if correctness_unknown(source) is not None:
             return None
         found = source.sql(
-            """SELECT size, correct, sum(groups)::BIGINT AS groups FROM prompt_outcomes
-            GROUP BY size, correct ORDER BY size, correct"""
+            """SELECT size, correct, sum(groups)::BIGINT AS groups FROM outcomes
+            WHERE split = 'train' GROUP BY size, correct ORDER BY size, correct"""
         )
         size, correct, groups = (found[n].to_numpy() for n in ("size", "correct", "groups"))
         if not len(size) or size.max() < 2:

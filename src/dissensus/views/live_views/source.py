@@ -6,6 +6,7 @@ hundred generations at most while the Recorder compacts. What is new since the l
 
 from __future__ import annotations
 
+import itertools
 import re
 import threading
 from collections.abc import Callable, Iterable
@@ -16,8 +17,9 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from dissensus.runs import Run
-from dissensus.runs.follow import Pieces, pieces, rows_of, sums_of
+from dissensus.runs.follow import Pieces, pieces, rows_of, sums_of, totals_of
 from dissensus.runs.rollups import KINDS
+from dissensus.runs.store import Segment
 from dissensus.runs.sums import prompt_outcomes_merged
 from dissensus.views.queries import IS_TRAIN, Measures, rows
 from dissensus.views.snapshot import PromptText, Snapshot
@@ -29,6 +31,8 @@ _KINDS = ("generations", "outcomes", "prompt_outcomes", "heldout")
 
 _CONFIG = {"python_enable_replacements": False, "memory_limit": "640MB"}
 _REMEMBERED = 64
+_PARTS_AT_A_TIME = 4
+"""Parts whose prompts are added up at a time: more would take more memory, not less time."""
 
 _COUNTS = (
     "groups", "rollouts", "unscored", "trained", "scored", "known", "unanimous", "all_wrong",
@@ -81,9 +85,13 @@ class LiveSource:
         self.run = run
         self.version = ""
         self._connection = duckdb.connect(":memory:", config=_CONFIG)
+        # A view of one prompt looks at the footers of all parts, again and again.
+        self._connection.execute("SET parquet_metadata_cache = true")
         self._lock = threading.RLock()
         self._held = Pieces({}, {}, {})
-        self._loaded: dict[str, set[Path]] = {}
+        self._bases: dict[str, tuple[str, frozenset[Path]]] = {}
+        self._tables: dict[str, set[str]] = {}
+        self._numbers = itertools.count()
         self._ready: set[str] = set()
         self._remembered: dict[Any, _Entry] = {}
         self._lasting: dict[Any, _Entry] = {}
@@ -100,13 +108,20 @@ class LiveSource:
 
     def sql(self, query: str, /) -> pa.Table:
         """Run one query over the tables of sums."""
-        with self._lock:
-            words = set(re.findall(r"\w+", query))
-            for kind in _KINDS:
-                if kind in words and kind not in self._ready:
-                    self.run.retrying(partial(self._prepare, kind))
-            cursor = self._connection.cursor()
-        return cursor.sql(query).to_arrow_table()
+        import duckdb
+
+        while True:
+            with self._lock:
+                words = set(re.findall(r"\w+", query))
+                for kind in _KINDS:
+                    if kind in words and kind not in self._ready:
+                        self.run.retrying(partial(self._prepare, kind))
+                cursor, numbers = self._connection.cursor(), repr(self._tables)
+            try:
+                return cursor.sql(query).to_arrow_table()
+            except duckdb.CatalogException:
+                if numbers == repr(self._tables):
+                    raise  # else the tables it read were replaced amid it
 
     def sql_over(self, table: pa.Table, query: str) -> pa.Table:
         """Run one query over a table at hand, as `given`."""
@@ -195,36 +210,55 @@ class LiveSource:
         self._remembered = {}
 
     def _start(self) -> None:
-        nothing = rows_of([], {})
-        self._connection.execute(f"CREATE OR REPLACE TABLE tail AS FROM ({nothing})")
-        for kind in _KINDS:
-            empty = KINDS[kind].format(source="tail")
-            self._connection.execute(f"CREATE OR REPLACE TABLE base_{kind} AS FROM ({empty})")
-        self._loaded = {kind: set() for kind in _KINDS}
+        """Begin anew; the tables of sums stay what they are until they are asked for again."""
+        self._connection.execute(f"CREATE OR REPLACE TABLE tail AS FROM ({rows_of([], {})})")
+        self._bases = {}
         self._held = Pieces({}, {}, {})
 
     def _prepare(self, kind: str) -> None:
-        """Make the table of one kind: sums of the parts, held, and sums of the rest, made anew."""
+        """Make the table of one kind: sums of the parts, held, and sums of the rest, made anew.
+
+        It is a view that is laid over new tables at the end: a query that runs meanwhile sees the
+        sums as they were or as they are, and never a piece of them.
+        """
         if not all(path.exists() for path in self._held.parts):
             self._follow()  # compaction has replaced a part
-        held, run = self._held, self._connection
-        new = held.parts.keys() - self._loaded[kind]
-        added = sums_of(self.run, kind, [held.parts[path] for path in sorted(new)], held.ends)
-        if added is not None:
-            if kind == "prompt_outcomes":
-                both = f"(FROM base_{kind}) UNION ALL BY NAME {added}"
-                run.execute(
-                    f"CREATE OR REPLACE TABLE base_{kind} AS {prompt_outcomes_merged(both)}"
-                )
-            else:
-                run.execute(f"INSERT INTO base_{kind} BY NAME FROM ({added})")
-            self._loaded[kind] |= new
-        rest = KINDS[kind].format(source="tail")
-        run.execute(f"CREATE OR REPLACE TABLE rest_{kind} AS FROM ({rest})")
-        run.execute(
-            f"CREATE OR REPLACE VIEW {kind} AS FROM base_{kind} UNION ALL BY NAME FROM rest_{kind}"
-        )
+        base, loaded = self._bases.get(kind, ("", frozenset()))
+        new = [self._held.parts[path] for path in sorted(self._held.parts.keys() - loaded)]
+        of_tail = KINDS[kind].format(source="tail")
+        if new or not base:
+            base = self._grown(kind, base, new, of_tail)
+        rest = self._table(kind, of_tail)
+        both = f"FROM {base} UNION ALL BY NAME FROM {rest}"
+        self._connection.execute(f"CREATE OR REPLACE VIEW {kind} AS {both}")
+        self._bases[kind] = base, loaded | {part.path for part in new}
+        for name in self._tables[kind] - {base, rest}:
+            self._connection.execute(f"DROP TABLE {name}")
+        self._tables[kind] = {base, rest}
         self._ready.add(kind)
+
+    def _grown(self, kind: str, base: str, new: list[Segment], nothing: str) -> str:
+        """A table of what another one holds and of the sums of some parts."""
+        ends = self._held.ends
+        held = f"(FROM {base})" if base else f"(SELECT * FROM ({nothing}) WHERE false)"  # noqa: S608
+        if kind != "prompt_outcomes":
+            added = sums_of(self.run, kind, new, ends)
+            return self._table(kind, held if added is None else f"{held} UNION ALL BY NAME {added}")
+        # A prompt comes back in every part: what is held must not grow with the parts.
+        totals, new = totals_of(self.run, new, ends)
+        base = self._table(kind, held if totals is None else f"{held} UNION ALL BY NAME {totals}")
+        for first in range(0, len(new), _PARTS_AT_A_TIME):
+            added = sums_of(self.run, kind, new[first : first + _PARTS_AT_A_TIME], ends)
+            both = f"(FROM {base}) UNION ALL BY NAME {added}"
+            base = self._table(kind, prompt_outcomes_merged(both))
+        return base
+
+    def _table(self, kind: str, query: str) -> str:
+        """Make a table of a query, under a name of its own."""
+        name = f"{kind}_{next(self._numbers)}"
+        self._connection.execute(f"CREATE TABLE {name} AS {query}")
+        self._tables.setdefault(kind, set()).add(name)
+        return name
 
     # ---- numbers that several views show -----------------------------------------------------
 
