@@ -61,11 +61,11 @@ def sums_of(
     files: dict[int | None, list[Path]] = {}
     bare: list[Segment] = []
     for part in parts:
-        path, end = rollups.find(run.path, kind, part), ends[part.attempt]
-        if path is not None and rollups.is_usable(kind, path, end):
-            files.setdefault(end, []).append(path)
-        else:
+        path = run.rollup(kind, part, ends)
+        if path is None:
             bare.append(part)
+        else:
+            files.setdefault(ends[part.attempt], []).append(path)
     found = []
     for end, paths in files.items():
         is_cut = end is not None and kind in rollups.CUT_BY_STEP
@@ -91,11 +91,9 @@ def totals_of(
     by_attempt: dict[int, list[Segment]] = {}
     for part in parts:
         by_attempt.setdefault(part.attempt, []).append(part)
-    for attempt, its in by_attempt.items():
-        total = rollups.find_total(run.path, its)
-        if total is None or not rollups.is_usable("prompt_outcomes", total.path, ends[attempt]):
-            rest += its
-            continue
-        found.append(total.path)
-        rest += [part for part in its if part.path.stem not in total.covered]
+    for its in by_attempt.values():
+        total = run.total(its, ends)
+        if total is not None:
+            found.append(total.path)
+        rest += [part for part in its if total is None or part.path.stem not in total.covered]
     return (f"(FROM {read_parquet(found, _AS_IT_IS)})" if found else None), rest

@@ -27,6 +27,7 @@ from dissensus.runs.scan import (
 )
 from dissensus.runs.schema import TABLES
 from dissensus.runs.store import Segment
+from dissensus.runs.totals import Total
 from dissensus.runs.views import derived_views, prompts_from_sums, steps_from_sums
 
 __all__ = ["Run"]
@@ -74,6 +75,7 @@ class Run:
         self.path = Path(path).absolute()
         self.unreadable: tuple[str, ...] = ()
         self._skips = on_unreadable == "skip"
+        self._broken_rollups: set[Path] = set()
         self._connection: Any = None
         attempts.read_info(self.path)
 
@@ -253,8 +255,8 @@ class Run:
             cached: dict[Path, int | None] = {}
             direct = []
             for segment in self._segments("groups", ends):
-                path, end = rollups.find(self.path, kind, segment), ends[segment.attempt]
-                if path is None or not rollups.is_usable(kind, path, end):
+                path, end = self.rollup(kind, segment, ends), ends[segment.attempt]
+                if path is None:
                     direct.append(segment)
                 else:
                     cached[path] = end
@@ -309,6 +311,21 @@ class Run:
         """Files of `groups` that can hold live rows, for a follower of the run."""
         return self._segments("groups", ends)
 
+    def rollup(self, kind: str, segment: Segment, ends: dict[int, int | None]) -> Path | None:
+        """The roll-up to take in place of a segment; `None`: the segment itself."""
+        path, end = rollups.find(self.path, kind, segment), ends[segment.attempt]
+        if path is None or path in self._broken_rollups:
+            return None
+        return path if rollups.is_usable(kind, path, end) else None
+
+    def total(self, parts: Sequence[Segment], ends: dict[int, int | None]) -> Total | None:
+        """The total per prompt to take in place of some parts of one attempt."""
+        found = rollups.find_total(self.path, parts)
+        if found is None or found.path in self._broken_rollups:
+            return None
+        end = ends[parts[0].attempt]
+        return found if rollups.is_usable("prompt_outcomes", found.path, end) else None
+
     def _segments(
         self, table: str, ends: dict[int, int | None], wanted: set[int] | None = None
     ) -> list[Segment]:
@@ -358,6 +375,11 @@ class Run:
         raise RunError(f"files kept disappearing in {_TRIES} readings", where=str(self.path))
 
     def _leave_out_broken(self, error: Exception) -> bool:
+        caches = set((self.path / "rollups").glob("*/*/part-*.parquet")) - self._broken_rollups
+        broken_caches = {path for path in caches if not is_sound(path)}
+        if broken_caches:  # nothing is lost: the parts have all that is in them
+            self._broken_rollups |= broken_caches
+            return True
         broken = [
             str(segment.path)
             for table in TABLES

@@ -47,7 +47,8 @@ def scan(table: str, segments: Sequence[Segment], ends: dict[int, int | None]) -
         return empty
     files = read_parquet(
         [s.path for s in segments],
-        extra=", union_by_name=true, hive_partitioning=true, hive_types={'attempt': BIGINT, 'rank': BIGINT}",
+        extra=", union_by_name=true, hive_partitioning=true"
+        ", hive_types={'attempt': BIGINT, 'rank': BIGINT}",
     )
     # Every value in this text is a number, a column of the schema, or a quoted path.
     rows = f"SELECT {names} FROM ({empty} UNION ALL BY NAME SELECT * FROM {files})"  # noqa: S608

@@ -13,7 +13,7 @@ from typing import Any
 
 from dissensus.core import advantages
 from dissensus.views.live_views import audit, causes, compare, curves, groups, prompts
-from dissensus.views.live_views.making import WINDOW
+from dissensus.views.live_views.making import WINDOW, finite
 from dissensus.views.live_views.shape import Grid, Parameter, Shown, View, checked
 from dissensus.views.live_views.source import LiveSource
 from dissensus.views.style import Theme
@@ -144,7 +144,12 @@ _ALL = (
 
 def _checking(view: View) -> View:
     def make(source: Any, theme: Theme, **given: Any) -> Shown:
-        return view.make(source, theme, **checked(view, given))
+        shown = view.make(source, theme, **checked(view, given))
+        table = shown.table
+        if table is not None:
+            table = table._replace(rows=[[finite(cell) for cell in row] for row in table.rows])
+        more = {name: finite(value) for name, value in shown.more.items()}
+        return shown._replace(table=table, more=more)
 
     return view._replace(make=make)
 

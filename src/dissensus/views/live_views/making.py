@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from dissensus.views.live_views.source import LiveSource
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-__all__ = ["WINDOW", "absent", "clickable", "code", "plain", "window"]
+__all__ = ["WINDOW", "absent", "clickable", "code", "finite", "plain", "window"]
 
 MOST_STEPS = 2**53
 
@@ -38,6 +39,11 @@ def clickable(figure: Figure) -> None:
             trace.customdata = [[round(x)] for x in trace.x]
         if trace.type == "heatmap":
             trace.customdata = [[[round(x)] for x in trace.x]] * len(trace.y)
+
+
+def finite(value: Any) -> Any:
+    """A cell of a table as JSON can hold it: a number that is not finite is unknown."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def window(table: pa.Table, first_step: int | None, last_step: int | None) -> pa.Table:

@@ -221,8 +221,9 @@ class LiveSource:
         It is a view that is laid over new tables at the end: a query that runs meanwhile sees the
         sums as they were or as they are, and never a piece of them.
         """
-        if not all(path.exists() for path in self._held.parts):
-            self._follow()  # compaction has replaced a part
+        left_out = self.run.unreadable
+        if not all(path.exists() and str(path) not in left_out for path in self._held.parts):
+            self._follow()  # compaction has replaced a part, or it turned out to be broken
         base, loaded = self._bases.get(kind, ("", frozenset()))
         new = [self._held.parts[path] for path in sorted(self._held.parts.keys() - loaded)]
         of_tail = KINDS[kind].format(source="tail")
