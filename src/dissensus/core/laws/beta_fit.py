@@ -16,6 +16,7 @@ __all__ = ["BetaFit", "fit_beta"]
 
 _CONCENTRATION = (1e-6, 1e6)
 _LOGIT_MEAN = (-25.0, 25.0)
+_STARTS = np.log(np.logspace(-6, 6, 13))
 _STEPS = 200
 _ROUNDING = 1e-15
 """Of the mean log likelihood: what a step can gain beyond it is lost in the digits."""
@@ -64,7 +65,7 @@ def fit_beta(correct: ArrayLike, size: ArrayLike, *, weights: ArrayLike | None =
 
         max_{a,b} Σ_i n_i log BetaBin(k_i; G_i, a, b)
 
-    Starts from the moments and ascends by Newton's method. Sizes may differ. The search holds
+    Ascends by Newton's method. Sizes may differ. The search holds
     1e-6 ≤ a+b ≤ 1e6; where the likelihood rises beyond, the fit lies on the edge and says so by
     `is_boundary`:
 
@@ -97,11 +98,12 @@ def fit_beta(correct: ArrayLike, size: ArrayLike, *, weights: ArrayLike | None =
         x = np.clip(special.logit(share), *_LOGIT_MEAN)
         return BetaFit(*_parameters(np.array([x, np.log(_CONCENTRATION[0])])))
     mean, moment = _moments(k, n, count)
-    # Far from its peak the likelihood is flat: try a few concentrations beside the moments' one,
-    # which is the upper edge itself where counts are no wider than binomial.
+    # Far from its peak the likelihood is flat: the climb begins at the best of many concentrations
+    # beside the moments' one, which is the upper edge itself where counts are no wider than
+    # binomial.
     likelihood = _Likelihood(k, n, count)
-    fits = [_ascend(likelihood, mean, start) for start in (moment, 1.0, 0.05, 50.0)]
-    return BetaFit(*_parameters(max(fits, key=lambda fit: fit[0])[1]))
+    starts = [np.array([special.logit(mean), y]) for y in (np.log(moment), *_STARTS)]
+    return BetaFit(*_parameters(_ascend(likelihood, max(starts, key=likelihood.value))))
 
 
 class _Likelihood:
@@ -150,10 +152,10 @@ def _more_than(values: FloatArray, share: FloatArray, most: int) -> FloatArray:
     return np.asarray(counted[:0:-1].cumsum()[::-1], dtype=np.float64)
 
 
-def _ascend(likelihood: _Likelihood, mean: float, concentration: float) -> tuple[float, FloatArray]:
-    """Newton's method from one start, damped where a step would not rise: (value, place)."""
+def _ascend(likelihood: _Likelihood, start: FloatArray) -> FloatArray:
+    """Newton's method, damped where a step would not rise."""
     low, high = (np.array(ends) for ends in zip(_LOGIT_MEAN, np.log(_CONCENTRATION), strict=True))
-    x = np.clip([special.logit(mean), np.log(concentration)], low, high)
+    x = np.clip(start, low, high)
     value, damping = likelihood.value(x), 0.0
     for _ in range(_STEPS):
         gradient, hessian = likelihood.slopes(x)
@@ -161,13 +163,13 @@ def _ascend(likelihood: _Likelihood, mean: float, concentration: float) -> tuple
         step = _step(gradient, hessian, is_free, damping)
         tried = np.clip(x + step, low, high)
         if gradient @ step <= _ROUNDING * max(1.0, abs(value)):
-            return value, tried
+            return np.asarray(tried, dtype=np.float64)
         reached = likelihood.value(tried)
         if reached >= value:
             x, value, damping = tried, reached, damping / 16.0 if damping > _LEAST_DAMPING else 0.0
         else:
             damping = max(4.0 * damping, _LEAST_DAMPING)
-    return value, x
+    return x
 
 
 def _step(

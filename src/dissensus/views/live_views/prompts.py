@@ -48,7 +48,7 @@ SELECT prompt_id, sum(groups)::BIGINT AS visits, sum(rollouts)::BIGINT AS rollou
     last_correct / last_size AS last,
     CASE WHEN sum(unrecorded) = 0 THEN coalesce(sum(contrast), 0) END AS contrast,
     min(first_step) AS first_step, max(last_step) AS last_step
-FROM prompt_outcomes GROUP BY prompt_id"""
+FROM prompt_outcomes GROUP BY prompt_id ORDER BY prompt_id"""
 
 
 def make_prompts(source: LiveSource, theme: Theme, **given: Any) -> Shown:  # noqa: ARG001
@@ -56,7 +56,7 @@ def make_prompts(source: LiveSource, theme: Theme, **given: Any) -> Shown:  # no
     python = code("prompts", source, given)
     table = source.remember("prompts", lambda: _prompts(source))
     order = [given[name] for name in ("sort", "descending", "filter", "low", "high")]
-    chosen = source.remember(("order", *order), lambda: _chosen(source, table, given))
+    chosen = table.take(source.remember(("order", *order), lambda: _chosen(source, table, given)))
     part = chosen.slice(given["offset"], given["limit"]).to_pylist()
     texts = source.prompt_texts((row["prompt_id"] for row in part), 4 * _TEXT_CHARS)
     low, high = _intervals(source, part)
@@ -254,12 +254,16 @@ def _intervals(
     return low.tolist(), high.tolist()
 
 
-def _chosen(source: LiveSource, table: pa.Table, given: dict[str, Any]) -> pa.Table:
-    """The prompts that are asked for, in the order that is asked for."""
+def _chosen(source: LiveSource, table: pa.Table, given: dict[str, Any]) -> pa.ChunkedArray:
+    """Rows of the prompts that are asked for, in the order that is asked for.
+
+    Many orders are remembered, so they hold numbers and not the rows themselves.
+    """
     condition = _condition(source, given)
     order = f"{given['sort']} {'DESC' if given['descending'] == 'yes' else 'ASC'} NULLS LAST"
-    query = f"SELECT * FROM given WHERE {condition} ORDER BY {order}, prompt_id"  # noqa: S608
-    return source.sql_over(table, query)
+    query = f"SELECT place FROM given WHERE {condition} ORDER BY {order}, prompt_id"  # noqa: S608
+    places = pa.array(np.arange(table.num_rows, dtype=np.int32))
+    return source.sql_over(table.append_column("place", places), query)["place"]
 
 
 def _condition(source: LiveSource, given: dict[str, Any]) -> str:
