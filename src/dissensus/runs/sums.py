@@ -11,9 +11,13 @@ __all__ = [
     "HELDOUT",
     "OUTCOMES",
     "PROMPT_OUTCOMES",
+    "ROLLUP_VERSION",
     "VISITS",
     "prompt_outcomes_merged",
 ]
+
+ROLLUP_VERSION = 1
+"""Goes into the names of the files: what another version has written is not read."""
 
 _TRAINED = "coalesce(trained, rollouts)"
 _GRADED = "size > 0 AND NOT unanimous AND correct IN (0, size)"

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from dissensus.runs import Run
+from dissensus.runs.database import connect
 from dissensus.runs.follow import Pieces, pieces, rows_of, sums_of
 from dissensus.runs.rollups import KINDS
 from dissensus.runs.sums import prompt_outcomes_merged
@@ -27,7 +28,6 @@ __all__ = ["ROLLED_MEASURES", "LiveSource", "rolled_buckets"]
 _KINDS = ("generations", "outcomes", "prompt_outcomes", "heldout")
 """Tables there are; `visits` is read from the files, a prompt at a time."""
 
-_CONFIG = {"python_enable_replacements": False, "memory_limit": "640MB"}
 _REMEMBERED = 64
 
 _COUNTS = (
@@ -76,11 +76,9 @@ class LiveSource:
     """
 
     def __init__(self, run: Run) -> None:
-        import duckdb
-
         self.run = run
         self.version = ""
-        self._connection = duckdb.connect(":memory:", config=_CONFIG)
+        self._connection = connect(memory_limit="640MB")
         self._lock = threading.RLock()
         self._held = Pieces({}, {}, {})
         self._loaded: dict[str, set[Path]] = {}
