@@ -25,6 +25,7 @@ from dissensus.runs.sums import (
     OUTCOMES,
     PROMPT_OUTCOMES,
     ROLLUP_VERSION,
+    TOPS,
     VISITS,
 )
 from dissensus.runs.totals import update_total
@@ -49,6 +50,7 @@ KINDS: dict[str, str] = {
     "prompt_outcomes": PROMPT_OUTCOMES,
     "visits": VISITS,
     "heldout": HELDOUT,
+    "tops": TOPS,
 }
 """Kind of roll-up → the SQL that makes it from rows of groups."""
 

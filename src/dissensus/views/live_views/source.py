@@ -25,7 +25,7 @@ from dissensus.views.snapshot import PromptText, Snapshot
 
 __all__ = ["ROLLED_MEASURES", "LiveSource", "rolled_buckets"]
 
-_KINDS = ("generations", "outcomes", "prompt_outcomes", "heldout")
+_KINDS = ("generations", "outcomes", "prompt_outcomes", "heldout", "tops")
 """Tables there are; `visits` is read from the files, a prompt at a time."""
 
 _REMEMBERED = 64
@@ -64,8 +64,9 @@ class _Entry:
 
 
 class LiveSource:
-    """The live rows of a run in tables of sums: generations, outcomes, prompt_outcomes, heldout.
+    """The live rows of a run in tables of sums.
 
+    Tables are generations, outcomes, prompt_outcomes, heldout and tops.
     Safe to share among threads. It shows the run as of the last `refresh`.
 
     Args:
