@@ -1,7 +1,7 @@
 """The SQL of the roll-ups that views are made from: sums finer than a step, and rows put in order.
 
 All but `PROMPT_OUTCOMES` and `TOPS` keep step and split in every row, so that an attempt can be cut
-where a later one starts. Rows of two files never need merging there, for a generation lies in one file.
+where a later one starts. Rows of two files never need merging there, for a generation lies in one.
 """
 
 from __future__ import annotations
