@@ -59,7 +59,7 @@ def sums_of(
         `None` where there are no parts.
     """
     files: dict[int | None, list[Path]] = {}
-    bare: list[Segment] = []
+    bare = []
     for part in parts:
         path = run.rollup(kind, part, ends)
         if path is None:
@@ -79,7 +79,7 @@ def sums_of(
 def totals_of(
     run: Run, parts: Iterable[Segment], ends: dict[int, int | None]
 ) -> tuple[str | None, list[Segment]]:
-    """SQL for totals per prompt that can be used, and the parts that none of them covers.
+    """SQL for the totals per prompt that can be used, and the parts that none of them covers.
 
     Args:
         run: The run.
@@ -87,13 +87,11 @@ def totals_of(
         ends: Attempt → the step from which a later one supersedes it.
     """
     found: list[Path] = []
-    rest: list[Segment] = []
-    by_attempt: dict[int, list[Segment]] = {}
-    for part in parts:
-        by_attempt.setdefault(part.attempt, []).append(part)
-    for its in by_attempt.values():
-        total = run.total(its, ends)
-        if total is not None:
+    rest = list(parts)
+    for attempt in sorted({part.attempt for part in rest}):
+        total = run.total(attempt, ends[attempt])
+        names = {part.path.name for part in rest if part.attempt == attempt}
+        if total is not None and total.covers <= names:
             found.append(total.path)
-        rest += [part for part in its if total is None or part.path.stem not in total.covered]
+            rest = [p for p in rest if p.attempt != attempt or p.path.name not in total.covers]
     return (f"(FROM {read_parquet(found, _AS_IT_IS)})" if found else None), rest

@@ -8,18 +8,27 @@ files of other versions are ignored.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dissensus.runs import store, totals
+from dissensus.runs import store
 from dissensus.runs.arrow import encode
+from dissensus.runs.database import connect
 from dissensus.runs.schema import SCHEMAS
 from dissensus.runs.store import Segment
-from dissensus.runs.sums import GENERATIONS, HELDOUT, OUTCOMES, PROMPT_OUTCOMES, VISITS
+from dissensus.runs.sums import (
+    GENERATIONS,
+    HELDOUT,
+    OUTCOMES,
+    PROMPT_OUTCOMES,
+    ROLLUP_VERSION,
+    TOPS,
+    VISITS,
+)
+from dissensus.runs.totals import update_total
 from dissensus.runs.views import PROMPT_SUMS, STEP_SUMS
 
 __all__ = [
@@ -27,14 +36,12 @@ __all__ = [
     "KINDS",
     "ROLLUP_VERSION",
     "find",
-    "find_total",
     "is_usable",
     "last_step",
     "rollup_path",
     "update",
 ]
 
-ROLLUP_VERSION = 1
 KINDS: dict[str, str] = {
     "steps": STEP_SUMS,
     "by_prompt": PROMPT_SUMS,
@@ -43,6 +50,7 @@ KINDS: dict[str, str] = {
     "prompt_outcomes": PROMPT_OUTCOMES,
     "visits": VISITS,
     "heldout": HELDOUT,
+    "tops": TOPS,
 }
 """Kind of roll-up → the SQL that makes it from rows of groups."""
 
@@ -95,53 +103,23 @@ def update(run_dir: Path) -> int:
     parts = [s for s in store.list_live(run_dir, "groups") if s.is_part]
     wanted = {rollup_path(run_dir, kind, part): (kind, part) for kind in KINDS for part in parts}
     missing = {path: made for path, made in wanted.items() if find(run_dir, *made) is None}
-    if missing:
-        connection = _connect()
-        for path, (kind, part) in missing.items():
-            table = _sums(connection, kind, part.path)
-            store.commit_bytes(path, encode(table, row_group_size=_ROWS_PER_GROUP.get(kind)))
-        connection.close()
-    kept, new = _update_totals(run_dir, parts)
+    connection = connect(threads=1)  # beside the training process, which wants the cores
+    for path, (kind, part) in missing.items():
+        table = _sums(connection, kind, part.path)
+        store.commit_bytes(path, encode(table, row_group_size=_ROWS_PER_GROUP.get(kind)))
+    for attempt in {part.attempt for part in parts}:
+        rolled = {
+            part.path.name: rollup_path(run_dir, "prompt_outcomes", part)
+            for part in parts
+            if part.attempt == attempt
+        }
+        update_total(run_dir, attempt, rolled, connection)
+    connection.close()
     for path in (run_dir / "rollups").glob("*/*/part-*.parquet"):
         match = _NAME.fullmatch(path.name)
-        if match and int(match.group(1)) == ROLLUP_VERSION and path not in (wanted.keys() | kept):
+        if match and int(match.group(1)) == ROLLUP_VERSION and path not in wanted:
             path.unlink(missing_ok=True)
-    return len(missing) + new
-
-
-def _update_totals(run_dir: Path, parts: list[Segment]) -> tuple[set[Path], int]:
-    """Write the totals that are missing: all that there should be, and how many are new."""
-    kept, new = set(), 0
-    for attempt in sorted({part.attempt for part in parts}):
-        its = [part for part in parts if part.attempt == attempt]
-        if len(its) < 2:  # its roll-up is the total
-            continue
-        path, total = totals.total_path(run_dir, its, ROLLUP_VERSION), find_total(run_dir, its)
-        kept.add(path)
-        covered = frozenset() if total is None else total.covered
-        added = {
-            part.path.stem: rollup_path(run_dir, "prompt_outcomes", part)
-            for part in its
-            if part.path.stem not in covered
-        }
-        if added:
-            connection = _connect()
-            totals.write_total(connection, path, total, added)
-            connection.close()
-            new += 1
-    return kept, new
-
-
-def find_total(run_dir: Path, parts: Sequence[Segment]) -> totals.Total | None:
-    """The total per prompt that covers most of some parts of one attempt, and nothing else."""
-    return totals.find_total(run_dir, parts, ROLLUP_VERSION)
-
-
-def _connect() -> Any:
-    import duckdb
-
-    # One thread: this runs beside the training process, which wants the cores.
-    return duckdb.connect(":memory:", config={"threads": 1})
+    return len(missing)
 
 
 def _sums(connection: Any, kind: str, path: Path) -> pa.Table:

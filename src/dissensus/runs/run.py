@@ -14,6 +14,7 @@ import pyarrow as pa
 from dissensus.errors import InputError, RunError
 from dissensus.runs import attempts, rollups, store
 from dissensus.runs.attempts import Attempt
+from dissensus.runs.database import connect
 from dissensus.runs.scan import (
     check_columns,
     conditions,
@@ -27,13 +28,12 @@ from dissensus.runs.scan import (
 )
 from dissensus.runs.schema import TABLES
 from dissensus.runs.store import Segment
-from dissensus.runs.totals import Total
+from dissensus.runs.totals import Total, find_total
 from dissensus.runs.views import derived_views, prompts_from_sums, steps_from_sums
 
 __all__ = ["Run"]
 
 _TRIES = 8
-_CONFIG = {"python_enable_replacements": False}  # names in a query are views, never our variables
 _VIEW_TABLES = {
     **{table: table for table in TABLES},
     "steps": "groups",
@@ -318,12 +318,11 @@ class Run:
             return None
         return path if rollups.is_usable(kind, path, end) else None
 
-    def total(self, parts: Sequence[Segment], ends: dict[int, int | None]) -> Total | None:
-        """The total per prompt to take in place of some parts of one attempt."""
-        found = rollups.find_total(self.path, parts)
+    def total(self, attempt: int, end: int | None) -> Total | None:
+        """The total per prompt of an attempt that is cut at `end`, where it can be used."""
+        found = find_total(self.path, attempt)
         if found is None or found.path in self._broken_rollups:
             return None
-        end = ends[parts[0].attempt]
         return found if rollups.is_usable("prompt_outcomes", found.path, end) else None
 
     def _segments(
@@ -341,10 +340,8 @@ class Run:
     # ---- private: DuckDB ---------------------------------------------------------------------
 
     def _cursor(self) -> Any:
-        import duckdb
-
         if self._connection is None:
-            self._connection = duckdb.connect(":memory:", config=_CONFIG)
+            self._connection = connect()
         return self._connection.cursor()
 
     def _execute(self, query: str, connection: Any = None) -> pa.Table:
@@ -375,7 +372,7 @@ class Run:
         raise RunError(f"files kept disappearing in {_TRIES} readings", where=str(self.path))
 
     def _leave_out_broken(self, error: Exception) -> bool:
-        caches = set((self.path / "rollups").glob("*/*/part-*.parquet")) - self._broken_rollups
+        caches = set((self.path / "rollups").glob("*/*/*.parquet")) - self._broken_rollups
         broken_caches = {path for path in caches if not is_sound(path)}
         if broken_caches:  # nothing is lost: the parts have all that is in them
             self._broken_rollups |= broken_caches

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import itertools
 import re
+import shutil
+import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -17,6 +20,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from dissensus.runs import Run
+from dissensus.runs.database import connect
 from dissensus.runs.follow import Pieces, pieces, rows_of, sums_of, totals_of
 from dissensus.runs.rollups import KINDS
 from dissensus.runs.store import Segment
@@ -26,10 +30,9 @@ from dissensus.views.snapshot import PromptText, Snapshot
 
 __all__ = ["ROLLED_MEASURES", "LiveSource", "rolled_buckets"]
 
-_KINDS = ("generations", "outcomes", "prompt_outcomes", "heldout")
+_KINDS = ("generations", "outcomes", "prompt_outcomes", "heldout", "tops")
 """Tables there are; `visits` is read from the files, a prompt at a time."""
 
-_CONFIG = {"python_enable_replacements": False, "memory_limit": "640MB"}
 _REMEMBERED = 64
 _PARTS_AT_A_TIME = 4
 """Parts whose prompts are added up at a time: more would take more memory, not less time."""
@@ -68,8 +71,9 @@ class _Entry:
 
 
 class LiveSource:
-    """The live rows of a run in tables of sums: generations, outcomes, prompt_outcomes, heldout.
+    """The live rows of a run in tables of sums.
 
+    Tables are generations, outcomes, prompt_outcomes, heldout and tops.
     Safe to share among threads. It shows the run as of the last `refresh`.
 
     Args:
@@ -80,11 +84,12 @@ class LiveSource:
     """
 
     def __init__(self, run: Run) -> None:
-        import duckdb
-
         self.run = run
         self.version = ""
-        self._connection = duckdb.connect(":memory:", config=_CONFIG)
+        # What does not fit is put here for a while; DuckDB itself would take the working folder.
+        spilled = tempfile.mkdtemp(prefix="dissensus-")
+        weakref.finalize(self, shutil.rmtree, spilled, ignore_errors=True)
+        self._connection = connect(memory_limit="640MB", temp_directory=spilled)
         # A view of one prompt looks at the footers of all parts, again and again.
         self._connection.execute("SET parquet_metadata_cache = true")
         self._lock = threading.RLock()
