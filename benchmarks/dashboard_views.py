@@ -56,6 +56,7 @@ def asked(rng: random.Random, source: LiveSource) -> dict[str, Callable[[], dict
         "outcomes": dict,
         "mass": lambda: {"estimator": rng.choice(advantages.names())},
         "findings": lambda: {"generations": rng.randrange(8, 16)},
+        "taught": lambda: {"limit": rng.randrange(1, 500)},
         "prompts": lambda: {
             "sort": rng.choice(SORTS),
             "low": rng.random() / 2,

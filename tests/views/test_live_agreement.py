@@ -212,7 +212,7 @@ def _check_prompts(source, training, csv):
     for prompt, its in scored.groupby("prompt_id"):
         row = mine.loc[prompt]
         trained = its[its["trained"] > 0]
-        assert row["visits"] == len(its)
+        assert (row["visits"], row["splits"]) == (len(its), (~its["unanimous"]).sum())
         assert row["rollouts"] == its["rollouts"].sum()
         n = its["size"].sum()
         equal([row["reward_mean"]], [(its["mean"] * its["size"]).sum() / n])
