@@ -130,8 +130,7 @@ class Guard:
 
         async def send_safely(message: Message) -> None:
             if message["type"] == "http.response.start":
-                given = {name.lower() for name, _ in message.get("headers", ())}
-                added = [(n.encode(), v.encode()) for n, v in HEADERS if n.encode() not in given]
+                added = [(name.encode(), value.encode()) for name, value in HEADERS]
                 message = {**message, "headers": [*message.get("headers", ()), *added]}
             await send(message)
 
