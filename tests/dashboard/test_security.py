@@ -501,6 +501,8 @@ def test_a_run_in_the_place_of_another_is_not_taken_for_it(tmp_path):
         dashboard.runs._good_until_s = 0.0  # as if a second had passed
         after = [visitor.get(path).text for path in paths]
         assert json.loads(after[1])["reward"] == [5.5]
+        assert "5.5" in after[0]
+        assert "5.5" not in before[0]
         assert all(new != old for new, old in zip(after, before, strict=True))
 
 
