@@ -47,17 +47,26 @@ WAIT_S = 120.0
 
 # Runs in the page: makes a choice of a panel, and waits for what it asked for to be drawn.
 CHOOSE = """
-([view, choices]) => new Promise((done) => {
-    const place = document.querySelector(`#${view}`), panel = place.panel, before = panel.loaded;
-    const began = performance.now();
-    const look = () => {
-        if (panel.loaded === before) { requestAnimationFrame(look); return; }
-        requestAnimationFrame(() => done((performance.now() - began) / 1000));
+async ([view, choices, limit]) => {
+    const place = document.querySelector(`#${view}`), panel = place.panel;
+    const frame = () => new Promise(requestAnimationFrame);
+    const given = performance.now() + 1000 * limit;
+    const until = async (holds) => {
+        while (!holds()) {
+            if (performance.now() > given) throw new Error(`${view} is not drawn`);
+            await frame();
+        }
     };
-    const query = String(panel.query());
+    place.scrollIntoView(); // panels above may have grown meanwhile
+    await until(() => panel.isInSight && !panel.asking);
+    const query = String(panel.query()), before = panel.loaded;
+    const began = performance.now();
     panel.choose(choices);
-    if (String(panel.query()) === query) done(null); else look(); // by chance what it is already
-})
+    if (String(panel.query()) === query) return null; // by chance what it is already
+    await until(() => panel.loaded !== before && !panel.asking);
+    await frame();
+    return (performance.now() - began) / 1000;
+}
 """
 DRAWN = """
 () => [...document.querySelectorAll("section.panel")]
@@ -146,9 +155,15 @@ def time_views(page: Any, base: str, run: str, calls: int) -> dict[str, list[flo
     for view, choose in choices(rng, steps).items():
         where = "/prompts" if view in ("prompts", "scatter") else ""
         page.goto(f"{base}/run/{run}{where}")
-        page.evaluate("(view) => document.getElementById(view).scrollIntoView()", view)
-        until(page, f"() => document.getElementById('{view}').dataset.drawn")
-        taken = [page.evaluate(CHOOSE, [view, choose()]) for _ in range(calls)]
+        until(
+            page,
+            f"""() => {{
+                const place = document.getElementById("{view}");
+                place?.scrollIntoView();
+                return place?.dataset.drawn;
+            }}""",
+        )
+        taken = [page.evaluate(CHOOSE, [view, choose(), WAIT_S]) for _ in range(calls)]
         found[view] = [each for each in taken if each is not None]
     return found
 

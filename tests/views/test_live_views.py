@@ -65,11 +65,15 @@ def test_the_prompts_are_sorted_filtered_and_cut(source):
     def make(**given):
         return VIEWS["prompts"].make(source, "light", **given).table
 
-    rates = [row[3] for row in make(sort="solve_rate", descending="no", limit=500).rows]
+    def solve_rates(table):
+        (column,) = (i for i, (key, *_) in enumerate(table.columns) if key == "solve_rate")
+        return [row[column] for row in table.rows]
+
+    rates = solve_rates(make(sort="solve_rate", descending="no", limit=500))
     assert rates == sorted(rates)
     assert make(limit=5).total == len(rates)
     assert make(offset=5, limit=5).rows == make(limit=10).rows[5:]
-    assert all(0.2 <= row[3] <= 0.4 for row in make(low=0.2, high=0.4).rows)
+    assert all(0.2 <= rate <= 0.4 for rate in solve_rates(make(low=0.2, high=0.4)))
     assert {row[0][1] for row in make(filter="is 17 +").rows} == {"17"}
     assert make(filter="') OR ('1'='1").total == 0
 
@@ -210,3 +214,26 @@ def test_spans_make_up_the_text_again(text, against):
     found = spans(text, against)
     assert "".join(str(part) for part, _ in found) == text
     assert not any(mark for _, mark in spans(text, text))
+
+
+def test_the_groups_that_taught_most_are_the_heaviest_of_the_run(source):
+    groups = source.run.groups(split="train").to_pandas()
+    groups["weight"] = groups["trained"] * groups["contrast"].abs()
+    order = groups.sort_values(["weight", "generation", "group_id"], ascending=[False, False, True])
+    shown = VIEWS["taught"].make(source, "light", limit=25)
+    assert [row[0][1] for row in shown.table.rows] == order["group_id"].head(25).tolist()
+    assert shown.csv["weight"].to_pylist() == order["weight"].head(25).tolist()
+
+
+def test_prompts_that_never_split_are_those_without_a_split_group(source):
+    groups = source.run.groups(split="train").to_pandas()
+    splits = groups.assign(split_=~groups["unanimous"]).groupby("prompt_id")["split_"].sum()
+    assert (splits == 0).any()  # otherwise this tests nothing
+    for only, expected in (
+        ("never split", splits[splits == 0]),
+        ("split", splits[splits > 0]),
+        ("all", splits),
+    ):
+        table = VIEWS["prompts"].make(source, "light", only=only).csv
+        found = dict(zip(table["prompt_id"].to_pylist(), table["splits"].to_pylist(), strict=True))
+        assert found == expected.to_dict()

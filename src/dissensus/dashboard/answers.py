@@ -15,7 +15,7 @@ from dissensus.runs import Run
 from dissensus.views.live_views import View
 from dissensus.views.style import Theme
 
-__all__ = ["MADE_BY", "make_csv", "make_json", "make_line"]
+__all__ = ["MADE_BY", "make_csv", "make_json", "make_line", "warm_up"]
 
 MADE_BY: str = dissensus.__version__
 """Goes into the tag of every answer: another version may answer otherwise."""
@@ -53,6 +53,13 @@ def make_line(run: Run) -> bytes:
     """What the list of runs says of one."""
     head, curves = describe_run(run), sparks(run)
     return _encode({**head._asdict(), **curves._asdict()})
+
+
+def warm_up() -> None:
+    """Import what makes and writes a figure."""
+    from dissensus.views.canvas import new_figure
+
+    _encode(new_figure("light", "").to_plotly_json())
 
 
 def _encode(document: dict[str, Any]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import hashlib
@@ -97,8 +98,10 @@ class Dashboard:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        warming = asyncio.create_task(asyncio.to_thread(_warm_up))
         try:
             yield
+            await warming
         finally:
             self.news.close()
             self.results.close()
@@ -269,6 +272,12 @@ async def _plotly(request: Request) -> Response:
         media_type="text/javascript; charset=utf-8",
         headers={"cache-control": _FOR_A_YEAR},
     )
+
+
+def _warm_up() -> None:
+    """Load what the first figure needs while the first visitor is on the way: half a second."""
+    answers.warm_up()
+    _plotly_source()
 
 
 @functools.cache

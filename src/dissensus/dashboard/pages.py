@@ -28,7 +28,8 @@ from dissensus.views.style import DARK, LIGHT
 __all__ = ["RUN_VIEWS", "Pages"]
 
 RUN_VIEWS = (
-    "reward", "unanimous", "group_std", "effective", "outcomes", "mass", "rollouts", "findings",
+    "reward", "unanimous", "group_std", "effective", "taught", "outcomes", "mass", "rollouts",
+    "findings",
 )  # fmt: skip
 """Views of the page of a run, in order."""
 

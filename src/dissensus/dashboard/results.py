@@ -23,7 +23,7 @@ class Results:
         threads: How many are made at a time.
     """
 
-    def __init__(self, *, limit_bytes: int = 64 << 20, threads: int = 3) -> None:
+    def __init__(self, *, limit_bytes: int = 64 << 20, threads: int = 2) -> None:
         self._limit_bytes = limit_bytes
         self._kept: OrderedDict[Hashable, bytes] = OrderedDict()
         self._kept_bytes = 0

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dissensus.runs import attempts, rollups
+from dissensus.runs import attempts, rollups, totals
 from dissensus.runs.run import Run
 from dissensus.runs.scan import live, read_parquet, scan
 from dissensus.runs.store import Segment
@@ -59,6 +59,9 @@ def sums_of(
     """
     files: dict[int | None, list[Path]] = {}
     bare = []
+    parts = list(parts)
+    if kind == "prompt_outcomes":
+        parts = _without_totals(run, parts, ends, files)
     for part in parts:
         path, end = rollups.find(run.path, kind, part), ends[part.attempt]
         if path is not None and rollups.is_usable(kind, path, end):
@@ -73,3 +76,22 @@ def sums_of(
     if bare:
         found.append(f"({rollups.KINDS[kind].format(source=f'({rows_of(bare, ends)})')})")
     return " UNION ALL BY NAME ".join(found) or None
+
+
+def _without_totals(
+    run: Run,
+    parts: list[Segment],
+    ends: dict[int, int | None],
+    files: dict[int | None, list[Path]],
+) -> list[Segment]:
+    """Put the totals that cover some of the parts into `files`, and return the other parts."""
+    for attempt in {part.attempt for part in parts}:
+        total = totals.find_total(run.path, attempt)
+        names = {part.path.name for part in parts if part.attempt == attempt}
+        end = ends[attempt]
+        if total is None or not total.covers <= names:
+            continue
+        if rollups.is_usable("prompt_outcomes", total.path, end):
+            files.setdefault(end, []).append(total.path)
+            parts = [p for p in parts if p.attempt != attempt or p.path.name not in total.covers]
+    return parts

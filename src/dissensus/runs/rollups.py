@@ -16,9 +16,19 @@ import pyarrow.parquet as pq
 
 from dissensus.runs import store
 from dissensus.runs.arrow import encode
+from dissensus.runs.database import connect
 from dissensus.runs.schema import SCHEMAS
 from dissensus.runs.store import Segment
-from dissensus.runs.sums import GENERATIONS, HELDOUT, OUTCOMES, PROMPT_OUTCOMES, VISITS
+from dissensus.runs.sums import (
+    GENERATIONS,
+    HELDOUT,
+    OUTCOMES,
+    PROMPT_OUTCOMES,
+    ROLLUP_VERSION,
+    TOPS,
+    VISITS,
+)
+from dissensus.runs.totals import update_total
 from dissensus.runs.views import PROMPT_SUMS, STEP_SUMS
 
 __all__ = [
@@ -32,7 +42,6 @@ __all__ = [
     "update",
 ]
 
-ROLLUP_VERSION = 1
 KINDS: dict[str, str] = {
     "steps": STEP_SUMS,
     "by_prompt": PROMPT_SUMS,
@@ -41,6 +50,7 @@ KINDS: dict[str, str] = {
     "prompt_outcomes": PROMPT_OUTCOMES,
     "visits": VISITS,
     "heldout": HELDOUT,
+    "tops": TOPS,
 }
 """Kind of roll-up → the SQL that makes it from rows of groups."""
 
@@ -93,24 +103,23 @@ def update(run_dir: Path) -> int:
     parts = [s for s in store.list_live(run_dir, "groups") if s.is_part]
     wanted = {rollup_path(run_dir, kind, part): (kind, part) for kind in KINDS for part in parts}
     missing = {path: made for path, made in wanted.items() if find(run_dir, *made) is None}
-    if missing:
-        connection = _connect()
-        for path, (kind, part) in missing.items():
-            table = _sums(connection, kind, part.path)
-            store.commit_bytes(path, encode(table, row_group_size=_ROWS_PER_GROUP.get(kind)))
-        connection.close()
+    connection = connect(threads=1)  # beside the training process, which wants the cores
+    for path, (kind, part) in missing.items():
+        table = _sums(connection, kind, part.path)
+        store.commit_bytes(path, encode(table, row_group_size=_ROWS_PER_GROUP.get(kind)))
+    for attempt in {part.attempt for part in parts}:
+        rolled = {
+            part.path.name: rollup_path(run_dir, "prompt_outcomes", part)
+            for part in parts
+            if part.attempt == attempt
+        }
+        update_total(run_dir, attempt, rolled, connection)
+    connection.close()
     for path in (run_dir / "rollups").glob("*/*/part-*.parquet"):
         match = _NAME.fullmatch(path.name)
         if match and int(match.group(1)) == ROLLUP_VERSION and path not in wanted:
             path.unlink(missing_ok=True)
     return len(missing)
-
-
-def _connect() -> Any:
-    import duckdb
-
-    # One thread: this runs beside the training process, which wants the cores.
-    return duckdb.connect(":memory:", config={"threads": 1})
 
 
 def _sums(connection: Any, kind: str, path: Path) -> pa.Table:

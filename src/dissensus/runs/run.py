@@ -14,6 +14,7 @@ import pyarrow as pa
 from dissensus.errors import InputError, RunError
 from dissensus.runs import attempts, rollups, store
 from dissensus.runs.attempts import Attempt
+from dissensus.runs.database import connect
 from dissensus.runs.scan import (
     check_columns,
     conditions,
@@ -32,7 +33,6 @@ from dissensus.runs.views import derived_views, prompts_from_sums, steps_from_su
 __all__ = ["Run"]
 
 _TRIES = 8
-_CONFIG = {"python_enable_replacements": False}  # names in a query are views, never our variables
 _VIEW_TABLES = {
     **{table: table for table in TABLES},
     "steps": "groups",
@@ -324,10 +324,8 @@ class Run:
     # ---- private: DuckDB ---------------------------------------------------------------------
 
     def _cursor(self) -> Any:
-        import duckdb
-
         if self._connection is None:
-            self._connection = duckdb.connect(":memory:", config=_CONFIG)
+            self._connection = connect()
         return self._connection.cursor()
 
     def _execute(self, query: str, connection: Any = None) -> pa.Table:

@@ -1,7 +1,7 @@
 """The SQL of the roll-ups that views are made from: sums finer than a step, and rows put in order.
 
-All but `PROMPT_OUTCOMES` keep step and split in every row, so that an attempt can be cut where a
-later one starts. Rows of two files never need merging there, for a generation lies in one file.
+All but `PROMPT_OUTCOMES` and `TOPS` keep step and split in every row, so that an attempt can be cut
+where a later one starts. Rows of two files never need merging there, for a generation lies in one.
 """
 
 from __future__ import annotations
@@ -11,13 +11,22 @@ __all__ = [
     "HELDOUT",
     "OUTCOMES",
     "PROMPT_OUTCOMES",
+    "ROLLUP_VERSION",
+    "TOPS",
+    "TOPS_KEPT",
     "VISITS",
     "prompt_outcomes_merged",
 ]
 
+ROLLUP_VERSION = 1
+"""Goes into the names of the files: what another version has written is not read."""
+
 _TRAINED = "coalesce(trained, rollouts)"
 _GRADED = "size > 0 AND NOT unanimous AND correct IN (0, size)"
 _SIGMA = "CASE WHEN unanimous THEN 0.0 ELSE std END"
+TOPS_KEPT = 500
+"""So many of the groups that weighed most are kept of every part."""
+
 _LEVELS = 50
 """Disagreements within 2 % are counted together; of two-valued rewards none are that near."""
 
@@ -70,6 +79,7 @@ FROM {{source}} WHERE size > 0 GROUP BY ALL"""  # noqa: S608
 PROMPT_OUTCOMES = f"""
 SELECT prompt_id, size::INTEGER AS size, correct::INTEGER AS correct,
   count(*)::INTEGER AS groups,
+  count(*) FILTER (unanimous)::INTEGER AS unanimous,
   sum(rollouts)::BIGINT AS rollouts,
   sum({_TRAINED})::BIGINT AS trained,
   count(*) FILTER ({_GRADED})::INTEGER AS graded,
@@ -99,6 +109,14 @@ SELECT generation, step, split, prompt_id, rollouts, size, mean, correct
 FROM {source} WHERE split <> 'train' ORDER BY generation"""
 """The groups that evaluate, which are few."""
 
+TOPS = f"""
+SELECT generation, step, split, group_id, prompt_id, rollouts, size, mean, std, correct, trained,
+  contrast, length_mean, {_TRAINED} * abs(contrast) AS weight, max(step) OVER () AS last_step
+FROM {{source}} WHERE split = 'train' AND contrast <> 0 AND {_TRAINED} > 0
+ORDER BY weight DESC, generation DESC, group_id LIMIT {TOPS_KEPT}"""  # noqa: S608
+"""The groups with the largest n·|W| of n trained rollouts, the newest first among equals."""
+
+_PROMPT_COUNTS = ("groups", "unanimous", "graded", "unrecorded")
 _PROMPT_SUMS = (
     "rollouts", "trained", "used", "grpo", "dr_grpo", "contrast", "reward_sum", "step_sum",
     "step_square_sum",
@@ -111,7 +129,7 @@ def prompt_outcomes_merged(source: str) -> str:
     Args:
         source: SQL of those rows.
     """
-    counts = ", ".join(f"sum({n})::INTEGER AS {n}" for n in ("groups", "graded", "unrecorded"))
+    counts = ", ".join(f"sum({name})::INTEGER AS {name}" for name in _PROMPT_COUNTS)
     sums = ", ".join(f"sum({name}) AS {name}" for name in _PROMPT_SUMS)
     return f"""SELECT prompt_id, size, correct, {counts}, {sums}, min(first_step) AS first_step,
         max(last_step) AS last_step, max(last_generation) AS last_generation

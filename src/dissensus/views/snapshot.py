@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from dissensus.runs.database import connect
 from dissensus.views.format import clean_text
 from dissensus.views.readable import Readable
 
@@ -76,13 +77,8 @@ class Snapshot:
         return snapshot
 
     def _hold(self, run: Readable, groups: pa.Table) -> None:
-        import duckdb
-
         self.run = run
-        self._connection = duckdb.connect(
-            ":memory:",
-            config={"python_enable_replacements": False, "enable_external_access": False},
-        )
+        self._connection = connect(enable_external_access=False)
         # Numbers in place of prompt ids: grouping by them costs a third.
         codes = groups["prompt_id"].combine_chunks().dictionary_encode()
         groups = groups.append_column("prompt", codes.indices)

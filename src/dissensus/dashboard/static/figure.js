@@ -1,4 +1,9 @@
-// Drawing with plotly.js, which the page has loaded as a script of its own.
+// Drawing with plotly.js. It is large: the page asks for its numbers while the browser still reads it.
+const script = document.getElementById("plotly");
+const ready = window.Plotly || !script ? Promise.resolve() : new Promise((done) => {
+  for (const end of ["load", "error"]) script.addEventListener(end, done);
+});
+
 const CONFIG = { responsive: true, displaylogo: false, displayModeBar: false };
 
 // On a narrow screen the legend takes several rows: give it the height it needs.
@@ -9,7 +14,8 @@ function fit(layout, width) {
   return { ...layout, legend, yaxis, height: (layout.height ?? 380) + 40, font: { ...layout.font, size: 12 } };
 }
 
-export function drawFigure(place, figure, onPoint, onSpan) {
+export async function drawFigure(place, figure, onPoint, onSpan) {
+  await ready;
   if (!window.Plotly) { place.textContent = "plotly.js could not be read."; return; }
   const layout = { ...fit(figure.layout, place.clientWidth), uirevision: "kept" }; // a zoom outlives news
   Plotly.react(place, figure.data, layout, CONFIG);

@@ -105,7 +105,7 @@ export class Panel {
       if (this.asking !== address) return; // the reader has chosen otherwise meanwhile
       const isSame = this.loaded === address;
       this.loaded = address;
-      this.show(shown, isSame);
+      await this.show(shown, isSame);
     } catch (error) {
       if (this.asking !== address) return;
       this.loaded = null;
@@ -117,14 +117,14 @@ export class Panel {
     if (this.again) { this.again = false; this.isOld = true; this.load(); }
   }
 
-  show(shown, isSame) {
+  async show(shown, isSame) {
     this.python = shown.python;
     this.part(".wait").hidden = true;
     say(this.part(".note"), shown.note);
     this.part(".note").classList.toggle("absent", !shown.figure && !shown.table);
     const plot = this.part(".plot");
     plot.hidden = !shown.figure;
-    if (shown.figure) drawFigure(plot, shown.figure, (ids) => this.follow(ids), (span) => this.onSpan?.(span));
+    if (shown.figure) await drawFigure(plot, shown.figure, (ids) => this.follow(ids), (span) => this.onSpan?.(span));
     this.besides(shown.more);
     this.part(".table").hidden = !shown.table;
     if (shown.table) this.table.show(shown.table, isSame);

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from dissensus.core import advantages
+from dissensus.runs.sums import TOPS_KEPT
 from dissensus.views.live_views import audit, causes, compare, curves, groups, prompts
 from dissensus.views.live_views.making import WINDOW
 from dissensus.views.live_views.shape import Grid, Parameter, Shown, View, checked
@@ -31,7 +32,7 @@ _ALL = (
     View("reward", "Reward and held-out accuracy", "run", WINDOW, curves.make_reward),
     View(
         "unanimous",
-        "Unanimous groups by cause, measured and predicted",
+        "Unanimous groups, measured and predicted",
         "run",
         (Parameter("stretches", "int", 24, low=4, high=96),),
         causes.make_unanimous,
@@ -78,10 +79,18 @@ _ALL = (
         audit.make_findings,
     ),
     View(
+        "taught",
+        "Groups that taught most",
+        "run",
+        (Parameter("limit", "int", 10, low=1, high=TOPS_KEPT),),
+        groups.make_taught,
+    ),
+    View(
         "prompts",
         "Prompts",
         "run",
         (
+            Parameter("only", "choice", "all", tuple(prompts.ONLY)),
             Parameter("sort", "choice", "contrast", prompts.SORTS),
             _DOWN,
             Parameter("filter", "text", "", high=200),

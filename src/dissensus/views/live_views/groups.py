@@ -19,7 +19,7 @@ from dissensus.views.live_views.source import LiveSource
 from dissensus.views.queries import IS_TRAIN, rows
 from dissensus.views.style import Theme, palette
 
-__all__ = ["STEP_SORTS", "make_group", "make_step"]
+__all__ = ["STEP_SORTS", "make_group", "make_step", "make_taught"]
 
 STEP_SORTS = ("std", "contrast", "mean", "prompt_id", "length_mean")
 _MOST_GENERATIONS = 16
@@ -65,6 +65,41 @@ def make_step(source: LiveSource, theme: Theme, **given: Any) -> Shown:
         note += " Only the first generations are shown."
     more = {"step": step} | _neighbour_steps(source, step)
     return Shown(plain(_step_figure(table, theme)), grid, note, table, python, more)
+
+
+def make_taught(source: LiveSource, theme: Theme, **given: Any) -> Shown:  # noqa: ARG001
+    """The groups that weighed most in the update, of all steps."""
+    python = code("taught", source, given)
+    query = f"""SELECT * EXCLUDE (last_step) FROM tops
+        ORDER BY weight DESC, generation DESC, group_id LIMIT {int(given["limit"])}"""  # noqa: S608
+    table = source.sql(query)
+    if not table.num_rows:
+        why = "no group with a contrast has been trained on, or advantages were not recorded"
+        return absent(f"Not shown: {why}.", python)
+    listed = table.to_pylist()
+    texts = source.prompt_texts((row["prompt_id"] for row in listed), 4 * _TEXT_CHARS)
+    grid = Grid(
+        [
+            ("group_id", "group", "link"), ("prompt", "prompt", "text"), ("step", "step", "int"),
+            ("outcome", "correct", "text"), ("mean", "mean reward", "number"),
+            ("std", "σ", "number"), ("contrast", "contrast", "number"),
+            ("trained", "trained", "int"), ("weight", "n·|W|", "number"),
+        ],
+        [
+            [
+                [one_line(row["group_id"], 40), row["group_id"], row["generation"]],
+                _prompt_of(row, texts), row["step"], outcome(row), row["mean"], row["std"],
+                row["contrast"], row["trained"], row["weight"],
+            ]
+            for row in listed
+        ],
+        table.num_rows,
+    )  # fmt: skip
+    note = (
+        "By n·|W|: n trained rollouts times the contrast W that their advantages gave the group. "
+        "Among equals the newest comes first."
+    )
+    return Shown(None, grid, note, table, python)
 
 
 def make_group(source: LiveSource, theme: Theme, **given: Any) -> Shown:  # noqa: ARG001

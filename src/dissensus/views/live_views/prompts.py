@@ -19,12 +19,14 @@ from dissensus.views.live_views.source import LiveSource
 from dissensus.views.queries import rows
 from dissensus.views.style import Theme, palette
 
-__all__ = ["SORTS", "make_history", "make_prompts", "make_scatter"]
+__all__ = ["ONLY", "SORTS", "make_history", "make_prompts", "make_scatter"]
 
 SORTS = (
-    "visits", "rollouts", "solve_rate", "reward_mean", "trend", "last", "forecast", "contrast",
-    "last_step", "prompt_id",
+    "visits", "splits", "rollouts", "solve_rate", "reward_mean", "trend", "last", "forecast",
+    "contrast", "last_step", "prompt_id",
 )  # fmt: skip
+ONLY = {"all": "true", "never split": "splits = 0", "split": "splits > 0"}
+"""Which prompts → their condition."""
 
 _NOTHING = "Not shown: no training group has been recorded yet."
 _TEXT_CHARS = 160
@@ -35,7 +37,8 @@ _CELLS = 48
 # With t the step and n the scored rollouts of a visit, the straight line through k/n has slope
 # [Σn Σkt − Σnt Σk] / [Σn Σnt² − (Σnt)²].
 _PROMPTS = """
-SELECT prompt_id, sum(groups)::BIGINT AS visits, sum(rollouts)::BIGINT AS rollouts,
+SELECT prompt_id, sum(groups)::BIGINT AS visits,
+    sum(groups - unanimous)::BIGINT AS splits, sum(rollouts)::BIGINT AS rollouts,
     sum(size * groups)::BIGINT AS n,
     CASE WHEN bool_and(correct IS NOT NULL) THEN sum(correct * groups)::BIGINT END AS k,
     k / n AS solve_rate, sum(reward_sum) / n AS reward_mean,
@@ -48,14 +51,14 @@ SELECT prompt_id, sum(groups)::BIGINT AS visits, sum(rollouts)::BIGINT AS rollou
     last_correct / last_size AS last,
     CASE WHEN sum(unrecorded) = 0 THEN coalesce(sum(contrast), 0) END AS contrast,
     min(first_step) AS first_step, max(last_step) AS last_step
-FROM prompt_outcomes GROUP BY prompt_id"""
+FROM prompt_outcomes GROUP BY prompt_id ORDER BY prompt_id"""
 
 
 def make_prompts(source: LiveSource, theme: Theme, **given: Any) -> Shown:  # noqa: ARG001
     """Table of the prompts: what each cost, showed and contributed."""
     python = code("prompts", source, given)
     table = source.remember("prompts", lambda: _prompts(source))
-    order = [given[name] for name in ("sort", "descending", "filter", "low", "high")]
+    order = [given[name] for name in ("only", "sort", "descending", "filter", "low", "high")]
     chosen = source.remember(("order", *order), lambda: _chosen(source, table, given))
     part = chosen.slice(given["offset"], given["limit"]).to_pylist()
     texts = source.prompt_texts((row["prompt_id"] for row in part), 4 * _TEXT_CHARS)
@@ -67,15 +70,16 @@ def make_prompts(source: LiveSource, theme: Theme, **given: Any) -> Shown:  # no
         listed.append(
             [
                 [one_line(shown or row["prompt_id"], _TEXT_CHARS), row["prompt_id"]],
-                row["visits"], row["rollouts"], row["solve_rate"], least, most, row["trend"],
-                _of(row["last_correct"], row["last_size"]),
+                row["visits"], row["splits"], row["rollouts"], row["solve_rate"], least, most,
+                row["trend"], _of(row["last_correct"], row["last_size"]),
                 row["forecast"], row["contrast"], row["last_step"],
             ]
         )  # fmt: skip
     grid = Grid(
         [
             ("prompt_id", "prompt", "link"), ("visits", "visits", "int"),
-            ("rollouts", "rollouts", "int"), ("solve_rate", "solve rate", "frac"),
+            ("splits", "split", "int"), ("rollouts", "rollouts", "int"),
+            ("solve_rate", "solve rate", "frac"),
             ("low", "from", "frac"), ("high", "to", "frac"), ("trend", "trend", "frac"),
             ("last", "last group", "text"), ("forecast", "split next", "frac"),
             ("contrast", "contrast", "number"), ("last_step", "last step", "int"),
@@ -263,7 +267,7 @@ def _chosen(source: LiveSource, table: pa.Table, given: dict[str, Any]) -> pa.Ta
 
 
 def _condition(source: LiveSource, given: dict[str, Any]) -> str:
-    conditions = ["true"]
+    conditions = [ONLY[given["only"]]]
     if given["low"] is not None:
         conditions.append(f"solve_rate >= {float(given['low'])!r}")
     if given["high"] is not None:
@@ -288,7 +292,8 @@ def _ids_with_text(source: LiveSource, quoted: str) -> list[str]:
 
 def _table_note(source: LiveSource, table: pa.Table) -> str:
     note = (
-        f"{plural(table.num_rows, 'training prompt')}. Trend: change of the solve rate from the "
+        f"{plural(table.num_rows, 'training prompt')}. Split: visits whose rewards "
+        "differed. Trend: change of the solve rate from the "
         "first to the last visit along a straight line. Contrast: Σ W of trained groups."
     )
     prior = _prior(source)

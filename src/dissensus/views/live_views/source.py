@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from dissensus.runs import Run
+from dissensus.runs.database import connect
 from dissensus.runs.follow import Pieces, pieces, rows_of, sums_of
 from dissensus.runs.rollups import KINDS
 from dissensus.runs.sums import prompt_outcomes_merged
@@ -24,10 +25,9 @@ from dissensus.views.snapshot import PromptText, Snapshot
 
 __all__ = ["ROLLED_MEASURES", "LiveSource", "rolled_buckets"]
 
-_KINDS = ("generations", "outcomes", "prompt_outcomes", "heldout")
+_KINDS = ("generations", "outcomes", "prompt_outcomes", "heldout", "tops")
 """Tables there are; `visits` is read from the files, a prompt at a time."""
 
-_CONFIG = {"python_enable_replacements": False, "memory_limit": "640MB"}
 _REMEMBERED = 64
 
 _COUNTS = (
@@ -64,8 +64,9 @@ class _Entry:
 
 
 class LiveSource:
-    """The live rows of a run in tables of sums: generations, outcomes, prompt_outcomes, heldout.
+    """The live rows of a run in tables of sums.
 
+    Tables are generations, outcomes, prompt_outcomes, heldout and tops.
     Safe to share among threads. It shows the run as of the last `refresh`.
 
     Args:
@@ -76,11 +77,9 @@ class LiveSource:
     """
 
     def __init__(self, run: Run) -> None:
-        import duckdb
-
         self.run = run
         self.version = ""
-        self._connection = duckdb.connect(":memory:", config=_CONFIG)
+        self._connection = connect(memory_limit="640MB")
         self._lock = threading.RLock()
         self._held = Pieces({}, {}, {})
         self._loaded: dict[str, set[Path]] = {}
