@@ -16,6 +16,25 @@ from dissensus.dashboard.app import Dashboard
 from dissensus.dashboard.security import make_policy
 
 TOKEN = "a-token-of-enough-characters"  # noqa: S105
+POLICY = (
+    "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+def assert_safe(answer) -> None:
+    """What every answer says, each of it once, and what none says."""
+    pairs = list(getattr(answer.headers, "multi_items", answer.headers.items)())
+    for name, text in (
+        ("content-security-policy", POLICY),
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "no-referrer"),
+        ("cross-origin-resource-policy", "same-origin"),
+        ("cross-origin-opener-policy", "same-origin"),
+    ):
+        assert [value for key, value in pairs if key == name] == [text], name
+    names = {name for name, _ in pairs}
+    assert not names & {"access-control-allow-origin", "set-cookie", "server"}
 
 
 @pytest.fixture(scope="session")

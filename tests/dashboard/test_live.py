@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import socket
 import threading
 import time
 
 import pytest
 
 from dissensus import Recorder
+from dissensus.dashboard import live
 from dissensus.dashboard.beside import beside
 from dissensus.dashboard.live import News
 from dissensus.dashboard.results import Results
 from dissensus.dashboard.server import Server
 from dissensus.errors import InputError, RunError
+
+from .conftest import assert_safe
 
 
 def test_all_who_wait_hear_of_a_new_version_once():
@@ -118,7 +122,8 @@ def test_a_step_is_announced_over_a_connection(server, tmp_path):
         connection.request("GET", f"/events?run={run}")
         answer = connection.getresponse()
         assert answer.headers["content-type"].startswith("text/event-stream")
-        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers["cache-control"] == "no-store"
+        assert_safe(answer)
         first = next_version(answer)
         recorder.record(step=1, **rows)
         recorder.flush()
@@ -140,6 +145,64 @@ def test_a_server_that_ends_lets_go_of_those_who_wait(server):
     next_version(answer)
     server.stop()  # the fixture sees that it ends
     connection.close()
+
+
+def connect(server, sent):
+    found = socket.create_connection(("127.0.0.1", server.port), timeout=60)
+    found.sendall(sent)
+    return found
+
+
+def read_all(connection):
+    """Until the server closes it."""
+    with connection:
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def test_who_leaves_makes_room_for_another(server, monkeypatch):
+    monkeypatch.setattr(live, "_MOST_WAITING", 2)
+    asked = b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+    def is_let_in():
+        with connect(server, asked) as another:
+            return b" 200 " in another.recv(65536)
+
+    with connect(server, asked) as first, connect(server, asked) as second:
+        assert b" 200 " in first.recv(65536)
+        assert b" 200 " in second.recv(65536)
+        assert not is_let_in()
+    asyncio.run(wait_for(is_let_in))
+    asyncio.run(wait_for(lambda: not server._dashboard.news._known))
+
+
+@pytest.mark.parametrize(
+    "before", [b"", b"GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n"], ids=["first", "second"]
+)
+def test_who_connects_and_asks_nothing_is_let_go(server, monkeypatch, before):
+    monkeypatch.setattr("dissensus.dashboard.server._PATIENCE_S", 0.1)
+    answer = read_all(connect(server, before + b"GET / HT"))
+    assert answer.count(b"HTTP/1.1 200") == bool(before)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /<script> \xff HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.test\r\n\r\n",
+        b"GET /?x=" + b"y" * 1_000_000,
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: a\0b\r\n\r\n",
+        b"\x16\x03\x01\x02\r\n\r\n",
+    ],
+)
+def test_what_is_not_http_is_answered_by_a_fixed_sentence(server, sent):
+    try:
+        head, _, body = read_all(connect(server, sent)).partition(b"\r\n\r\n")
+    except ConnectionError:
+        return  # nor by anything: it left while the rest was being sent
+    assert b" 400 " in head
+    assert b"text/plain" in head
+    assert body == b"Invalid HTTP request received."
 
 
 def test_a_port_that_is_taken_is_refused_or_passed_over(server, tmp_path):

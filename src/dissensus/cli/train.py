@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dissensus._optional import require
 from dissensus.cli.output import make_console, print_json
 from dissensus.cli.report import print_summary, write_page
-from dissensus.errors import InputError
+from dissensus.errors import DissensusError, InputError
 
 if TYPE_CHECKING:
     from dissensus.lab.training import TrainEvent, TrainResult, TrainSettings
@@ -121,16 +122,23 @@ def train(
 
 
 @contextlib.contextmanager
-def _served(settings: TrainSettings) -> Iterator[str]:
-    """The live page over the run that is named, or over all under `runs/`."""
-    from dissensus._optional import require
+def _served(settings: TrainSettings) -> Iterator[str | None]:
+    """The live page over the run that is named, or over all under `runs/`.
 
-    for module in ("starlette", "uvicorn", "jinja2"):
-        require(module, "dashboard")
+    A training does without one that does not start: it is said, and nothing ends.
+    """
     from dissensus.dashboard.beside import beside
 
-    with beside(settings.run or Path("runs")) as url:
-        typer.echo(f"Dashboard: {url}", err=True)
+    with contextlib.ExitStack() as stack:
+        url = None
+        try:
+            for module in ("starlette", "uvicorn", "jinja2"):
+                require(module, "dashboard")
+            url = stack.enter_context(beside(settings.run or Path("runs")))
+        except (DissensusError, ImportError, OSError, ValueError) as error:
+            typer.echo(f"dissensus: no dashboard beside this training: {error}", err=True)
+        else:
+            typer.echo(f"Dashboard: {url}", err=True)
         yield url
 
 

@@ -20,7 +20,7 @@ __all__ = ["MADE_BY", "make_csv", "make_json", "make_line", "warm_up"]
 MADE_BY: str = dissensus.__version__
 """Goes into the tag of every answer: another version may answer otherwise."""
 
-_STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def make_json(

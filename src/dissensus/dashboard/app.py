@@ -75,8 +75,8 @@ class Dashboard:
             Route("/run/{run}/plan", _page(pages.plan_page)),
             Route("/run/{run}/prompts", _page(pages.prompts_page)),
             Route("/run/{run}/prompt", _page(pages.prompt_page)),
-            Route("/run/{run}/group", _page(pages.group_page)),
-            Route("/run/{run}/step/{step:int}", _page(pages.step_page)),
+            Route("/run/{run}/group", self._group),
+            Route("/run/{run}/step/{step}", _page(pages.step_page)),
             Route("/data/runs/{run}", self._line),
             Route("/data/run/{run}/{view}", self._numbers),
             Route("/csv/run/{run}/{view}", self._csv),
@@ -106,11 +106,15 @@ class Dashboard:
             self.news.close()
             self.results.close()
 
+    async def _group(self, request: Request) -> Response:
+        """The one page that makes a view itself: on the threads that views are made on."""
+        return await self.results.run(functools.partial(self.pages.group_page, request))
+
     # ---- numbers -----------------------------------------------------------------------------
 
     async def _numbers(self, request: Request) -> Response:
-        view, theme = _view(request), asked.read_theme(request.query_params.get("theme"))
-        parameters = asked.read_parameters(view, _given(request))
+        view = _view(request)
+        theme, parameters = asked.read_view(view, _given(request, view))
         sources, version = await run_in_threadpool(self._sources, request, view)
         key = (view.name, theme, version, *parameters.items())
         make = functools.partial(
@@ -120,7 +124,7 @@ class Dashboard:
 
     async def _csv(self, request: Request) -> Response:
         view = _view(request)
-        parameters = asked.read_parameters(view, _given(request))
+        _, parameters = asked.read_view(view, _given(request, view))
         sources, _ = await run_in_threadpool(self._sources, request, view)
         make = functools.partial(answers.make_csv, view, _argument(view, sources), parameters)
         return Response(
@@ -159,7 +163,8 @@ class Dashboard:
         found = [self.pages.find(run_id) for run_id in ids]
         sources = [(one_line(each.name, 80), self.opened.get(each)) for each in found]
         versions = [
-            (each.id, source.refresh()) for each, (_, source) in zip(found, sources, strict=True)
+            (each.id, each.made, source.refresh())
+            for each, (_, source) in zip(found, sources, strict=True)
         ]
         return sources, hashlib.sha256(repr(versions).encode()).hexdigest()[:16]
 
@@ -213,7 +218,8 @@ class Dashboard:
 
     async def _unexpected(self, request: Request, error: Exception) -> Response:
         text = one_line(f"{type(error).__name__}: {error}", 300)
-        sys.stderr.write(f"dissensus: {one_line(request.url.path, 200)}: {text}\n")
+        path = one_line(request.scope["path"], 200)
+        sys.stderr.write(f"dissensus: {path}: {text}\n")
         if os.environ.get("DISSENSUS_DEBUG"):
             traceback.print_exception(error)
         return self._error(request, 500, "Something went wrong; the terminal says what.")
@@ -221,9 +227,10 @@ class Dashboard:
     def _error(self, request: Request, status: int, text: str, headers: Any = None) -> Response:
         text = one_line(text, 600)
         head = {**(headers or {}), "cache-control": "no-store"}
-        if request.url.path.startswith(("/data/", "/version", "/csv/", "/events")):
+        path = request.scope["path"]  # not of request.url: there an escaped "?" ends it
+        if path.startswith(("/data/", "/version", "/csv/", "/events")):
             return JSONResponse({"error": text}, status, head)
-        if request.url.path.startswith(("/static/", "/plotly-")):
+        if path.startswith(("/static/", "/plotly-")):
             return PlainTextResponse(text, status, head)
         return self.pages.error_page(status, text, head)
 
@@ -237,16 +244,18 @@ def _page(make: Callable[[Request], Response]) -> Callable[[Request], Awaitable[
 
 def _view(request: Request) -> View:
     """The view that an address names, if it is one of those that the address can be about."""
-    name, path = request.path_params["view"], request.url.path.split("/")[2]
+    name, path = request.path_params["view"], request.scope["path"].split("/")[2]
     about = {"run": _OF_A_RUN, "compare": _OF_SEVERAL}.get(path, {CATALOGUE.name: CATALOGUE})
     if name not in about:
         raise HTTPException(404, "There is no such view.")
     return about[name]
 
 
-def _given(request: Request) -> list[tuple[str, str]]:
-    passed = ("theme", "run")
-    return [(name, text) for name, text in request.query_params.multi_items() if name not in passed]
+def _given(request: Request, view: View) -> list[tuple[str, str]]:
+    """What the query says, without which runs a view over several is about."""
+    is_several = view.name in _OF_SEVERAL
+    pairs = request.query_params.multi_items()
+    return [pair for pair in pairs if not (is_several and pair[0] == "run")]
 
 
 def _argument(view: View, sources: list[tuple[str, LiveSource]]) -> Any:

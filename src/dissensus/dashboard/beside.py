@@ -11,11 +11,13 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from dissensus.errors import RunError
+from dissensus.errors import DissensusError, RunError
 
 __all__ = ["beside"]
 
 _NICE = 5
+_PATIENCE_S = 30.0
+_END_S = 5.0
 
 
 @contextlib.contextmanager
@@ -29,7 +31,7 @@ def beside(folder: Path) -> Iterator[str]:
         folder: Of runs; made where it is missing.
 
     Raises:
-        RunError: It does not start.
+        RunError: It does not start, or not within half a minute.
     """
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
@@ -44,15 +46,12 @@ def beside(folder: Path) -> Iterator[str]:
     assert process.stdin is not None  # noqa: S101 — both are pipes
     assert process.stdout is not None  # noqa: S101
     try:
-        line = process.stdout.readline()
-        if not line:
-            raise RunError("the dashboard does not start", hint=f"dissensus dashboard {folder}")
-        yield str(json.loads(line)["url"])
+        yield _url(process, folder)
     finally:
         process.stdin.close()
         process.stdout.close()
         try:
-            process.wait(timeout=5)
+            process.wait(timeout=_END_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -61,13 +60,32 @@ def beside(folder: Path) -> Iterator[str]:
                 folder.rmdir()
 
 
+def _url(process: subprocess.Popen[str], folder: Path) -> str:
+    """What the process says first; one that says nothing in time is ended."""
+    assert process.stdout is not None  # noqa: S101 — it is a pipe
+    patience = threading.Timer(_PATIENCE_S, process.kill)
+    patience.start()
+    try:
+        said = json.loads(process.stdout.readline() or "{}")
+    finally:
+        patience.cancel()
+    if "url" in said:
+        return str(said["url"])
+    why = said.get("error", "the dashboard does not start")
+    raise RunError(why, hint=f"dissensus dashboard {folder} says more")
+
+
 def main(folder: Path) -> None:
     """Serve until standard input ends."""
-    from dissensus.dashboard.server import Server
+    try:
+        from dissensus.dashboard.server import Server
 
+        server = Server(folder)
+    except (DissensusError, ImportError) as error:
+        sys.stdout.write(json.dumps({"error": str(error)}) + "\n")
+        return
     if hasattr(os, "nice"):
         os.nice(_NICE)
-    server = Server(folder)
 
     def wait() -> None:
         sys.stdin.read()

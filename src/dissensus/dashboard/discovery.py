@@ -39,6 +39,12 @@ class Found(NamedTuple):
     name: str
     path: Path
 
+    @property
+    def made(self) -> tuple[int, int]:
+        """Tells it from another run that was put in its place."""
+        file = (self.path / "run.json").stat()
+        return file.st_ino, file.st_mtime_ns
+
 
 class Runs:
     """The runs under a folder; the folder itself may be one.

@@ -59,7 +59,7 @@ def describe_run(run: Run) -> Head:
     started_s = attempts[-1].started_s if attempts else 0.0
     step = info.get("step")
     return Head(
-        state=info["state"],
+        state=one_line(info["state"], 40),
         method=", ".join(said) or UNKNOWN,
         settings=[(one_line(str(k), 60), _text(v)) for k, v in sorted(metadata.items())],
         step=step if isinstance(step, int) else None,

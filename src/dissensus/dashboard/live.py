@@ -54,6 +54,8 @@ class News:
                 yield f"event: version\ndata: {json.dumps(version)}\n\n"
         finally:
             del self._waiting[queue]
+            if topic not in self._waiting.values():
+                self._known.pop(topic, None)
 
     def close(self) -> None:
         """Let all go who wait: the server ends."""

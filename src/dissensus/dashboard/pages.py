@@ -18,7 +18,7 @@ from dissensus.dashboard.discovery import Found, Runs
 from dissensus.dashboard.heads import describe_run
 from dissensus.dashboard.opened import Opened
 from dissensus.dashboard.whatif import CATALOGUE, PLAN
-from dissensus.errors import DissensusError, InputError
+from dissensus.errors import InputError
 from dissensus.runs import Run
 from dissensus.runs.attempts import run_state
 from dissensus.views import format as formats
@@ -40,7 +40,6 @@ _CLICKS = {
 """What a point leads to, where it is not a step."""
 
 _PAGING = ("offset", "limit")
-_MOST_STEP = 10**15
 
 
 class _Panel(NamedTuple):
@@ -106,7 +105,7 @@ class Pages:
             HTTPException: There is none.
         """
         found = self._runs.get(run_id)
-        if found is None:
+        if found is None or not (found.path / "run.json").is_file():
             raise HTTPException(404, "There is no such run here; it may have been moved.")
         return found
 
@@ -120,7 +119,8 @@ class Pages:
 
     def version(self, found: Found) -> str:
         """Changes when a run gets new rows, or ends."""
-        return f"{self.run_of(found).version}-{run_state(found.path)}"
+        known = (found.made, self.run_of(found).version, run_state(found.path))
+        return hashlib.sha256(repr(known).encode()).hexdigest()[:16]
 
     def list_version(self) -> str:
         """Changes when a run comes, goes, or ends."""
@@ -149,10 +149,9 @@ class Pages:
     def step_page(self, request: Request) -> Response:
         """The groups of a step."""
         found, head = self._run(request)
-        step = int(request.path_params["step"])
-        if step > _MOST_STEP:
-            raise InputError("there is no such step", got=step)
-        table = _panel(found, VIEWS["step"], step=step)
+        view = VIEWS["step"]
+        step = asked.read_parameters(view, [("step", request.path_params["step"])])["step"]
+        table = _panel(found, view, step=step)
         return self._page("step.html", run=found, head=head, table=table, step=step, topic=found.id)
 
     def prompt_page(self, request: Request) -> Response:
@@ -220,8 +219,8 @@ class Pages:
 
 def _state(found: Found) -> str:
     try:
-        return run_state(found.path)
-    except (DissensusError, OSError, ValueError, TypeError):
+        return formats.one_line(run_state(found.path), 40)
+    except Exception:  # noqa: BLE001 — whatever is wrong with one run, the others are listed
         return "unreadable"
 
 

@@ -6,8 +6,11 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 __all__ = ["Results"]
+
+Value = TypeVar("Value")
 
 
 class Results:
@@ -41,7 +44,7 @@ class Results:
         # A visitor who leaves must not take the answer away from the others.
         return await asyncio.shield(self._pending[key])
 
-    async def run(self, make: Callable[[], bytes]) -> bytes:
+    async def run(self, make: Callable[[], Value]) -> Value:
         """Make something that is not kept, on the same threads."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, make)
 

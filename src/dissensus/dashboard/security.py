@@ -13,7 +13,6 @@ import ipaddress
 import re
 import socket
 from collections.abc import Iterable
-from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
@@ -35,9 +34,11 @@ HEADERS: tuple[tuple[str, str], ...] = (
     ("cross-origin-resource-policy", "same-origin"),
     ("cross-origin-opener-policy", "same-origin"),
 )
-"""On every answer, errors included."""
+"""On every answer, errors included, except what the server says by itself before anybody is asked:
+to what is not HTTP, and where too many are connected. That is a fixed sentence of plain text."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,200}")
+_HOST = re.compile(r"(?:\[([^\]]+)\]|([^:\[\]]+))(?::[0-9]+)?")
 _MOST_QUERY = 40_000
 
 
@@ -95,11 +96,11 @@ def make_policy(host: str, token: str | None, *, allowed: Iterable[str] = ()) ->
             where="--token",
             got=f"{len(token)} characters",
         )
-    own = {"localhost", "127.0.0.1", "::1", host.lower()}
+    names = {"localhost", "127.0.0.1", "::1", host.lower()}
     if not is_loopback(host):
-        own.add(socket.gethostname().lower())
-    names = own | {name.lower() for name in allowed}
-    return Policy(frozenset(names), any_address=not is_loopback(host), token=token)
+        names.add(socket.gethostname().lower())
+    names |= {_name(each) or each.lower() for each in allowed}
+    return Policy(frozenset(names - {""}), any_address=not is_loopback(host), token=token)
 
 
 class _Refusal(NamedTuple):
@@ -129,8 +130,7 @@ class Guard:
 
         async def send_safely(message: Message) -> None:
             if message["type"] == "http.response.start":
-                given = {name.lower() for name, _ in message.get("headers", ())}
-                added = [(n.encode(), v.encode()) for n, v in HEADERS if n.encode() not in given]
+                added = [(name.encode(), value.encode()) for name, value in HEADERS]
                 message = {**message, "headers": [*message.get("headers", ()), *added]}
             await send(message)
 
@@ -174,7 +174,7 @@ class Guard:
 
     def _is_ours(self, host: str) -> bool:
         # The port is not looked at: a tunnel changes it, and an attacker's name stays a name.
-        name = _without_port(host).lower().rstrip(".")
+        name = _name(host)
         if name in self.policy.hosts:
             return True
         if not self.policy.any_address:
@@ -186,13 +186,10 @@ class Guard:
         return True
 
 
-def _without_port(host: str) -> str:
-    if host.startswith("["):
-        inside, bracket, rest = host[1:].partition("]")
-        is_whole = bracket and (not rest or (rest[0] == ":" and rest[1:].isdecimal()))
-        return inside if is_whole else ""
-    name, colon, port = host.partition(":")
-    return name if not colon or port.isdecimal() else ""
+def _name(host: str) -> str:
+    """A host in lower case and without its port; empty where it is none."""
+    match = _HOST.fullmatch(host)
+    return "" if match is None else (match[1] or match[2]).lower().rstrip(".")
 
 
 def _headers(scope: Scope, name: bytes) -> list[str]:
@@ -216,13 +213,12 @@ def _cookie_name(scope: Scope) -> str:
 
 
 def _has_token(scope: Scope, token: str) -> bool:
-    name = _cookie_name(scope)
-    for header in _headers(scope, b"cookie"):
-        try:
-            cookie = SimpleCookie(header)
-        except CookieError:
-            continue
-        if name in cookie and _is_same(cookie[name].value, token):
+    # Not http.cookies: it gives up at the first cookie that it does not like, and other programs of
+    # this machine set cookies for the same name.
+    wanted = _cookie_name(scope)
+    for pair in ";".join(_headers(scope, b"cookie")).split(";"):
+        name, _, value = pair.partition("=")
+        if name.strip() == wanted and _is_same(value.strip(), token):
             return True
     return False
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import socket
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from dissensus.dashboard.app import Dashboard
 from dissensus.dashboard.security import make_policy
@@ -18,6 +21,7 @@ __all__ = ["PORT", "Server"]
 PORT = 8765
 _NEXT_PORTS = 20
 _MOST_CONNECTIONS = 400
+_PATIENCE_S = 10.0
 
 
 class Server:
@@ -54,6 +58,7 @@ class Server:
             log_level="critical",
             access_log=False,
             server_header=False,
+            http=_Impatient,
             ws="none",
             timeout_graceful_shutdown=2,
             limit_concurrency=_MOST_CONNECTIONS,
@@ -80,6 +85,22 @@ class Server:
         self._server.should_exit = True
 
 
+class _Impatient(H11Protocol):
+    """Lets go of whoever connects and asks nothing: there are only so many places."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Called once for a connection."""
+        super().connection_made(transport)
+        self.loop.call_later(_PATIENCE_S, self._look, None)
+
+    def _look(self, last: Any) -> None:
+        is_answered = self.cycle is None or self.cycle.response_complete
+        if is_answered and self.scope is last:
+            self.transport.close()
+        elif not self.transport.is_closing():
+            self.loop.call_later(_PATIENCE_S, self._look, self.scope)
+
+
 class _Uvicorn(uvicorn.Server):
     """Lets go of the pages that wait for news as soon as it is to end, and so ends at once."""
 
@@ -100,15 +121,20 @@ class _Uvicorn(uvicorn.Server):
 
 def _listen(host: str, port: int | None) -> socket.socket:
     tried = [port] if port is not None else [*range(PORT, PORT + _NEXT_PORTS)]
-    refused: OSError | None = None
+    why, refused = "no port", None
     for each in tried:
         try:
             family, *_, address = socket.getaddrinfo(host, each, type=socket.SOCK_STREAM)[0]
             return _bind(family, address)
         except OSError as error:
-            refused = error
+            why, refused = error.strerror or str(error), error
+            if error.errno != errno.EADDRINUSE:
+                break
+        except UnicodeError:
+            why = "not a name of a machine"
+            break
     raise InputError(
-        f"cannot listen at {host} ({refused.strerror if refused else 'no port'})",
+        f"cannot listen at {host} ({why})",
         where="--port" if port is not None else "--host",
         got=port,
         hint="--port 0 takes a free one",
