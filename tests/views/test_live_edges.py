@@ -32,6 +32,8 @@ RUNS = {
     "not trained": [{"rewards": [1.0, 0.0], "trained": [False, False]}] * 2,
 }
 
+pytestmark = pytest.mark.slow  # a minute and more: every view of a dozen odd runs
+
 
 def record(folder, batches):
     with Recorder(folder) as recorder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import math
@@ -56,9 +57,14 @@ def make_line(run: Run) -> bytes:
 
 
 def warm_up() -> None:
-    """Import what makes and writes a figure."""
+    """Import what makes and writes a figure, in one thread.
+
+    plotly takes pandas from the loaded modules, also when another thread has loaded half of it.
+    """
     from dissensus.views.canvas import new_figure
 
+    with contextlib.suppress(ImportError):
+        import pandas  # noqa: F401, ICN001
     _encode(new_figure("light", "").to_plotly_json())
 
 

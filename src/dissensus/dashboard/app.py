@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import hashlib
@@ -98,10 +97,9 @@ class Dashboard:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        warming = asyncio.create_task(asyncio.to_thread(_warm_up))
+        await run_in_threadpool(_warm_up)
         try:
             yield
-            await warming
         finally:
             self.news.close()
             self.results.close()
@@ -275,7 +273,7 @@ async def _plotly(request: Request) -> Response:
 
 
 def _warm_up() -> None:
-    """Load what the first figure needs while the first visitor is on the way: half a second."""
+    """Load what the first figure needs before the first visitor comes: half a second."""
     answers.warm_up()
     _plotly_source()
 

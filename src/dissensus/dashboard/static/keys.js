@@ -3,7 +3,7 @@ const KEYS = [
   ["n or →", "next split group, or next step", () => follow("next")],
   ["p or ←", "previous split group, or previous step", () => follow("prev")],
   ["u", "up: from a group to its step, from a step to the run", () => follow("up")],
-  ["/", "filter or choose", () => document.querySelector("main input:not([type=checkbox]):not([hidden])")?.focus()],
+  ["/", "filter; Esc leaves it", () => document.querySelector("main input[type=search]")?.focus()],
   ["t", "light or dark", () => document.getElementById("theme").click()],
   ["r", "all runs", () => { location.href = "/"; }],
   ["?", "these keys", showHelp],
@@ -35,7 +35,10 @@ export function startKeys() {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || document.getElementById("help").open) return;
     const at = event.target;
-    if (at.closest?.("input, select, textarea")) return;
+    if (at.closest?.("input, select, textarea")) {
+      if (event.key === "Escape") at.blur();
+      return;
+    }
     // Arrows scroll what can be scrolled sideways.
     if (event.key in ARROWS && at.closest?.(".scroll, .plot")) return;
     const action = BY_KEY.get(ARROWS[event.key] ?? event.key);

@@ -1,10 +1,12 @@
 // Starts what a page has: figures, tables, news, keys.
+import { ask, say } from "./ask.js";
 import { startCopy } from "./copy.js";
 import { startKeys } from "./keys.js";
 import { startNews } from "./news.js";
 import { Panel } from "./panel.js";
 import { startRuns } from "./runs.js";
 import { startTheme } from "./theme-switch.js";
+import { write } from "./words.js";
 
 const panels = [...document.querySelectorAll("section.panel")].map((place) => new Panel(place));
 
@@ -30,7 +32,20 @@ go?.addEventListener("submit", (event) => {
 // The back button gives the page the state that its address had.
 addEventListener("popstate", () => panels.forEach((panel) => panel.readAddress()));
 
+/** State and step at the top of a page about one run. */
+async function renewHead() {
+  const run = document.querySelector("[data-head-of]")?.dataset.headOf;
+  if (run === undefined) return;
+  const line = await ask(`/data/runs/${encodeURIComponent(run)}`).catch(() => null);
+  if (!line) return;
+  const state = document.querySelector("[data-head=state]");
+  state.className = `state ${line.state}`;
+  say(state, line.state);
+  say(document.querySelector("[data-head=step]"), write("int", line.step));
+}
+
 startNews((version) => {
+  renewHead();
   for (const panel of panels) panel.outdated(version);
   refreshRuns(version);
 });

@@ -18,14 +18,16 @@ export function startNews(onVersion) {
     if (isFirst) return; // what is being loaded is of this version
     // A run that makes many steps a second is not drawn many times a second.
     clearTimeout(due);
-    const wait = Math.max(0, lastMs + Math.max(LEAST_MS, 3 * slowest()) - performance.now());
+    const wait = Math.max(0, lastMs + LEAST_MS - performance.now());
     due = setTimeout(() => { lastMs = performance.now(); onVersion(known); }, wait);
   };
 
   const poll = async () => {
     try {
       const answer = await fetch(`/version${query}`); // with its ETag: mostly a short "304"
-      if (answer.ok) heard((await answer.json()).version); else say(light, "not following");
+      if (answer.ok) heard((await answer.json()).version);
+      else say(light, answer.status === 404 ? "this run is gone" : "not following");
+      if (answer.status === 404) isPolling = false;
     } catch {
       say(light, "the dashboard does not answer");
     }
@@ -60,8 +62,4 @@ export function startNews(onVersion) {
   addEventListener("pagehide", stop);
   addEventListener("pageshow", start);
   start();
-}
-
-function slowest() {
-  return Math.max(0, ...[...document.querySelectorAll("section.panel")].map((place) => place.panel?.tookMs ?? 0));
 }

@@ -18,6 +18,7 @@ export class Panel {
     this.isInSight = false;
     this.loaded = null; // the address of what is shown, with its theme
     this.isOld = false;
+    this.endedMs = this.tookMs = 0;
     this.part = (selector) => place.querySelector(selector);
     this.choices = [...place.querySelectorAll("[data-parameter]")];
     this.table = new Table(this);
@@ -79,10 +80,11 @@ export class Panel {
 
   // ---- loading ----
 
-  /** News: what is shown is of an older version. */
+  /** News: what is shown is of an older version. A slow view waits longer; it holds up no other. */
   outdated() {
     this.isOld = true;
-    this.load();
+    clearTimeout(this.later);
+    this.later = setTimeout(() => this.load(), Math.max(0, this.endedMs + 2 * this.tookMs - performance.now()));
   }
 
   redraw() { this.load(); }
@@ -102,6 +104,8 @@ export class Panel {
     const began = performance.now();
     try {
       const shown = await ask(address);
+      this.endedMs = performance.now();
+      this.tookMs = this.loaded === null ? 0 : this.endedMs - began; // the first time everything is slow
       if (this.asking !== address) return; // the reader has chosen otherwise meanwhile
       const isSame = this.loaded === address;
       this.loaded = address;
@@ -112,13 +116,13 @@ export class Panel {
       this.fail(error.message);
     } finally {
       if (this.asking === address) this.asking = null;
-      this.tookMs = performance.now() - began;
     }
     if (this.again) { this.again = false; this.isOld = true; this.load(); }
   }
 
   async show(shown, isSame) {
     this.python = shown.python;
+    this.part("[data-do=python]")?.removeAttribute("disabled");
     this.part(".wait").hidden = true;
     say(this.part(".note"), shown.note);
     this.part(".note").classList.toggle("absent", !shown.figure && !shown.table);
@@ -189,12 +193,11 @@ export class Panel {
   }
 
   async copy(button) {
-    const text = this.python ?? "";
     try {
-      await navigator.clipboard.writeText(text);
+      await navigator.clipboard.writeText(this.python);
       say(button, "Copied");
     } catch {
-      this.showPython(text); // a page that is not on this machine may not touch the clipboard
+      this.showPython(this.python); // a page that is not on this machine may not touch the clipboard
     }
     setTimeout(() => say(button, "Copy as Python"), 1500);
   }

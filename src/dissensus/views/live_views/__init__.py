@@ -41,7 +41,7 @@ _ALL = (
         "group_std",
         "Disagreement within groups",
         "run",
-        (*WINDOW[:2], Parameter("stretches", "int", 120, low=4, high=1000)),
+        (*WINDOW[:2], Parameter("stretches", "int", 24, low=4, high=1000)),
         curves.make_group_std,
     ),
     View(

@@ -42,7 +42,7 @@ def make_step(source: LiveSource, theme: Theme, **given: Any) -> Shown:
     texts = source.prompt_texts((row["prompt_id"] for row in part), 4 * _TEXT_CHARS)
     grid = Grid(
         [
-            ("group_id", "group", "link"), ("prompt", "prompt", "text"), ("split", "split", "text"),
+            ("group_id", "group", "link"), ("prompt", "prompt", "text"), ("split", "set", "text"),
             ("outcome", "correct", "text"), ("mean", "mean reward", "number"),
             ("std", "σ", "number"), ("kind", "rewards", "text"), ("contrast", "contrast", "number"),
             ("trained", "trained", "int"), ("length_mean", "mean length", "number"),
@@ -97,7 +97,7 @@ def make_taught(source: LiveSource, theme: Theme, **given: Any) -> Shown:  # noq
     )  # fmt: skip
     note = (
         "By n·|W|: n trained rollouts times the contrast W that their advantages gave the group. "
-        "Among equals the newest comes first."
+        "Among equals, of which right-or-wrong rewards make many, the newest comes first."
     )
     return Shown(None, grid, note, table, python)
 

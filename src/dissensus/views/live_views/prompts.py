@@ -145,7 +145,7 @@ def make_history(source: LiveSource, theme: Theme, **given: Any) -> Shown:
     window = listed[given["offset"] : given["offset"] + given["limit"]]
     grid = Grid(
         [
-            ("group_id", "group", "link"), ("step", "step", "int"), ("split", "split", "text"),
+            ("group_id", "group", "link"), ("step", "step", "int"), ("split", "set", "text"),
             ("outcome", "correct", "text"), ("mean", "mean reward", "number"),
             ("std", "σ", "number"), ("contrast", "contrast", "number"),
             ("trained", "trained", "int"), ("length_mean", "mean length", "number"),
