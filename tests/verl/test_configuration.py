@@ -33,14 +33,16 @@ def test_the_fragment_in_verls_configuration():
         SEARCH,
         "+dissensus=record",
         "trainer.default_local_dir=/checkpoints",
-        "algorithm.adv_estimator=dissensus_maxrl",
+        "algorithm.adv_estimator=dissensus_grpo",
+        "+algorithm.dissensus.parameters.ddof=1",
         "algorithm.dissensus.correct=acc",
     )
     assert config.algorithm.norm_adv_by_std_in_grpo is True  # nothing of verl's own is lost
     options = Options.of(config.algorithm)
     assert options.run_dir == "/checkpoints/dissensus"
     assert options.correct == ("acc", 0.5)
-    assert rule_of(config.algorithm.adv_estimator, options).name == "maxrl"
+    rule = rule_of(config.algorithm.adv_estimator, options)
+    assert rule.parameters["ddof"] == 1
     assert issubclass(get_trainer_cls(config.trainer.v1.trainer_mode), PPOTrainerSync)
 
 
