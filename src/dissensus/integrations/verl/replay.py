@@ -59,7 +59,8 @@ def replay_buffer(**from_verl: Any) -> Any:
             hint="set it to 1",
         )
     require_allowed(options)
-    plan = current(Plan(options))
+    plan = Plan(options)
+    current(plan)
     weigh_estimators()
     return _Allocated(plan, **from_verl)
 
@@ -154,7 +155,7 @@ class _Tolerant(_Reads):
         self._replaced, self._discarded, self._is_capped = 0, 0, False
 
     def sample(self, global_steps: int, partition_id: str, batch_size: int) -> Any:
-        """verl's own, and the counts."""
+        """As verl does, and the counts."""
         if partition_id == "val":
             return super().sample(global_steps, partition_id, batch_size)
         self.train_batch_size = batch_size
@@ -223,7 +224,7 @@ class _Tolerant(_Reads):
                 # Whole training batches are fetched every step, so that many can be fetched.
                 self._say(
                     "gen_batch_size",
-                    f"a refill of {count} prompts becomes one of {self.train_batch_size} ({error}); "
+                    f"a refill of {count} prompts becomes {self.train_batch_size} ({error}); "
                     "set data.gen_batch_size=1",
                 )
                 return refill(self.train_batch_size)
@@ -237,7 +238,7 @@ class _TolerantAsync(_Tolerant, ReplayBufferAsync):  # type: ignore[misc]
     _is_sync = False
 
     def wait_for_sampleable(self, global_steps: int, partition_id: str, target_count: int) -> Any:
-        """verl's own; it may be called before `sample`."""
+        """As verl does; it may be called before `sample`."""
         if partition_id != "val":
             self.train_batch_size = target_count
         return super().wait_for_sampleable(global_steps, partition_id, target_count)
@@ -266,7 +267,7 @@ class _Allocated(_Reads):
                     )
                 return super().sample(global_steps, partition_id, batch_size)
             return self._allocated(partition_id)
-        except Exception as error:  # noqa: BLE001 - training goes on
+        except Exception as error:
             if not plan.has_draw:
                 raise  # verl's own error, of its own sampling
             self._say(
@@ -277,9 +278,9 @@ class _Allocated(_Reads):
             plan.end_step()
 
     def _allocated(self, partition_id: str) -> Any:
-        plan, told, draws, strays = self._plan, {}, 0, 0
+        plan, draws, strays, generated = self._plan, 0, 0, 0
+        told: dict[str, _Told] = {}
         seen: set[str] = set()
-        generated = 0
         while True:
             draws += 1
             if plan.unserved:
@@ -325,7 +326,9 @@ class _Allocated(_Reads):
     def _batch(self, partition_id: str, chosen: list[Chosen], told: dict[str, _Told]) -> Any:
         """What is trained on stays in TransferQueue, all else of the partition goes."""
         partition = self.partitions[partition_id]
-        keys, moved, uids = [], [], []
+        keys: list[str] = []
+        moved: list[str] = []
+        uids: list[str] = []
         for group in chosen:
             uid = group.names[0].partition("_")[0]
             if group.weight != 1.0:
@@ -368,7 +371,7 @@ class _Allocated(_Reads):
         return super().sample(global_steps, partition_id, batch_size)
 
     def _fetch_rows(self, count: int) -> None:
-        """verl fetches in whole chunks; what the draw does not fill are rows without rollouts."""
+        """Let verl fetch whole chunks; what the draw does not fill are rows without rollouts."""
         chunk = self._plan.chunk
         self.refill_fn(-(-count // chunk) * chunk)
 

@@ -23,7 +23,7 @@ class RowsMixin:
     _plan: Plan | None = None
 
     def __init__(self, data_files: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(data_files, *args, **kwargs)
+        super().__init__(data_files, *args, **kwargs)  # type: ignore[call-arg]
         plan, config = current(), self.config  # type: ignore[attr-defined]
         # verl makes the training set first, and does not say which is which.
         if plan is None or plan.is_open or _listed(data_files) != _listed(config["train_files"]):

@@ -85,7 +85,7 @@ class Plan:
         self._names: dict[int, str] = {}
         self.say = WarnOnce()
 
-    # ---- rows --------------------------------------------------------------------------------------
+    # ---- rows ------------------------------------------------------------------------------------
 
     def open(self, rows: int, batch: int, chunk: Callable[[], int] = lambda: 1) -> None:
         """Make the allocator.
@@ -140,7 +140,7 @@ class Plan:
         at, self._served = self._served, self._served + 1
         return Order(int(self._draw.prompts[at]), int(self._draw.counts[at]))
 
-    # ---- groups ------------------------------------------------------------------------------------
+    # ---- groups ----------------------------------------------------------------------------------
 
     def tell(self, answers: Iterable[Answer]) -> int:
         """All that came back of the draw; what is missing counts as lost.
@@ -200,12 +200,12 @@ class Plan:
             self.say(
                 "short",
                 f"a step trains on {groups} groups where {self.options.allocator} wanted "
-                f"{self._allocator.batch}: its rounds, or sampler_kwargs.most_batches, were used up",
+                f"{self._allocator.batch}: its rounds or sampler_kwargs.most_batches were used up",
             )
         return short
 
     def end_step(self) -> None:
-        """verl has its batch; the next row that it fetches begins the next step."""
+        """Once verl has its batch: the next row that it fetches begins the next step."""
         self._draw, self._selection, self._served, self._is_own = None, None, 0, False
         self._names.clear()
 
@@ -219,7 +219,7 @@ class Plan:
         self.end_step()
         self._is_own = True
 
-    # ---- checkpoints -------------------------------------------------------------------------------
+    # ---- checkpoints -----------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
         """All memory between two steps, as plain values and arrays."""
@@ -257,7 +257,7 @@ class Plan:
                 hint=hint,
             )
 
-    # ---- private -----------------------------------------------------------------------------------
+    # ---- private ---------------------------------------------------------------------------------
 
     def _begin(self) -> None:
         try:
