@@ -97,10 +97,9 @@ def test_refill_is_capped_and_says_so_once(caplog):
             assert plan.choose() == []
             assert plan.short_of(0) == BATCH
             plan.end_step()
-    assert [r.message for r in caplog.records] == [
-        "dissensus: a step trains on 0 groups where dapo wanted 4: its rounds or "
-        "sampler_kwargs.most_batches were used up"
-    ]
+    text = "a step trains on 0 groups where dapo wanted 4: 10 rounds, or 3 training batches, did"
+    assert len(caplog.records) == 1
+    assert text in caplog.text
 
 
 def test_the_order_in_which_rollouts_come_back_changes_nothing():
@@ -175,9 +174,11 @@ def test_a_restart_goes_on_as_if_there_had_been_none(strategy):
 
 def test_a_state_of_something_else_is_refused_in_one_line():
     state = make_plan("greso").state_dict()
-    with pytest.raises(RunError, match="state of another strategy.*resume with the same allocator"):
+    with pytest.raises(
+        RunError, match=r"state of another strategy.*resume with the same allocator"
+    ):
         make_plan("dapo").load_state_dict(state)
-    with pytest.raises(RunError, match="another training set.*40 rows, now 41"):
+    with pytest.raises(RunError, match=r"another training set.*40 rows, now 41"):
         make_plan("greso", rows=ROWS + 1).load_state_dict(state)
 
 

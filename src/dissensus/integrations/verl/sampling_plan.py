@@ -79,7 +79,7 @@ class Plan:
         self._inferred = InferredCorrectness(options.tol)
         self._draw: Draw | None = None
         self._selection: Selection | None = None
-        self._served = self._left = self._most = self._rows = 0
+        self._served = self._left = self._most = self._rows = self._batch = 0
         self._chunk: Callable[[], int] = lambda: 1
         self._is_own = False
         self._names: dict[int, str] = {}
@@ -100,7 +100,7 @@ class Plan:
         assert isinstance(written, Written) and size is not None  # noqa: S101, PT018
         self._rows, capacity = rows, batch * size
         self._allocator = written.fit(rows, rollouts=capacity, group_size=size)
-        self._most = self.options.most_batches * capacity
+        self._batch, self._most = self._allocator.batch, self.options.most_batches * capacity
 
     @property
     def is_open(self) -> bool:
@@ -191,18 +191,16 @@ class Plan:
         ]
 
     def short_of(self, groups: int) -> int:
-        """Groups that the strategy wanted for this step and did not get; says so once."""
-        assert self._allocator is not None and self.options.allocator is not None  # noqa: S101, PT018
-        if self.options.allocator.strategy.generated != "open":
+        """Groups that a refilling strategy wanted for this step and did not get; says so once."""
+        rounds, wanted = getattr(self._allocator, "max_rounds", None), self._batch
+        if rounds is None or groups >= wanted:
             return 0
-        short = max(0, self._allocator.batch - groups)
-        if short:
-            self.say(
-                "short",
-                f"a step trains on {groups} groups where {self.options.allocator} wanted "
-                f"{self._allocator.batch}: its rounds or sampler_kwargs.most_batches were used up",
-            )
-        return short
+        self.say(
+            "short",
+            f"a step trains on {groups} groups where {self.options.allocator} wanted {wanted}: "
+            f"{rounds} rounds, or {self.options.most_batches} training batches, did not hold more",
+        )
+        return wanted - groups
 
     def end_step(self) -> None:
         """Once verl has its batch: the next row that it fetches begins the next step."""
