@@ -27,7 +27,6 @@ class World:
     """One trainer's driver."""
 
     def __init__(self, node, *, mode="sync", answer=None, chunk=1, seed=0):
-        tq.init(OmegaConf.create(QUEUE))
         self.random, self.chunk = random.Random(seed), chunk
         self.answer = answer or (lambda row, i: float(row % 2 == 0 and i % 2))
         self.waiting, self.events, self.refills = [], [], []
@@ -135,7 +134,11 @@ class Driver:
     """verl's trainer lives in an actor; so does this."""
 
     def play(self, scenario):
-        try:
-            return scenario(World)
-        finally:
-            tq.close()
+        tq.init(OmegaConf.create(QUEUE))
+        for partition, keys in tq.kv_list().items():
+            if keys:
+                tq.kv_clear(keys=list(keys), partition_id=partition)
+        return scenario(World)
+
+    def close(self):
+        tq.close()

@@ -16,12 +16,13 @@ from staged import BATCH, SIZE
 NAN = float("nan")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def play(cluster):
-    """Run a scenario in a Ray actor of its own."""
+    """Run a scenario in a Ray actor, with an empty TransferQueue."""
     path = os.pathsep.join(each for each in sys.path if each)
     driver = staged.Driver.options(runtime_env={"env_vars": {"PYTHONPATH": path}}).remote()
     yield lambda scenario: cluster.get(driver.play.remote(scenario), timeout=120)
+    cluster.get(driver.close.remote(), timeout=60)
     cluster.kill(driver)
 
 
@@ -221,3 +222,29 @@ def test_what_verl_cannot_do_is_refused_when_the_trainer_is_made(cluster):
         make(dapo, parameter_sync_step=2)
     with pytest.raises(UnsupportedError, match="speed_rl trains on rollouts of earlier steps"):
         make({"allocator": "speed_rl", "group_size": 4})
+
+
+def test_a_step_of_which_nothing_is_selected_trains_on_all_that_was_drawn(play):
+    def scenario(world):
+        one = world({"allocator": "dapo(max_rounds=2)", "group_size": 4}, answer=lambda *_: 0.0)
+        one.events = [lambda: one.put("other", 999, [1.0]) or one.tag("other", "finished")]
+        return one.step()
+
+    found = play(scenario)
+    assert len(groups(found)) == 2 * BATCH
+    assert counts(found) == [2 * BATCH * SIZE, 2 * BATCH * SIZE, 0, 0, 1]
+    assert "other" not in groups(found)
+    assert any("selected nothing" in text for text in found["warnings"])
+
+
+def test_without_our_rows_the_allocator_has_no_say_and_says_so(play):
+    def scenario(world):
+        one = world({"allocator": "dapo", "group_size": 4})
+        one.plan, one.buffer._plan._allocator = None, None
+        return one.step(), one.step(2)
+
+    first, second = play(scenario)
+    assert [len(groups(found)) for found in (first, second)] == [BATCH, BATCH]
+    assert counts(second) == [BATCH * SIZE, BATCH * SIZE, 0, 0, 0]
+    assert len(second["warnings"]) == 1
+    assert "data.custom_cls.path" in second["warnings"][0]

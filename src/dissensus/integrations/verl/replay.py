@@ -258,24 +258,26 @@ class _Allocated(_Reads):
         plan = self._plan
         plan.weights = {}
         try:
-            if not plan.has_draw:
-                if not plan.is_open:
-                    self._say(
-                        "rows",
-                        "the allocator has no say, since the data set is not ours; set "
-                        "data.custom_cls.path=pkg://dissensus.integrations.verl.replay_rows",
-                    )
-                return super().sample(global_steps, partition_id, batch_size)
+            if plan.has_draw:
+                return self._allocated_or_own(global_steps, partition_id, batch_size)
+            if not plan.is_open:
+                self._say(
+                    "rows",
+                    "the allocator has no say, since the data set is not ours; set "
+                    "data.custom_cls.path=pkg://dissensus.integrations.verl.replay_rows",
+                )
+            return self._own(global_steps, partition_id, batch_size)
+        finally:
+            plan.end_step()
+
+    def _allocated_or_own(self, global_steps: int, partition_id: str, batch_size: int) -> Any:
+        try:
             return self._allocated(partition_id)
-        except Exception as error:
-            if not plan.has_draw:
-                raise  # verl's own error, of its own sampling
+        except Exception as error:  # noqa: BLE001 - training goes on
             self._say(
                 "sample", f"the allocator's step failed ({error!r}); verl's own batch is used"
             )
             return self._without(global_steps, partition_id, batch_size)
-        finally:
-            plan.end_step()
 
     def _allocated(self, partition_id: str) -> Any:
         plan, draws, strays, generated = self._plan, 0, 0, 0
@@ -312,15 +314,18 @@ class _Allocated(_Reads):
         return batch, metrics
 
     def _all(self, told: dict[str, _Told]) -> list[Chosen]:
-        """Every group that has rollouts, where none was selected."""
-        if not told:
+        """Every group that was drawn and has rollouts, where none was selected."""
+        groups: dict[int, list[str]] = defaultdict(list)
+        drawn = self._plan.drawn_names
+        for name, each in told.items():
+            if name in drawn:
+                groups[each.row].append(name)
+        if not groups:
             raise LookupError("no rollout came back")
         self._say(
             "none", "the allocator selected nothing of a step; all that it generated is trained on"
         )
-        groups: dict[int, list[str]] = defaultdict(list)
-        for name, each in told.items():
-            groups[each.row].append(name)
+        self._plan.count_own(generated=0, trained=sum(map(len, groups.values())))
         return [Chosen(tuple(names), 1.0) for names in groups.values()]
 
     def _batch(self, partition_id: str, chosen: list[Chosen], told: dict[str, _Told]) -> Any:
@@ -362,13 +367,21 @@ class _Allocated(_Reads):
         chosen = [Chosen(tuple(names), 1.0) for names in list(groups.values())[:batch_size]]
         if chosen:
             trained = sum(len(group.names) for group in chosen)
+            self._plan.count_own(generated=0, trained=trained)
             batch = self._batch(partition_id, chosen, told)
             return batch, _counts(
                 generated=len(told), trained=trained, discarded=len(told) - trained
             )
         tq.kv_clear(partition_id=partition_id, keys=list(self._terminal(partition_id)))
         self.refill_fn(batch_size)
-        return super().sample(global_steps, partition_id, batch_size)
+        return self._own(global_steps, partition_id, batch_size)
+
+    def _own(self, global_steps: int, partition_id: str, batch_size: int) -> Any:
+        """A batch as verl samples it."""
+        batch, metrics = super().sample(global_steps, partition_id, batch_size)
+        count = len({key.rpartition("_")[0] for key in batch.keys})
+        self._plan.count_own(generated=count, trained=count)
+        return batch, metrics | _counts(generated=count, trained=count, discarded=0)
 
     def _fetch_rows(self, count: int) -> None:
         """Let verl fetch whole chunks; what the draw does not fill are rows without rollouts."""

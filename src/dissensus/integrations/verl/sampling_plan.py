@@ -190,6 +190,16 @@ class Plan:
             for names, weight in zip(groups, selection.weights, strict=True)
         ]
 
+    @property
+    def drawn_names(self) -> frozenset[str]:
+        """Rollouts of this step that came back and had been asked for."""
+        return frozenset(self._names.values())
+
+    def count_own(self, *, generated: int, trained: int) -> None:
+        """What verl generated and trained on in a step that the allocator did not decide."""
+        self.ledger.spend(generated=generated)
+        self.ledger.trained += trained
+
     def short_of(self, groups: int) -> int:
         """Groups that a refilling strategy wanted for this step and did not get; says so once."""
         rounds, wanted = getattr(self._allocator, "max_rounds", None), self._batch
