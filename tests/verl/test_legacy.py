@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import cloudpickle
 import numpy as np
 import pytest
 import torch
 
 pytest.importorskip("verl.protocol", reason="verl has its own environment: make test-verl")
 
+import cloudpickle
 import standins
 from test_estimators import batch
 from verl import DataProto

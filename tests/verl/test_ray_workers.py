@@ -22,6 +22,7 @@ def estimate():
     import numpy as np
     import torch
     from verl.trainer.ppo.core_algos import get_adv_estimator_fn
+    from verl.trainer.ppo.v1.trainer_base import TRAINER_REGISTRY
 
     rewards = torch.zeros(6, 3)
     rewards[:, 2] = torch.tensor([1.0, 0.0, 0.0, 1.0, 1.0, 0.0])
@@ -37,7 +38,8 @@ def estimate():
             found[name], _ = function(
                 token_level_rewards=rewards.clone(), response_mask=mask, config=config, index=index
             )
-    return os.getpid(), "dissensus" in sys.modules, found
+    trainers = {name for name in TRAINER_REGISTRY if name.startswith("dissensus_")}
+    return os.getpid(), ("dissensus" in sys.modules, trainers), found
 
 
 def test_every_worker_loads_the_plug_in_and_gets_the_same(cluster):
@@ -52,11 +54,12 @@ def test_every_worker_loads_the_plug_in_and_gets_the_same(cluster):
     *loaded, without = cluster.get(jobs)
     assert len({pid for pid, _, _ in (*loaded, without)} | {os.getpid()}) == 5
     _, _, here = estimate()
-    for _, is_loaded, there in loaded:
-        assert is_loaded
+    modes = {"dissensus_sync", "dissensus_colocate_async", "dissensus_separate_async"}
+    for _, ours, there in loaded:
+        assert ours == (True, modes)
         for name in RULES:
             assert torch.equal(there[name], here[name])
-    _, is_loaded, there = without  # a worker that has not the package goes on with verl's own
-    assert not is_loaded
+    _, ours, there = without  # a worker that has not the package goes on with verl's own
+    assert ours == (False, set())
     assert "dissensus_grpo" in there["dissensus_grpo"]
     assert torch.equal(there["grpo"], here["grpo"])
