@@ -11,6 +11,10 @@ import logging
 import random
 import uuid
 
+import pytest
+
+pytest.importorskip("transfer_queue", reason="verl has its own environment: make test-verl")
+
 import ray
 import torch
 import transfer_queue as tq

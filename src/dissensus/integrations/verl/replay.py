@@ -10,12 +10,9 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import transfer_queue as tq
-from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync
-from verl.utils.tensordict_utils import get_tensordict
 
 from dissensus.core.groups import FloatArray, RewardGroups
 from dissensus.errors import UnsupportedError
@@ -23,6 +20,11 @@ from dissensus.integrations.verl.sampling_options import REWARD, SamplingOptions
 from dissensus.integrations.verl.sampling_plan import Answer, Chosen, Plan, WarnOnce, current
 from dissensus.integrations.verl.sampling_table import require_allowed
 from dissensus.integrations.verl.sampling_weights import weigh_estimators
+
+if TYPE_CHECKING:
+    from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer as _VerlBuffer
+else:  # put beneath by `replay_buffer`, so that this module can be imported without verl
+    _VerlBuffer = object
 
 __all__ = ["ROW_FIELD", "replay_buffer"]
 
@@ -42,8 +44,9 @@ def replay_buffer(**from_verl: Any) -> Any:
     options = SamplingOptions.of(from_verl["sampler_kwargs"])
     mode = from_verl["trainer_mode"]
     if options.allocator is None:
-        kind = _Tolerant if mode == "sync" else _TolerantAsync
-        return kind(options, **from_verl)
+        if mode == "sync":
+            return _on_verl(_Tolerant, "ReplayBuffer")(options, **from_verl)
+        return _on_verl(_TolerantAsync, "ReplayBufferAsync")(options, **from_verl)
     if mode != "sync":
         raise UnsupportedError(
             "an allocator draws again when the last draw has come back, and this trainer fetches "
@@ -62,7 +65,13 @@ def replay_buffer(**from_verl: Any) -> Any:
     plan = Plan(options)
     current(plan)
     weigh_estimators()
-    return _Allocated(plan, **from_verl)
+    return _on_verl(_Allocated, "ReplayBuffer")(plan, **from_verl)
+
+
+def _on_verl(ours: type, base: str) -> Any:
+    from verl.trainer.ppo.v1 import replay_buffer as verls
+
+    return type(ours.__name__.strip("_") + base, (ours, getattr(verls, base)), {})
 
 
 class _Told(NamedTuple):
@@ -75,7 +84,7 @@ class _Told(NamedTuple):
     length: float
 
 
-class _Reads(ReplayBuffer):  # type: ignore[misc]  # verl is not there when types are checked
+class _Reads(_VerlBuffer):  # type: ignore[misc]  # its type is not known
     """What both kinds read from TransferQueue."""
 
     _metric: str
@@ -105,6 +114,8 @@ class _Reads(ReplayBuffer):  # type: ignore[misc]  # verl is not there when type
         ]
 
     def _fetch(self, partition_id: str, keys: list[str], fields: list[str]) -> list[dict[str, Any]]:
+        import transfer_queue as tq
+
         if not keys:
             return []
         try:
@@ -232,7 +243,7 @@ class _Tolerant(_Reads):
         return refill_some
 
 
-class _TolerantAsync(_Tolerant, ReplayBufferAsync):  # type: ignore[misc]
+class _TolerantAsync(_Tolerant):
     """The same where training and generation overlap; verl refills one for one there."""
 
     _is_sync = False
@@ -330,6 +341,9 @@ class _Allocated(_Reads):
 
     def _batch(self, partition_id: str, chosen: list[Chosen], told: dict[str, _Told]) -> Any:
         """What is trained on stays in TransferQueue, all else of the partition goes."""
+        import transfer_queue as tq
+        from verl.utils.tensordict_utils import get_tensordict
+
         partition = self.partitions[partition_id]
         keys: list[str] = []
         moved: list[str] = []
@@ -355,6 +369,8 @@ class _Allocated(_Reads):
 
     def _without(self, global_steps: int, partition_id: str, batch_size: int) -> Any:
         """The groups that came back, whatever they are; without one, a batch of verl's own rows."""
+        import transfer_queue as tq
+
         self._plan.abandon()
         self._drain(partition_id)
         told = {

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from verl.utils.dataset.rl_dataset import RLHFDataset
-
 from dissensus.errors import UnsupportedError
 from dissensus.integrations.verl.replay import ROW_FIELD
 from dissensus.integrations.verl.sampling_plan import Plan, current
 
-__all__ = ["AllocatedRows", "RowsMixin"]
+__all__ = ["RowsMixin"]
+
+_NAME = "AllocatedRows"
+
+
+def __getattr__(name: str) -> Any:
+    # What `data.custom_cls.name` names; made late, so that verl is not needed to import this.
+    if name != _NAME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from verl.utils.dataset.rl_dataset import RLHFDataset
+
+    made = type(_NAME, (RowsMixin, RLHFDataset), {"__module__": __name__})
+    return globals().setdefault(_NAME, made)
 
 
 class RowsMixin:
@@ -69,10 +79,6 @@ class RowsMixin:
             )
             return
         self._plan.load_state_dict(state)
-
-
-class AllocatedRows(RowsMixin, RLHFDataset):  # type: ignore[misc]
-    """What `data.custom_cls.name` names."""
 
 
 def _listed(files: Any) -> list[str]:
