@@ -6,12 +6,13 @@ BIN    := $(VENV)/bin
 TORCH_INDEX ?=
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test test-all lint format bench clean help
+.PHONY: setup demo test test-all test-verl lint format bench clean help
 
 help:
 	@echo "make demo      train the bundled small model by GRPO, watch it in a browser, and write a report"
 	@echo "make test      lint, types, layers and every fast test"
 	@echo "make test-all  the slow tests too"
+	@echo "make test-verl the tests that need verl, in an environment of their own"
 	@echo "make bench     every figure of docs/numbers.md, measured on this machine"
 	@echo "make setup     prepare .venv only"
 
@@ -50,8 +51,25 @@ test: lint
 test-all: lint
 	@$(PYTEST) -m "slow or not slow"
 
+# verl and TRL want different versions of transformers. Every version is pinned, so nothing is resolved, and torch
+# comes first: then a CPU build stays, and no package asks for CUDA. Warnings of verl and ray are theirs.
+VERL     ?= .venv-verl
+VERL_BIN := $(VERL)/bin
+
+test-verl: $(VERL)/.installed
+	@OMP_NUM_THREADS=1 $(VERL_BIN)/python -m pytest -q -W default tests/verl
+
+$(VERL)/.installed: pyproject.toml constraints-verl.txt
+	@test -x $(VERL_BIN)/python || $(PYTHON) -m venv $(VERL)
+	@echo "installing verl into $(VERL) (a few minutes the first time)"
+	@$(VERL_BIN)/python -m pip install -q -U pip 2>&1 | grep -v '^WARNING: Location' || true
+	@$(VERL_BIN)/python -m pip install -q $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -c constraints-verl.txt torch
+	@$(VERL_BIN)/python -m pip install -q --no-deps -r constraints-verl.txt
+	@$(VERL_BIN)/python -m pip install -q --no-deps -e .
+	@touch $@
+
 bench: $(STAMP)
 	@$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VERL) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -15,7 +15,19 @@ from dissensus import errors
 from dissensus._optional import require
 
 ROOT = Path(__file__).resolve().parents[1]
-HEAVY = ("torch", "transformers", "trl", "plotly", "duckdb", "pyarrow", "scipy", "pandas", "rich")
+HEAVY = (
+    "torch",
+    "transformers",
+    "trl",
+    "verl",
+    "ray",
+    "plotly",
+    "duckdb",
+    "pyarrow",
+    "scipy",
+    "pandas",
+    "rich",
+)
 
 
 def modules_after(code: str) -> set[str]:

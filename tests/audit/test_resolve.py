@@ -73,6 +73,22 @@ _AREAL_EXAMPLE = {
         (
             "verl",
             "",
+            {
+                "algorithm.adv_estimator": "dissensus_grpo",
+                "algorithm.dissensus.parameters.ddof": "1",
+                "algorithm.dissensus.parameters.eps": "1e-6",
+            },
+            ("mean", "group_std", 1, 1e-6, "keep"),
+        ),
+        (
+            "verl",
+            "",
+            {"algorithm.adv_estimator": "dissensus_rloo"},
+            ("leave_one_out", "none", None, None, "keep"),
+        ),
+        (
+            "verl",
+            "",
             {"algorithm.adv_estimator": "grpo", "algorithm.filter_groups.enable": "True"},
             ("mean", "group_std", 1, 1e-6, "resample"),
         ),

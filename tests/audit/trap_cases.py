@@ -310,7 +310,11 @@ CASES = [
         after_entry="verl.trainer.main_ppo",
     ),
     Case("verl", "EST115", _VERL, {**_VERL, "algorithm.norm_adv_by_std_in_grpo": False}),
+    Case("verl", "EST115", _VERL, {**_VERL, "algorithm.adv_estimator": "dissensus_grpo"}),
     Case("verl", "EST108", {**_VERL, "algorithm.adv_estimator": "loop"}, _VERL),
+    Case("verl", "EST108", {**_VERL, "algorithm.adv_estimator": "dissensus_maxrl"}, _VERL),
+    Case("verl", "MET403", _VERL, {**_VERL, "dissensus": "record"}),
+    Case("verl", "MET403", _VERL, {**_VERL, "trainer.v1.trainer_mode": "dissensus_sync"}),
     Case(
         "verl",
         "LOG620",

@@ -52,6 +52,23 @@ class Written:
         taken = {name: value for name, value in defaults.items() if name in known}
         return get(self.name, prompts, **(taken | self.parameters))
 
+    def fit(self, prompts: Prompts, *, rollouts: int, group_size: int) -> Allocator:
+        """A new allocator whose steps fill a trainer's batch.
+
+        Args:
+            prompts: Number of prompts, or their ids.
+            rollouts: What the trainer trains on in one step.
+            group_size: Rollouts of each prompt, where the strategy does not decide otherwise.
+
+        Example:
+            >>> Written("pods").fit(100, rollouts=64, group_size=8).batch  # it draws 16 of each
+            4
+        """
+        alone = self.build(2, batch=1, group_size=group_size)
+        is_open = self.strategy.generated == "open"
+        each = alone.trained_per_prompt if is_open else alone.group_size
+        return self.build(prompts, batch=max(1, rollouts // each), group_size=group_size)
+
 
 def read(text: str, *, where: str = "allocator") -> Written:
     """Read one strategy.

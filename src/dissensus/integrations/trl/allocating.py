@@ -299,10 +299,7 @@ def _build(wanted: Any, group_size: int, capacity: int, rows: Any) -> Allocator:
     if isinstance(wanted, Allocator):
         return wanted
     written: Written = wanted
-    alone = written.build(2, batch=1, group_size=group_size)
-    is_open = written.strategy.generated == "open"
-    each = alone.trained_per_prompt if is_open else alone.group_size
-    return written.build(len(rows), batch=max(1, capacity // each), group_size=group_size)
+    return written.fit(len(rows), rollouts=capacity, group_size=group_size)
 
 
 def _rows_by_id(allocator: Allocator, rows: Any) -> Callable[[Any], int]:

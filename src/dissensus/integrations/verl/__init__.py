@@ -1,0 +1,1 @@
+"""verl: the rules of the catalogue as its advantage estimators, and every batch as a run."""

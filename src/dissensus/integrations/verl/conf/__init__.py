@@ -1,0 +1,1 @@
+"""Hydra configuration for verl: hydra.searchpath=[pkg://dissensus.integrations.verl.conf]."""

@@ -1,0 +1,197 @@
+"""The advantage rules of the catalogue, as verl calls an advantage estimator."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dissensus.core import advantages
+from dissensus.core.advantages import AdvantageEstimator, Context, EstimatorState
+from dissensus.core.correctness import InferredCorrectness
+from dissensus.core.groups import BoolArray, FloatArray, RewardGroups
+from dissensus.errors import InputError, UnsupportedError
+from dissensus.integrations.verl.options import Options
+
+__all__ = ["CURRENT_STEP", "PREFIX", "WRITTEN", "VerlEstimator", "is_padding", "register_all"]
+
+log = logging.getLogger("dissensus.verl")
+
+PREFIX = "dissensus_"
+WRITTEN = "dissensus"
+"""Name of the estimator that `algorithm.dissensus.estimator` spells out."""
+
+CURRENT_STEP: ContextVar[int | None] = ContextVar("dissensus_verl_step", default=None)
+"""Set by the recording trainers; verl itself does not tell an estimator the step."""
+
+_GIVEN = {"lengths", "token_offsets", "state", "step"}
+_PADDING = re.compile(r"pad[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class VerlEstimator:
+    """One rule under verl's signature. Equal for equal names, so that it may be registered twice.
+
+    Attributes:
+        name: What `algorithm.adv_estimator` says.
+    """
+
+    name: str
+
+    def __call__(
+        self,
+        token_level_rewards: Any,
+        response_mask: Any,
+        config: Any = None,
+        index: Any = None,
+        **_: Any,
+    ) -> tuple[Any, Any]:
+        """Advantages of one batch, on the device and in the dtype of the rewards.
+
+        A rollout's reward is the sum over its tokens, and its advantage stands on every token of
+        its mask. Unanimous and one-rollout groups get what the rule gives them; rows that verl
+        added to fill a batch belong to no group and get 0.
+
+        Args:
+            token_level_rewards: (B, T) rewards.
+            response_mask: (B, T) 1 for tokens of the policy.
+            config: verl's `algorithm` configuration.
+            index: (B,) uid of each rollout's prompt.
+
+        Returns:
+            The (B, T) advantages, twice: verl wants returns too, and uses them for critics only.
+
+        Raises:
+            InputError: The configuration names no such rule or parameter.
+            UnsupportedError: The rule needs what verl does not hand to an estimator.
+        """
+        import torch
+
+        memory = _memory(self.name, Options.of(config))
+        rewards = token_level_rewards.detach().to("cpu", torch.float64).sum(-1).numpy()
+        mask = response_mask.detach().to("cpu", torch.bool).numpy()
+        values = memory.advantages(rewards, mask, index)
+        table = torch.from_numpy(np.where(mask, values, 0.0))
+        table = table.to(device=token_level_rewards.device, dtype=token_level_rewards.dtype)
+        return table, table
+
+
+class _Memory:
+    """What one configured rule carries along on the driver."""
+
+    def __init__(self, rule: AdvantageEstimator, options: Options) -> None:
+        self.rule, self.state = rule, EstimatorState()
+        self._threshold = None if isinstance(options.correct, tuple) else options.correct
+        self._tol = options.tol
+        self._inferred = InferredCorrectness(options.tol)
+        self._said: set[str] = set()
+
+    def advantages(self, rewards: FloatArray, mask: BoolArray, index: Any) -> FloatArray:
+        """(B, 1) advantages, or (B, T) for a rule per token."""
+        ids = self._ids(index, len(rewards))
+        rewards = self._finite(rewards)
+        real = ~is_padding(ids)
+        found = np.zeros((len(rewards), 1))
+        if not real.any():
+            return found
+        kept = rewards[real]
+        correct = self._inferred.declare(kept) if self._threshold is None else self._threshold
+        groups = RewardGroups.from_flat(
+            kept, [i for i, is_real in zip(ids, real, strict=True) if is_real],
+            correct=correct, tol=self._tol,
+        )  # fmt: skip
+        lengths = mask[real].sum(axis=1)
+        context = Context(
+            lengths=lengths,
+            token_offsets=np.concatenate([[0], np.cumsum(lengths)]),
+            step=CURRENT_STEP.get(),
+            state=self.state,
+        )
+        values = self.rule(groups, context)
+        if not self.rule.is_per_token:
+            found[real, 0] = values
+            return found
+        table = np.zeros(mask.shape)
+        table[mask & real[:, None]] = values
+        return table
+
+    def _ids(self, index: Any, count: int) -> list[str]:
+        if index is None:
+            self._say(
+                "uid",
+                "verl gave no uid, so the batch counts as one group: advantages are centred on "
+                "its mean, and prompts of unequal difficulty mix",
+            )
+            return ["batch"] * count
+        return [str(i) for i in index]
+
+    def _finite(self, rewards: FloatArray) -> FloatArray:
+        bad = ~np.isfinite(rewards)
+        if bad.any():
+            self._say(
+                "rewards",
+                f"{int(bad.sum())} of {len(rewards)} rewards are not finite; those rollouts are "
+                "left out of their groups and get advantage 0",
+            )
+            rewards = np.where(bad, np.nan, rewards)
+        return rewards
+
+    def _say(self, about: str, text: str) -> None:
+        if about not in self._said:
+            self._said.add(about)
+            log.warning("dissensus: %s", text)
+
+
+_memories: dict[str, _Memory] = {}
+
+
+def register_all(register: Callable[[str], Callable[[VerlEstimator], Any]]) -> tuple[str, ...]:
+    """Register every rule by `register`, which is verl's `register_adv_est`; returns the names."""
+    names = (WRITTEN, *(PREFIX + name for name in advantages.names()))
+    for name in names:
+        register(name)(VerlEstimator(name))
+    return names
+
+
+def rule_of(name: str, options: Options) -> AdvantageEstimator:
+    """The rule that a configuration names.
+
+    Raises:
+        InputError: No such rule, or it has no such parameter.
+        UnsupportedError: The rule needs what verl does not hand to an estimator.
+    """
+    if name == WRITTEN:
+        if options.estimator is None:
+            raise InputError(
+                "adv_estimator=dissensus takes its rule from algorithm.dissensus.estimator",
+                hint="set it, for example to 'weighted(grpo(ddof=1), focal(2))'",
+            )
+        rule = advantages.get(options.estimator, **options.parameters)
+    else:
+        rule = advantages.get(name.removeprefix(PREFIX), **options.parameters)
+    missing = sorted(set(rule.needs) - _GIVEN)
+    if missing:
+        raise UnsupportedError(
+            f"{rule!r} needs {', '.join(missing)}, which verl does not hand to a registered "
+            "advantage estimator",
+            where=f"algorithm.adv_estimator={name}",
+        )
+    return rule
+
+
+def is_padding(ids: list[str]) -> BoolArray:
+    """(B,) which rows verl made up to fill a batch: it gives them a uid of their own kind."""
+    return np.array([_PADDING.fullmatch(i) is not None for i in ids], dtype=np.bool_)
+
+
+def _memory(name: str, options: Options) -> _Memory:
+    rule = rule_of(name, options)
+    key = f"{name} {rule!r} {options.correct!r} {options.tol!r}"
+    if key not in _memories:
+        _memories[key] = _Memory(rule, options)
+    return _memories[key]

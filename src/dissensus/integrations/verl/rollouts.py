@@ -1,0 +1,189 @@
+"""One training batch of verl as plain arrays, from either of its trainers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dissensus.core.groups import BoolArray, FloatArray, IntArray
+from dissensus.integrations.verl.estimators import is_padding
+from dissensus.runs.rows import as_text, prompt_id, reference_text
+
+__all__ = ["Rollouts", "Say", "read_rollouts"]
+
+Say = Callable[[str, str], None]
+"""`say(about, text)`: a warning that is given once per subject."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollouts:
+    """One entry per rollout: rows that verl added to fill the batch are gone.
+
+    Attributes:
+        group_ids: uid of each rollout's prompt: new for every sampling.
+        prompt_ids: Hash of the prompt and its reference answer.
+        rewards: (N,) total scores, before any KL penalty; NaN where one is not finite.
+        advantages: (N,) mean over the tokens of the policy.
+        lengths: (N,) tokens of the policy.
+        truncated: (N,) whether the response was cut at the longest length; None: not known.
+        extras: Numbers that the reward function returned besides, by name; NaN where it gave none.
+        prompts: Text or messages of each prompt; None where verl kept none.
+        references: Reference answers.
+        prompt_tokens: Token ids of each prompt, for its text where `prompts` is None.
+        response_tokens: Token ids of each response.
+    """
+
+    group_ids: list[str]
+    prompt_ids: list[str]
+    rewards: FloatArray
+    advantages: FloatArray
+    lengths: IntArray
+    truncated: BoolArray | None
+    extras: Mapping[str, FloatArray]
+    prompts: Sequence[Any] | None
+    references: Sequence[str | None] | None
+    prompt_tokens: Sequence[Any] | None
+    response_tokens: Sequence[Any] | None
+
+
+def read_rollouts(
+    tables: Mapping[str, Any],
+    columns: Mapping[str, Sequence[Any]],
+    *,
+    extras: Sequence[Mapping[str, Any]] | None = None,
+    rows: IntArray | None = None,
+    max_length: int | None = None,
+    end: int | None = None,
+    say: Say,
+) -> Rollouts:
+    """Read what both trainers call by the same names.
+
+    Args:
+        tables: (B, T) arrays `scores`, `advantages`, `response_mask`.
+        columns: B entries each: `prompt_tokens` and `response_tokens`, without padding; where there
+            are, `uid`, `raw_prompt`, `reward_model`.
+        extras: What the reward function returned besides, for each row.
+        rows: Rows that are rollouts. None: all but those that verl added to fill the batch.
+        max_length: Longest response that verl lets through.
+        end: Token that ends a response.
+        say: Where to say what is odd.
+
+    Raises:
+        KeyError: A table is missing.
+    """
+    mask = np.asarray(tables["response_mask"]).astype(np.bool_)
+    tokens = columns.get("prompt_tokens")
+    ids = _group_ids(columns.get("uid"), tokens, len(mask), say)
+    kept = np.flatnonzero(~is_padding(ids)) if rows is None else rows
+    mask, pick = mask[kept], kept.tolist()
+    prompts, models = columns.get("raw_prompt"), columns.get("reward_model")
+    references = None
+    if models is not None:
+        references = [reference_text(m) if isinstance(m, Mapping) else None for m in models]
+    asked = prompts if prompts is not None else tokens
+    answers = references or [None] * len(ids)
+    named = ["" if asked is None else _prompt_id(asked[i], answers[i]) for i in pick]
+    groups = [ids[i] for i in pick]
+    _check_groups(groups, named, say)
+    lengths = mask.sum(axis=1)
+    sums = np.where(mask, np.asarray(tables["advantages"], dtype=np.float64)[kept], 0.0).sum(axis=1)
+    responses = columns.get("response_tokens")
+    truncated = None
+    if responses is not None and max_length is not None:
+        cut = [_is_cut(responses[i], max_length, end) for i in pick]
+        truncated = np.array(cut, dtype=np.bool_)
+    return Rollouts(
+        group_ids=groups,
+        prompt_ids=named,
+        rewards=_rewards(np.asarray(tables["scores"], dtype=np.float64)[kept].sum(axis=1), say),
+        advantages=sums / np.maximum(lengths, 1),
+        lengths=lengths,
+        truncated=truncated,
+        extras=_numbers([extras[i] for i in pick], say) if extras else {},
+        prompts=None if prompts is None else [prompts[i] for i in pick],
+        references=None if references is None else [references[i] for i in pick],
+        prompt_tokens=None if tokens is None else [tokens[i] for i in pick],
+        response_tokens=None if responses is None else [responses[i] for i in pick],
+    )
+
+
+def _group_ids(uid: Any, tokens: Any, count: int, say: Say) -> list[str]:
+    if uid is not None:
+        return [str(i) for i in uid]
+    if tokens is None:
+        say("uid", "the batch has neither uid nor prompts; every rollout is recorded as a group")
+        return [str(i) for i in range(count)]
+    say("uid", "the batch has no uid; rollouts are grouped by equal prompts")
+    number: dict[tuple[int, ...], int] = {}
+    keys = [tuple(np.asarray(row).tolist()) for row in tokens]
+    return [str(number.setdefault(key, len(number))) for key in keys]
+
+
+def _is_cut(tokens: Any, max_length: int, end: int | None) -> bool:
+    return len(tokens) >= max_length and int(tokens[-1]) != end
+
+
+def _prompt_id(prompt: Any, reference: str | None) -> str:
+    content = prompt.tolist() if hasattr(prompt, "tolist") else prompt
+    return prompt_id({"prompt": as_text(content), "answer": reference})
+
+
+def _check_groups(groups: list[str], named: list[str], say: Say) -> None:
+    prompts: dict[str, set[str]] = {}
+    for group, name in zip(groups, named, strict=True):
+        prompts.setdefault(group, set()).add(name)
+    mixed = [group for group, found in prompts.items() if len(found) > 1]
+    if mixed:
+        say(
+            "mixed",
+            f"{len(mixed)} uids hold different prompts (first {mixed[0]!r}); they are recorded as "
+            "the groups verl takes them for, so their standard deviation mixes prompts",
+        )
+    alone = sum(size == 1 for size in Counter(groups).values())
+    if alone:
+        say(
+            "alone",
+            f"{alone} of {len(prompts)} groups have one rollout, so nothing to disagree with: "
+            "verl's own grpo gives such a group its raw reward, ours 0",
+        )
+
+
+def _rewards(rewards: FloatArray, say: Say) -> FloatArray:
+    bad = ~np.isfinite(rewards)
+    if bad.any():
+        say(
+            "rewards",
+            f"{int(bad.sum())} of {len(rewards)} rewards are not finite; those rollouts are "
+            "recorded as unscored",
+        )
+    return np.where(bad, np.nan, rewards)
+
+
+def _numbers(extras: Sequence[Mapping[str, Any] | None], say: Say) -> dict[str, FloatArray]:
+    """Extras that are numbers, as columns; texts and whatever else there is are left out."""
+    names = dict.fromkeys(name for row in extras for name in row or ())
+    found = {}
+    for name in names:
+        values = np.array([_number((row or {}).get(name)) for row in extras])
+        known = int(np.isfinite(values).sum())
+        if not known:
+            continue
+        if known < len(values):
+            say(
+                f"extra {name}",
+                f"the reward extra {name!r} is a number for {known} of {len(values)} rollouts; "
+                "the others have none",
+            )
+        found[str(name)] = values
+    return found
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, np.generic):
+        value = value.item()
+    is_number = isinstance(value, (int, float)) and np.isfinite(value)
+    return float(value) if is_number else float("nan")

@@ -1,0 +1,61 @@
+"""What a launch script says, through verl's own Hydra configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("verl.protocol", reason="verl has its own environment: make test-verl")
+
+import verl.trainer
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from omegaconf.errors import ConfigKeyError
+from verl.trainer.config import AlgoConfig
+from verl.trainer.ppo.v1 import PPOTrainerSync, get_trainer_cls
+from verl.utils.config import omega_conf_to_dataclass
+
+from dissensus.integrations.verl.estimators import rule_of
+from dissensus.integrations.verl.options import Options
+
+CONFIG = str(Path(verl.trainer.__file__).parent / "config")
+SEARCH = "hydra.searchpath=[pkg://dissensus.integrations.verl.conf]"
+
+
+def composed(*overrides):
+    with initialize_config_dir(CONFIG, version_base=None):
+        return compose("ppo_trainer", overrides=list(overrides))
+
+
+def test_the_fragment_in_verls_configuration():
+    config = composed(
+        SEARCH,
+        "+dissensus=record",
+        "trainer.default_local_dir=/checkpoints",
+        "algorithm.adv_estimator=dissensus_grpo",
+        "+algorithm.dissensus.parameters.ddof=1",
+        "algorithm.dissensus.correct=acc",
+    )
+    assert config.algorithm.norm_adv_by_std_in_grpo is True  # nothing of verl's own is lost
+    options = Options.of(config.algorithm)
+    assert options.run_dir == "/checkpoints/dissensus"
+    assert options.correct == ("acc", 0.5)
+    rule = rule_of(config.algorithm.adv_estimator, options)
+    assert rule.parameters["ddof"] == 1
+    assert issubclass(get_trainer_cls(config.trainer.v1.trainer_mode), PPOTrainerSync)
+
+
+def test_parameters_on_the_command_line_keep_their_types():
+    config = composed("+algorithm.dissensus.parameters={ddof: 1, eps: 1e-6}")
+    rule = rule_of("dissensus_grpo", Options.of(config.algorithm))
+    assert repr(rule) == "grpo(ddof=1, eps=1e-06)"
+
+
+def test_the_node_survives_as_a_mapping_and_not_in_verls_dataclass():
+    """verl hands the mapping on; its dataclass has fixed fields, so it cannot carry the node."""
+    config = composed("+algorithm.dissensus.parameters.ddof=1")
+    assert Options.of(OmegaConf.to_container(config.algorithm)).parameters == {"ddof": 1}
+    with pytest.raises(ConfigKeyError, match="dissensus"):
+        omega_conf_to_dataclass(config.algorithm, AlgoConfig)
+    assert Options.of(AlgoConfig()) == Options()
