@@ -176,6 +176,24 @@ def test_hostile_text_does_nothing_in_any_view(visit, server):
         assert visit.page.url.startswith(visit.base)
 
 
+def test_what_is_not_drawn_yet_cannot_be_copied(visit, server):
+    visit.page.route("**/data/**", lambda route: None)  # never answered
+    visit.page.goto(f"{visit.base}/run/{run_id(server, 'plain')}")
+    assert visit.page.locator("#reward [data-do=python]").is_disabled()
+    visit.page.unroute_all(behavior="ignoreErrors")
+    visit.go(f"/run/{run_id(server, 'plain')}")
+    assert visit.page.locator("#reward [data-do=python]").is_enabled()
+
+
+def test_keys_reach_the_filter_and_leave_it(visit, server):
+    visit.go(f"/run/{run_id(server, 'plain')}/prompts")
+    focused = "document.activeElement.dataset.parameter ?? ''"
+    visit.page.keyboard.press("/")
+    assert visit.page.evaluate(focused) == "filter"
+    visit.page.keyboard.press("Escape")
+    assert visit.page.evaluate(focused) == ""
+
+
 def test_choices_are_in_the_address_and_the_back_button_takes_them_back(visit, server):
     run = run_id(server, "plain")
     visit.go(f"/run/{run}")
@@ -234,6 +252,10 @@ def test_a_new_step_appears_by_itself(browser, tmp_path):
         last = "Math.max(...document.querySelector('#reward .plot')._fullData[0].x)"
         visit.page.locator("#reward").scroll_into_view_if_needed()
         visit.until(f"() => {last} === 3")
+        state = "document.querySelector('[data-head=state]').textContent"
+        assert visit.page.evaluate(state) == "running"
+        recorder.close()
+        visit.until(f"() => {state} === 'finished'")
         assert visit.wrong == []
         visit.page.context.close()
 

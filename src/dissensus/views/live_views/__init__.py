@@ -32,7 +32,7 @@ _ALL = (
     View("reward", "Reward and held-out accuracy", "run", WINDOW, curves.make_reward),
     View(
         "unanimous",
-        "Unanimous groups, measured and predicted",
+        "Unanimous groups by cause",
         "run",
         (Parameter("stretches", "int", 24, low=4, high=96),),
         causes.make_unanimous,
