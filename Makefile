@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.installed
 .PHONY: setup demo test test-all lint format bench clean help
 
 help:
-	@echo "make demo      train the bundled small model by GRPO, watch it, and write a report"
+	@echo "make demo      train the bundled small model by GRPO, watch it in a browser, and write a report"
 	@echo "make test      lint, types, layers and every fast test"
 	@echo "make test-all  the slow tests too"
 	@echo "make bench     every figure of docs/numbers.md, measured on this machine"
@@ -28,7 +28,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(STAMP)
-	@$(BIN)/dissensus train
+	@$(BIN)/dissensus train --dashboard
 
 lint: $(STAMP)
 	@$(BIN)/ruff format --check src tests benchmarks

@@ -8,7 +8,8 @@ import pytest
 from batches import batch, files_of, plain_duckdb, record_steps
 
 from dissensus.errors import RunError
-from dissensus.runs import Recorder, Run, compact, compaction, rollups
+from dissensus.runs import Recorder, Run, compact, compaction, rollups, store
+from dissensus.runs.totals import find_total
 
 
 def rows_of(run_dir):
@@ -48,7 +49,8 @@ def test_the_recorder_compacts_in_the_background(tmp_path, monkeypatch):
         "part-000000000-000000003.parquet",
         "part-000000004-000000007.parquet",
     ]
-    assert len(list((tmp_path / "rollups").rglob("*.parquet"))) == 4
+    assert len(list((tmp_path / "rollups").rglob("part-*.parquet"))) == 2 * len(rollups.KINDS)
+    assert len(find_total(tmp_path, 1).covers) == 2
     assert Run(tmp_path).groups(columns=["generation"]).column(0).to_pylist() == [
         g for g in range(10) for _ in range(2)
     ]
@@ -142,7 +144,7 @@ def test_roll_ups_are_rebuilt_and_those_of_other_versions_left(tmp_path):
     folder.mkdir(parents=True)
     other = folder / "part-000000000-000000003.v99.parquet"
     other.write_bytes(b"of a later version")
-    assert rollups.update(tmp_path) == 2
+    assert rollups.update(tmp_path) == len(rollups.KINDS)
     assert other.exists()
     assert Run(tmp_path).steps().equals(before)
 
@@ -156,6 +158,38 @@ def test_a_roll_up_is_what_steps_reads(tmp_path):
     changed = table.set_column(table.schema.get_field_index("groups"), "groups", [[70, 70]])
     pq.write_table(changed, path)
     assert Run(tmp_path).steps()["groups"].to_pylist() == [70, 70]
+
+
+def test_a_total_covers_the_parts_of_its_attempt(tmp_path):
+    record_steps(tmp_path, range(6), compact_every=0)
+    compact(tmp_path, generations_per_part=2, grace_s=0)
+    parts = {path.name for path in (tmp_path / "groups").rglob("part-*.parquet")}
+    total = find_total(tmp_path, 1)
+    assert len(parts) == 3
+    assert total.covers == parts
+    query = "SELECT prompt_id, count(*) AS visits FROM groups WHERE split = 'train' GROUP BY ALL"
+    visits = {row["prompt_id"]: row["visits"] for row in Run(tmp_path).sql(query).to_pylist()}
+    found: dict = {}
+    for row in pq.ParquetFile(total.path).read().to_pylist():
+        found[row["prompt_id"]] = found.get(row["prompt_id"], 0) + row["groups"]
+    assert found == visits
+
+
+def test_a_total_is_made_anew_when_parts_are_replaced(tmp_path):
+    record_steps(tmp_path, range(6), compact_every=0)
+    compact(tmp_path, generations_per_part=2, grace_s=0)
+    with Recorder(tmp_path, start_step=6, compact_every=0) as recorder:
+        recorder.record(step=6, group_ids=[0, 0], prompt_ids=["p", "p"], rewards=[0.0, 1.0])
+    before = find_total(tmp_path, 1).path.read_bytes()
+    rollups.update(tmp_path)
+    assert find_total(tmp_path, 1).path.read_bytes() == before  # another attempt is not its matter
+    find_total(tmp_path, 1).path.write_bytes(b"not Parquet")
+    assert find_total(tmp_path, 1) is None
+    rollups.update(tmp_path)
+    assert find_total(tmp_path, 1).path.read_bytes() == before
+    compact(tmp_path, generations_per_part=4, grace_s=0)
+    live = {s.path.name for s in store.list_live(tmp_path, "groups") if s.attempt == 1}
+    assert find_total(tmp_path, 1).covers == live
 
 
 def test_scalars_are_compacted_by_their_own_numbers(tmp_path):

@@ -14,6 +14,7 @@ from dissensus.cli import (
     audit,
     bench,
     compact,
+    dashboard,
     estimators,
     import_,
     paper,
@@ -42,6 +43,7 @@ def build_app() -> typer.Typer:
     app.callback(invoke_without_command=True)(_root)
     app.command("train")(train.train)
     app.command("report")(report.report)
+    app.command("dashboard")(dashboard.dashboard)
     app.command("import")(import_.import_)
     app.command("audit")(audit.audit)
     app.command("plan")(plan.plan)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dissensus._optional import require
 from dissensus.cli.output import make_console, print_json
 from dissensus.cli.report import print_summary, write_page
-from dissensus.errors import InputError
+from dissensus.errors import DissensusError, InputError
 
 if TYPE_CHECKING:
     from dissensus.lab.training import TrainEvent, TrainResult, TrainSettings
@@ -79,6 +81,9 @@ def train(
         Path | None,
         typer.Option("--run", metavar="DIR", help="Folder of the run; default: under runs/."),
     ] = None,
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard", help="Serve the live page over the folder of the run.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document and nothing else.")
     ] = False,
@@ -104,12 +109,43 @@ def train(
         allocator=allocator,
         rollout_budget=rollouts,
     )
-    result = _run(settings, quiet=as_json or not sys.stdout.isatty())
-    _finish(result, as_json=as_json)
+    is_seen = sys.stdout.isatty() and not as_json
+    with _served(settings) if dashboard else contextlib.nullcontext() as url:
+        result = _run(settings, quiet=not is_seen)
+        _finish(result, as_json=as_json)
+        if url is not None and is_seen and not result.interrupted:
+            _wait(url)
     if result.interrupted:
         from dissensus.cli.app import INTERRUPTED
 
         raise typer.Exit(INTERRUPTED)
+
+
+@contextlib.contextmanager
+def _served(settings: TrainSettings) -> Iterator[str | None]:
+    """The live page over the run that is named, or over all under `runs/`.
+
+    A training does without one that does not start: it is said, and nothing ends.
+    """
+    from dissensus.dashboard.beside import beside
+
+    with contextlib.ExitStack() as stack:
+        url = None
+        try:
+            for module in ("starlette", "uvicorn", "jinja2"):
+                require(module, "dashboard")
+            url = stack.enter_context(beside(settings.run or Path("runs")))
+        except (DissensusError, ImportError, OSError, ValueError) as error:
+            typer.echo(f"dissensus: no dashboard beside this training: {error}", err=True)
+        else:
+            typer.echo(f"Dashboard: {url}", err=True)
+        yield url
+
+
+def _wait(url: str) -> None:
+    typer.echo(f"The dashboard stays at {url} until Ctrl-C.")
+    with contextlib.suppress(KeyboardInterrupt):
+        threading.Event().wait()
 
 
 def _settings(**given: Any) -> TrainSettings:

@@ -18,6 +18,7 @@ from dissensus.readers.footers import check_footer
 from dissensus.readers.reading import Reading
 from dissensus.readers.sniff import ends_with_array
 from dissensus.readers.sources import Source
+from dissensus.runs.database import connect
 
 __all__ = ["Engine"]
 
@@ -45,8 +46,6 @@ class Engine:
     def __init__(
         self, source: Source, layout: Layout, others: Mapping[Path, Layout], damage: Damage
     ) -> None:
-        import duckdb
-
         self.damage = damage
         self.repairs = 0
         self._is_frugal = False
@@ -55,17 +54,12 @@ class Engine:
         self._folder = Path(folder.name)
         self._finalizer = weakref.finalize(self, folder.cleanup)
         threads = min(_MAX_THREADS, os.cpu_count() or 1)
-        self.connection: Any = duckdb.connect(
-            ":memory:",
-            config={
-                "python_enable_replacements": False,
-                "autoinstall_known_extensions": False,
-                "memory_limit": f"{_BASE_MIB + threads * _MIB_PER_THREAD}MiB",
-                "temp_directory": str(self._folder / "spill"),
-                "threads": threads,
-            },
+        self.connection = connect(
+            autoinstall_known_extensions=False,
+            memory_limit=f"{_BASE_MIB + threads * _MIB_PER_THREAD}MiB",
+            temp_directory=str(self._folder / "spill"),
+            threads=threads,
         )
-        self.connection.execute("SET enable_progress_bar=false")  # it would go to standard output
         self.reading = self._open()
         self.connection.execute(self.reading.prepare())
 

@@ -18,10 +18,10 @@ from dissensus.runs.schema import SCHEMAS
 __all__ = ["encode", "group_table", "prompt_table", "rollout_table", "scalar_table", "to_text"]
 
 
-def encode(table: pa.Table) -> memoryview:
+def encode(table: pa.Table, *, row_group_size: int | None = None) -> memoryview:
     """A table as the bytes of one Parquet file."""
     buffer = pa.BufferOutputStream()
-    pq.write_table(table, buffer, compression="zstd")
+    pq.write_table(table, buffer, compression="zstd", row_group_size=row_group_size)
     return memoryview(buffer.getvalue())
 
 

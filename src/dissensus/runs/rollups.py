@@ -1,4 +1,4 @@
-"""Roll-ups: sums per step and per prompt of every part of `groups`, so that curves open at once.
+"""Roll-ups: sums of every part of `groups`, by step, generation and prompt: views open at once.
 
 A roll-up is a cache: it can be deleted at any time, a reader then takes the part itself, and the
 next compaction writes it again. A change of its columns gets a new version in the file name, and
@@ -16,15 +16,49 @@ import pyarrow.parquet as pq
 
 from dissensus.runs import store
 from dissensus.runs.arrow import encode
+from dissensus.runs.database import connect
 from dissensus.runs.schema import SCHEMAS
 from dissensus.runs.store import Segment
+from dissensus.runs.sums import (
+    GENERATIONS,
+    HELDOUT,
+    OUTCOMES,
+    PROMPT_OUTCOMES,
+    ROLLUP_VERSION,
+    TOPS,
+    VISITS,
+)
+from dissensus.runs.totals import update_total
 from dissensus.runs.views import PROMPT_SUMS, STEP_SUMS
 
-__all__ = ["KINDS", "ROLLUP_VERSION", "find", "last_step", "rollup_path", "update"]
+__all__ = [
+    "CUT_BY_STEP",
+    "KINDS",
+    "ROLLUP_VERSION",
+    "find",
+    "is_usable",
+    "last_step",
+    "rollup_path",
+    "update",
+]
 
-ROLLUP_VERSION = 1
-KINDS: dict[str, str] = {"steps": STEP_SUMS, "by_prompt": PROMPT_SUMS}
+KINDS: dict[str, str] = {
+    "steps": STEP_SUMS,
+    "by_prompt": PROMPT_SUMS,
+    "generations": GENERATIONS,
+    "outcomes": OUTCOMES,
+    "prompt_outcomes": PROMPT_OUTCOMES,
+    "visits": VISITS,
+    "heldout": HELDOUT,
+    "tops": TOPS,
+}
 """Kind of roll-up → the SQL that makes it from rows of groups."""
+
+CUT_BY_STEP = frozenset({"steps", "generations", "outcomes", "visits", "heldout"})
+"""Kinds whose rows say their step and split: of a cut attempt, the rows that count can be taken."""
+
+_ROWS_PER_GROUP = {"visits": 8_192}
+"""Small row groups: a reader of one prompt takes one of them."""
 
 _NAME = re.compile(r"part-\d+-\d+\.v(\d+)\.parquet")
 
@@ -47,6 +81,11 @@ def find(run_dir: Path, kind: str, segment: Segment) -> Path | None:
     return path
 
 
+def is_usable(kind: str, path: Path, end: int | None) -> bool:
+    """Whether the rows that count can be told from a roll-up of an attempt that is cut at `end`."""
+    return end is None or kind in CUT_BY_STEP or last_step(path) < end
+
+
 def last_step(path: Path) -> int:
     """Highest step in a roll-up per prompt, from the statistics in the file."""
     metadata = pq.read_metadata(path)
@@ -64,24 +103,23 @@ def update(run_dir: Path) -> int:
     parts = [s for s in store.list_live(run_dir, "groups") if s.is_part]
     wanted = {rollup_path(run_dir, kind, part): (kind, part) for kind in KINDS for part in parts}
     missing = {path: made for path, made in wanted.items() if find(run_dir, *made) is None}
-    if missing:
-        connection = _connect()
-        for path, (kind, part) in missing.items():
-            table = _sums(connection, kind, part.path)
-            store.commit_bytes(path, encode(table))
-        connection.close()
+    connection = connect(threads=1)  # beside the training process, which wants the cores
+    for path, (kind, part) in missing.items():
+        table = _sums(connection, kind, part.path)
+        store.commit_bytes(path, encode(table, row_group_size=_ROWS_PER_GROUP.get(kind)))
+    for attempt in {part.attempt for part in parts}:
+        rolled = {
+            part.path.name: rollup_path(run_dir, "prompt_outcomes", part)
+            for part in parts
+            if part.attempt == attempt
+        }
+        update_total(run_dir, attempt, rolled, connection)
+    connection.close()
     for path in (run_dir / "rollups").glob("*/*/part-*.parquet"):
         match = _NAME.fullmatch(path.name)
         if match and int(match.group(1)) == ROLLUP_VERSION and path not in wanted:
             path.unlink(missing_ok=True)
     return len(missing)
-
-
-def _connect() -> Any:
-    import duckdb
-
-    # One thread: this runs beside the training process, which wants the cores.
-    return duckdb.connect(":memory:", config={"threads": 1})
 
 
 def _sums(connection: Any, kind: str, path: Path) -> pa.Table:

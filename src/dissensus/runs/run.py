@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ import pyarrow as pa
 from dissensus.errors import InputError, RunError
 from dissensus.runs import attempts, rollups, store
 from dissensus.runs.attempts import Attempt
+from dissensus.runs.database import connect
 from dissensus.runs.scan import (
     check_columns,
     conditions,
@@ -26,12 +28,12 @@ from dissensus.runs.scan import (
 )
 from dissensus.runs.schema import TABLES
 from dissensus.runs.store import Segment
+from dissensus.runs.totals import Total, find_total
 from dissensus.runs.views import derived_views, prompts_from_sums, steps_from_sums
 
 __all__ = ["Run"]
 
 _TRIES = 8
-_CONFIG = {"python_enable_replacements": False}  # names in a query are views, never our variables
 _VIEW_TABLES = {
     **{table: table for table in TABLES},
     "steps": "groups",
@@ -73,6 +75,7 @@ class Run:
         self.path = Path(path).absolute()
         self.unreadable: tuple[str, ...] = ()
         self._skips = on_unreadable == "skip"
+        self._broken_rollups: set[Path] = set()
         self._connection: Any = None
         attempts.read_info(self.path)
 
@@ -107,16 +110,38 @@ class Run:
         """One of "running", "finished", "died"."""
         return attempts.run_state(self.path)
 
+    @property
+    def version(self) -> str:
+        """A short text that changes when groups are added or superseded; it costs one listing.
+
+        Compaction may change it too, although the rows stay the same.
+        """
+        spans: dict[tuple[int, int], list[int]] = {}
+        for segment in store.list_segments(self.path, "groups"):
+            span = spans.setdefault(segment[1:3], [segment.first, segment.last])
+            span[1] = max(span[1], segment.last)
+        ends = attempts.end_steps(self.attempts)
+        known = sorted((*key, *span) for key, span in spans.items())
+        return blake2b(repr((known, sorted(ends.items()))).encode(), digest_size=8).hexdigest()
+
     # ---- tables ------------------------------------------------------------------------------
 
-    def groups(self, columns: Sequence[str] | None = None, split: str | None = None) -> pa.Table:
+    def groups(
+        self,
+        columns: Sequence[str] | None = None,
+        split: str | None = None,
+        generation: int | None = None,
+    ) -> pa.Table:
         """One row per group, in the order of recording.
 
         Args:
             columns: Names to read; None: all.
             split: Only this split.
+            generation: Only this generation; quick in a run of any length.
         """
-        return self._select("groups", columns, conditions(split=split))
+        wanted = None if generation is None else {int(generation)}
+        where = conditions(split=split, generation=generation)
+        return self._select("groups", columns, where, wanted=wanted)
 
     def rollouts(
         self,
@@ -136,14 +161,16 @@ class Run:
             split: Only this split.
         """
         where = conditions(step=step, generation=generation, group_id=group_id, split=split)
-        wanted = self._generations(where) if step is not None or group_id is not None else None
+        wanted = None
         if generation is not None:
             wanted = {int(generation)}
+        elif step is not None or group_id is not None:
+            wanted = self._generations(where)
         return self._select("rollouts", columns, where, order="generation, row", wanted=wanted)
 
     def prompts(self) -> pa.Table:
         """One row per prompt: prompt_id, prompt, reference, and where it was first seen."""
-        return self._retrying(
+        return self.retrying(
             lambda: self._query("FROM prompts ORDER BY generation, prompt_id", ["prompts"])
         )
 
@@ -180,7 +207,7 @@ class Run:
         names = [name for name in _VIEW_TABLES if name in words]
         if "attempts" in words:
             names.append("attempts")
-        return self._retrying(lambda: self._query(query, names))
+        return self.retrying(lambda: self._query(query, names))
 
     # ---- private: queries --------------------------------------------------------------------
 
@@ -206,7 +233,7 @@ class Run:
                 query += f" ORDER BY {order}"
             return self._execute(query)
 
-        return self._retrying(read)
+        return self.retrying(read)
 
     def _generations(self, where: Sequence[str]) -> set[int] | None:
         """Generations that can hold the rows, looked up in groups, which is small."""
@@ -228,8 +255,8 @@ class Run:
             cached: dict[Path, int | None] = {}
             direct = []
             for segment in self._segments("groups", ends):
-                path, end = rollups.find(self.path, kind, segment), ends[segment.attempt]
-                if path is None or not _is_usable(kind, path, end):
+                path, end = self.rollup(kind, segment, ends), ends[segment.attempt]
+                if path is None:
                     direct.append(segment)
                 else:
                     cached[path] = end
@@ -237,14 +264,14 @@ class Run:
             pieces = [rollups.KINDS[kind].format(source=f"({rows})")]
             for end in set(cached.values()):
                 files = [path for path, its_end in cached.items() if its_end == end]
-                is_cut = end is not None and kind == "steps"
+                is_cut = end is not None and kind in rollups.CUT_BY_STEP
                 keep = f" WHERE {live('groups', end)}" if is_cut else ""
                 pieces.append(f"SELECT * FROM {read_parquet(files)}{keep}")  # noqa: S608
             condition = "" if split is None else f" WHERE split = {quote(split)}"
             merged = merge(" UNION ALL BY NAME ".join(f"({piece})" for piece in pieces))
             return self._execute(f"SELECT * FROM ({merged}){condition}")  # noqa: S608
 
-        return self._retrying(read)
+        return self.retrying(read)
 
     def _query(self, query: str, names: Iterable[str]) -> pa.Table:
         """Run a query over temporary views, made anew: the files change while a run is live."""
@@ -280,6 +307,24 @@ class Run:
             }
         )
 
+    def segments(self, ends: dict[int, int | None]) -> list[Segment]:
+        """Files of `groups` that can hold live rows, for a follower of the run."""
+        return self._segments("groups", ends)
+
+    def rollup(self, kind: str, segment: Segment, ends: dict[int, int | None]) -> Path | None:
+        """The roll-up to take in place of a segment; `None`: the segment itself."""
+        path, end = rollups.find(self.path, kind, segment), ends[segment.attempt]
+        if path is None or path in self._broken_rollups:
+            return None
+        return path if rollups.is_usable(kind, path, end) else None
+
+    def total(self, attempt: int, end: int | None) -> Total | None:
+        """The total per prompt of an attempt that is cut at `end`, where it can be used."""
+        found = find_total(self.path, attempt)
+        if found is None or found.path in self._broken_rollups:
+            return None
+        return found if rollups.is_usable("prompt_outcomes", found.path, end) else None
+
     def _segments(
         self, table: str, ends: dict[int, int | None], wanted: set[int] | None = None
     ) -> list[Segment]:
@@ -295,10 +340,8 @@ class Run:
     # ---- private: DuckDB ---------------------------------------------------------------------
 
     def _cursor(self) -> Any:
-        import duckdb
-
         if self._connection is None:
-            self._connection = duckdb.connect(":memory:", config=_CONFIG)
+            self._connection = connect()
         return self._connection.cursor()
 
     def _execute(self, query: str, connection: Any = None) -> pa.Table:
@@ -308,8 +351,12 @@ class Run:
             raise InputError("the query must give rows", where="Run.sql", got=query)
         return relation.to_arrow_table()
 
-    def _retrying(self, read: Callable[[], Value]) -> Value:
-        """Read; list again where compaction has removed a file, leave out or name a broken one."""
+    def retrying(self, read: Callable[[], Value]) -> Value:
+        """Read; list again where compaction has removed a file, leave out or name a broken one.
+
+        Args:
+            read: Lists and reads; it is called again where files have disappeared.
+        """
         import duckdb
 
         of_the_query = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)
@@ -325,6 +372,11 @@ class Run:
         raise RunError(f"files kept disappearing in {_TRIES} readings", where=str(self.path))
 
     def _leave_out_broken(self, error: Exception) -> bool:
+        caches = set((self.path / "rollups").glob("*/*/*.parquet")) - self._broken_rollups
+        broken_caches = {path for path in caches if not is_sound(path)}
+        if broken_caches:  # nothing is lost: the parts have all that is in them
+            self._broken_rollups |= broken_caches
+            return True
         broken = [
             str(segment.path)
             for table in TABLES
@@ -342,11 +394,6 @@ class Run:
             ) from error
         self.unreadable = (*self.unreadable, *broken)
         return True
-
-
-def _is_usable(kind: str, path: Path, end: int | None) -> bool:
-    # Steps are cut where the attempt is; sums over steps are right only if none of them is cut.
-    return end is None or kind == "steps" or rollups.last_step(path) < end
 
 
 def _is_about_missing_file(error: Exception) -> bool:

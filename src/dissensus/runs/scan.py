@@ -47,7 +47,8 @@ def scan(table: str, segments: Sequence[Segment], ends: dict[int, int | None]) -
         return empty
     files = read_parquet(
         [s.path for s in segments],
-        extra=", hive_partitioning=true, hive_types={'attempt': BIGINT, 'rank': BIGINT}",
+        extra=", union_by_name=true, hive_partitioning=true"
+        ", hive_types={'attempt': BIGINT, 'rank': BIGINT}",
     )
     # Every value in this text is a number, a column of the schema, or a quoted path.
     rows = f"SELECT {names} FROM ({empty} UNION ALL BY NAME SELECT * FROM {files})"  # noqa: S608
@@ -72,10 +73,10 @@ def live(table: str, end: object, row: str = "") -> str:
     return f"({row}step < {end} OR ({kept}{end} > 0 AND {row}step = {end}))"
 
 
-def read_parquet(paths: Sequence[Path], extra: str = "") -> str:
-    """SQL that reads some files, whatever columns each of them has."""
+def read_parquet(paths: Sequence[Path], extra: str = ", union_by_name=true") -> str:
+    """SQL that reads some files, whatever columns each of them has; `extra` are other options."""
     files = ", ".join(quote(_GLOB.sub(r"[\g<0>]", str(path))) for path in paths)
-    return f"read_parquet([{files}], union_by_name=true{extra})"
+    return f"read_parquet([{files}]{extra})"
 
 
 def _duckdb_type(kind: pa.DataType) -> str:

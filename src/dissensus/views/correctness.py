@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from dissensus.core.groups import DEFAULT_TOL
 from dissensus.views.queries import IS_TRAIN, Source, rows
 
-__all__ = ["not_shown", "why_unknown"]
+__all__ = ["not_shown", "reason", "why_unknown"]
 
 _DECLARE = "no threshold was declared (correct=… of the trainer or Recorder)"
 
@@ -30,6 +33,16 @@ def why_unknown(source: Source) -> str | None:
             max(mean) FILTER ({unknown}) - min(mean) FILTER ({unknown}) AS spread
         FROM groups WHERE {IS_TRAIN}""",  # noqa: S608 — no outside text
     )[0]
+    return reason(found)
+
+
+def reason(found: Mapping[str, Any]) -> str | None:
+    """`why_unknown` from counts.
+
+    Args:
+        found: Groups, those scored and those of unknown correctness, and of the latter whether any
+            is split and how far their mean rewards are apart.
+    """
     if not found["groups"]:
         return "no training group has been recorded yet"
     if not found["scored"]:

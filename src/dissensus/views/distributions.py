@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from dissensus.views.queries import IS_TRAIN, Source, ordered_buckets, rows
 
 __all__ = [
+    "COLUMNS",
     "HeatMap",
     "HeldoutPoint",
     "heldout_curve",
+    "outcomes_from_counts",
     "outcomes_over_time",
     "solve_rates_over_time",
 ]
 
-_COLUMNS = 40
+#: Stretches of a heat map.
+COLUMNS = 40
 _PROMPT_COLUMNS = 12
 # Wide bins: with groups of 8, bins of 10 % would hold one or two of the possible rates in turn.
 _RATE_LABELS = ["0 %", "<20 %", "20–40 %", "40–60 %", "60–80 %", "≥80 %", "100 %"]
@@ -70,9 +74,18 @@ def outcomes_over_time(source: Source) -> HeatMap | None:
         source,
         f"""SELECT bucket, size, correct, count(*) AS groups,
             (min(min(step)) OVER stretch + max(max(step)) OVER stretch) / 2 AS middle
-        FROM {ordered_buckets(_COLUMNS, by="step")} WHERE size > 0 GROUP BY bucket, size, correct
+        FROM {ordered_buckets(COLUMNS, by="step")} WHERE size > 0 GROUP BY bucket, size, correct
         WINDOW stretch AS (PARTITION BY bucket)""",  # noqa: S608 — no outside text
     )
+    return outcomes_from_counts(found)
+
+
+def outcomes_from_counts(found: Sequence[dict[str, Any]]) -> HeatMap | None:
+    """`outcomes_over_time` from groups that have been counted.
+
+    Args:
+        found: Rows with bucket, size, correct, groups, and the middle step of the bucket.
+    """
     if not found or any(row["correct"] is None for row in found):
         return None
     by_size: dict[int, int] = {}

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from dissensus.core import laws
 from dissensus.views.queries import IS_GRADED, Source, ordered_buckets, rows
 
-__all__ = ["BUCKETS", "Forecast", "ForecastPoint", "forecast_unanimous"]
+__all__ = ["BUCKETS", "Forecast", "ForecastPoint", "forecast_from_counts", "forecast_unanimous"]
 
 #: Stretches of generations a curve is drawn with.
 BUCKETS = 24
@@ -88,6 +88,16 @@ def forecast_unanimous(source: Source, *, buckets: int = BUCKETS) -> Forecast | 
         FROM {ordered_buckets(buckets)} WHERE size > 0 GROUP BY bucket, correct, size
         ORDER BY bucket, size, correct""",  # noqa: S608 — no outside text
     )
+    return forecast_from_counts(found)
+
+
+def forecast_from_counts(found: Sequence[dict[str, Any]]) -> Forecast | None:
+    """`forecast_unanimous` from groups that have been counted.
+
+    Args:
+        found: Rows with bucket, step (a mean), correct, size, groups, and how many are graded; in
+            the order of the buckets.
+    """
     if not found or any(row["correct"] is None or row["graded"] for row in found):
         return None
     histograms = [

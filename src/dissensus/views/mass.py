@@ -12,13 +12,15 @@ extreme. Groups of prompts visited once have no such estimate and are left out.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from dissensus.views.queries import IS_GRADED, IS_TRAIN, Source, rows
 
-__all__ = ["DifficultyMass", "mass_by_difficulty"]
+__all__ = ["BINS", "DifficultyMass", "bin_shares", "mass_by_difficulty", "mass_from_bins"]
 
-_BINS = 10
+#: Tenths of solve rate.
+BINS = 10
 # From few rollouts only few rates are possible, and bins of 10 % would hold one or two in turn.
 _ROLLOUTS_FOR_NARROW_BINS = 50
 
@@ -71,8 +73,8 @@ def mass_by_difficulty(source: Source) -> DifficultyMass | None:
             FROM scored GROUP BY prompt
         ), others AS (
             SELECT s.*, t.known, t.size - s.size AS others,
-                CASE WHEN t.size > s.size THEN least({_BINS - 1},
-                    ({_BINS} * (t.correct - s.correct)) // (t.size - s.size)) END AS bin
+                CASE WHEN t.size > s.size THEN least({BINS - 1},
+                    ({BINS} * (t.correct - s.correct)) // (t.size - s.size)) END AS bin
             FROM scored AS s JOIN totals AS t USING (prompt)
         )
         SELECT bin, bool_and(known) AS known, count(*) AS groups, sum(rollouts) AS rollouts,
@@ -82,6 +84,17 @@ def mass_by_difficulty(source: Source) -> DifficultyMass | None:
             sum(trained * sigma * sigma) AS dr_grpo
         FROM others GROUP BY bin ORDER BY bin""",  # noqa: S608 — no outside text
     )
+    return mass_from_bins(found)
+
+
+def mass_from_bins(found: Sequence[dict[str, Any]]) -> DifficultyMass | None:
+    """`mass_by_difficulty` from sums by bin of difficulty.
+
+    Args:
+        found: One row per tenth of solve rate and one with bin `None`: groups, rollouts, whether
+            correctness is known, graded groups or none, unrecorded groups, mean other rollouts,
+            and the weights used, grpo and dr_grpo.
+    """
     binned = {int(row["bin"]): row for row in found if row["bin"] is not None}
     if not binned or not all(row["known"] for row in found):
         return None
@@ -90,12 +103,7 @@ def mass_by_difficulty(source: Source) -> DifficultyMass | None:
     other_rollouts = float(sum(r["others"] * r["groups"] for r in binned.values()) / groups)
     width = 1 if other_rollouts >= _ROLLOUTS_FOR_NARROW_BINS else 2
     columns = {
-        name: _shares(
-            [
-                sum(float(binned[b][name] or 0.0) for b in range(i, i + width) if b in binned)
-                for i in range(0, _BINS, width)
-            ]
-        )
+        name: bin_shares({b: float(row[name] or 0.0) for b, row in binned.items()}, width)
         for name in ("rollouts", "used", "grpo", "dr_grpo")
     }
     is_recorded = all(row["unrecorded"] == 0 for row in binned.values())
@@ -112,6 +120,8 @@ def mass_by_difficulty(source: Source) -> DifficultyMass | None:
     )
 
 
-def _shares(values: list[float]) -> list[float]:
+def bin_shares(weights: Mapping[int, float], width: int) -> list[float]:
+    """Shares of weights by tenth of solve rate, `width` tenths to a bin."""
+    values = [sum(weights.get(b, 0.0) for b in range(i, i + width)) for i in range(0, BINS, width)]
     total = sum(values)
     return [value / total if total else 0.0 for value in values]

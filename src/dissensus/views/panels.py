@@ -19,7 +19,7 @@ from dissensus.views.queries import Source
 from dissensus.views.style import Theme
 from dissensus.views.summary import RunSummary
 
-__all__ = ["Panel", "run_panels"]
+__all__ = ["Panel", "forecast_note", "run_panels"]
 
 _TABLE_ROWS = 24
 
@@ -114,7 +114,7 @@ def _unanimous(summary: RunSummary, theme: Theme) -> Panel:
         name="unanimous",
         title="Unanimous groups by cause, measured and predicted",
         reading=reading,
-        note=_forecast_note(forecast),
+        note=forecast_note(forecast),
         figure=figures.unanimous_figure(timeline, forecast, theme=theme),
         absent="",
         label=(
@@ -136,7 +136,8 @@ def _unanimous(summary: RunSummary, theme: Theme) -> Panel:
     )
 
 
-def _forecast_note(forecast: Forecast) -> str:
+def forecast_note(forecast: Forecast) -> str:
+    """What the prediction under measured unanimous groups is made of, and how near it came."""
     note = (
         "Every stretch is predicted from earlier generations only: a Beta(a, b) of solve rates is "
         "fitted to the counts of the latest groups before it (stretches back to at least 512 "

@@ -10,7 +10,16 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-__all__ = ["IS_GRADED", "IS_TRAIN", "MEASURES", "Measures", "Source", "ordered_buckets", "rows"]
+__all__ = [
+    "IS_GRADED",
+    "IS_TRAIN",
+    "MEASURES",
+    "MEASURE_COLUMNS",
+    "Measures",
+    "Source",
+    "ordered_buckets",
+    "rows",
+]
 
 #: Condition that selects training groups. Everything else (evaluation) is held out.
 IS_TRAIN = "split = 'train'"
@@ -43,6 +52,24 @@ MEASURES = """
     sum(length_mean * rollouts) / nullif(sum(rollouts) FILTER (length_mean IS NOT NULL), 0)
         AS length_mean,
     sum(truncated) / nullif(sum(rollouts) FILTER (truncated IS NOT NULL), 0) AS truncated_frac
+"""
+
+
+#: The same measures as columns over rows of those aggregates, by the rules of `Measures`.
+MEASURE_COLUMNS = """
+    groups, rollouts, trained, scored,
+    unanimous / nullif(scored, 0) AS unanimous,
+    CASE WHEN known = scored THEN all_wrong / nullif(scored, 0) END AS all_wrong,
+    CASE WHEN known = scored THEN all_correct / nullif(scored, 0) END AS all_correct,
+    silent / nullif(heard, 0) AS silent,
+    std_mean,
+    CASE WHEN known = scored AND scored > 0 THEN solve_rate END AS solve_rate,
+    reward_mean,
+    CASE WHEN heard > 0 AND unheard_trained = 0 THEN effective / nullif(rollouts, 0) END
+        AS effective_rollout_frac,
+    CASE WHEN heard > 0 AND no_contrast = 0 AND known IN (0, scored)
+        THEN 1000 * (contrast / nullif(rollouts, 0)) END AS contrast_per_1000_rollouts,
+    length_mean, truncated_frac
 """
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from dissensus.runs.database import connect
 from dissensus.views.format import clean_text
 from dissensus.views.readable import Readable
 
@@ -66,14 +67,18 @@ class Snapshot:
     """
 
     def __init__(self, run: Readable) -> None:
-        import duckdb
+        self._hold(run, run.groups(columns=_COLUMNS))
 
+    @classmethod
+    def of(cls, run: Readable, groups: pa.Table) -> Snapshot:
+        """A snapshot of some groups of a run that have been read already."""
+        snapshot = cls.__new__(cls)
+        snapshot._hold(run, groups)  # noqa: SLF001 — its own
+        return snapshot
+
+    def _hold(self, run: Readable, groups: pa.Table) -> None:
         self.run = run
-        self._connection = duckdb.connect(
-            ":memory:",
-            config={"python_enable_replacements": False, "enable_external_access": False},
-        )
-        groups = run.groups(columns=_COLUMNS)
+        self._connection = connect(enable_external_access=False)
         # Numbers in place of prompt ids: grouping by them costs a third.
         codes = groups["prompt_id"].combine_chunks().dictionary_encode()
         groups = groups.append_column("prompt", codes.indices)
@@ -95,11 +100,16 @@ class Snapshot:
         Returns:
             The texts by prompt id; ids without a recorded prompt are missing.
         """
+        return self.texts_of(self.run, ids, limit)
+
+    @staticmethod
+    def texts_of(run: Readable, ids: Iterable[str | None], limit: int) -> dict[str, PromptText]:
+        """`prompt_texts` of a run without a snapshot."""
         known = sorted({each for each in ids if each is not None})
         quoted = ", ".join("'" + each.replace("'", "''") + "'" for each in known)
         if not quoted:
             return {}
-        found = self.run.sql(
+        found = run.sql(
             f"""SELECT prompt_id,
                 left(prompt, {int(limit)}) AS prompt, length(prompt) AS prompt_chars,
                 left(reference, {int(limit)}) AS reference, length(reference) AS reference_chars

@@ -14,10 +14,11 @@ from dissensus.views.queries import IS_TRAIN, MEASURES, Measures, Source, ordere
 from dissensus.views.readable import Readable
 from dissensus.views.snapshot import Snapshot
 
-__all__ = ["GroupSize", "Heldout", "RunSummary", "TimePoint", "summarise_run"]
+__all__ = ["TIMELINE_POINTS", "GroupSize", "Heldout", "RunSummary", "TimePoint", "summarise_run"]
 
 _QUARTERS = 4
-_TIMELINE_POINTS = 48
+#: Stretches of a timeline.
+TIMELINE_POINTS = 48
 
 
 class TimePoint(NamedTuple):
@@ -219,7 +220,7 @@ def summarise_run(run: Readable | Snapshot) -> RunSummary:
 
 def _timeline(source: Source, generations: int) -> list[TimePoint]:
     # As few stretches as make them equally long: a shorter one is noisier, and looks like an event.
-    length = math.ceil(generations / _TIMELINE_POINTS)
+    length = math.ceil(generations / TIMELINE_POINTS)
     points = math.ceil(generations / max(length, 1))
     found = rows(
         source,

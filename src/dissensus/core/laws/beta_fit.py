@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from dissensus.core.groups import FloatArray
-from dissensus.core.laws import _kernels
 from dissensus.core.laws._inputs import as_counts, broadcast
 from dissensus.errors import InputError
 
@@ -17,6 +16,13 @@ __all__ = ["BetaFit", "fit_beta"]
 
 _CONCENTRATION = (1e-6, 1e6)
 _LOGIT_MEAN = (-25.0, 25.0)
+_STARTS = np.log(np.logspace(-6, 6, 13))
+_STEPS = 200
+_ROUNDING = 1e-15
+"""Of the mean log likelihood: what a step can gain beyond it is lost in the digits."""
+_LEAST_DAMPING = 1e-4
+_FARTHEST = 4.0
+"""Longest step, in logits and in powers of e: where the curve bends up its lengths mean little."""
 
 
 class BetaFit(NamedTuple):
@@ -59,7 +65,7 @@ def fit_beta(correct: ArrayLike, size: ArrayLike, *, weights: ArrayLike | None =
 
         max_{a,b} Σ_i n_i log BetaBin(k_i; G_i, a, b)
 
-    Starts from the moments and ascends with the exact gradient. Sizes may differ. The search holds
+    Ascends by Newton's method. Sizes may differ. The search holds
     1e-6 ≤ a+b ≤ 1e6; where the likelihood rises beyond, the fit lies on the edge and says so by
     `is_boundary`:
 
@@ -92,45 +98,90 @@ def fit_beta(correct: ArrayLike, size: ArrayLike, *, weights: ArrayLike | None =
         x = np.clip(special.logit(share), *_LOGIT_MEAN)
         return BetaFit(*_parameters(np.array([x, np.log(_CONCENTRATION[0])])))
     mean, moment = _moments(k, n, count)
-    # Far from its peak the likelihood is flat: try a few concentrations beside the moments' one,
-    # which is the upper edge itself where counts are no wider than binomial.
-    fits = [_ascend(mean, start, k, n, count) for start in (moment, 1.0, 0.05, 50.0)]
-    best = min(fits, key=lambda x: _loss(x, k, n, count)[0])
-    return BetaFit(*_parameters(best))
+    # Far from its peak the likelihood is flat: the climb begins at the best of many concentrations
+    # beside the moments' one, which is the upper edge itself where counts are no wider than
+    # binomial.
+    likelihood = _Likelihood(k, n, count)
+    starts = [np.array([special.logit(mean), y]) for y in (np.log(moment), *_STARTS)]
+    return BetaFit(*_parameters(_ascend(likelihood, max(starts, key=likelihood.value))))
 
 
-def _ascend(
-    mean: float, concentration: float, k: FloatArray, n: FloatArray, count: FloatArray
+class _Likelihood:
+    """Mean log likelihood of counts in x = (logit of the mean, log of a+b), and its derivatives.
+
+    With A_i the share of the groups with more than i correct rollouts, B_i with more than i wrong
+    ones and C_i with more than i in all, it is, but for a constant,
+
+        Σ_i A_i log(a+i) + B_i log(b+i) − C_i log(a+b+i)
+
+    so that one evaluation costs by the largest group, needs no special function, and keeps its
+    digits at any a+b.
+    """
+
+    def __init__(self, k: FloatArray, n: FloatArray, count: FloatArray) -> None:
+        share = count / count.sum()
+        more = np.stack([_more_than(x, share, int(n.max())) for x in (k, n - k, n)])
+        self._more = more * np.array([[1.0], [1.0], [-1.0]])
+        self._i = np.arange(more.shape[1], dtype=np.float64)
+
+    def value(self, x: FloatArray) -> float:
+        """At one point."""
+        a, b = _parameters(x)
+        return float(np.sum(self._more * np.log(self._i + np.array([[a], [b], [a + b]]))))
+
+    def slopes(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Gradient (2,) and Hessian (2, 2) at one point."""
+        a, b = _parameters(x)
+        at = self._i + np.array([[a], [b], [a + b]])
+        first = self._more / at
+        right, wrong, total = first.sum(axis=1).tolist()
+        right_2, wrong_2, total_2 = (-first / at).sum(axis=1).tolist()
+        # ∂a/∂logit = ab/(a+b) = −∂b/∂logit;  ∂a/∂log(a+b) = a, ∂b/∂log(a+b) = b.
+        spread = a * b / (a + b)
+        along = a * right + b * wrong + (a + b) * total
+        across = spread * (right - wrong)
+        bend = (b - a) / (a + b) * across + spread**2 * (right_2 + wrong_2)
+        mixed = across + spread * (a * right_2 - b * wrong_2)
+        stretch = along + a * a * right_2 + b * b * wrong_2 + (a + b) ** 2 * total_2
+        return np.array([across, along]), np.array([[bend, mixed], [mixed, stretch]])
+
+
+def _more_than(values: FloatArray, share: FloatArray, most: int) -> FloatArray:
+    """(most,) share of the values above 0, 1, … most − 1."""
+    counted = np.bincount(values.astype(np.int64), share, minlength=most + 1)
+    return np.asarray(counted[:0:-1].cumsum()[::-1], dtype=np.float64)
+
+
+def _ascend(likelihood: _Likelihood, start: FloatArray) -> FloatArray:
+    """Newton's method, damped where a step would not rise."""
+    low, high = (np.array(ends) for ends in zip(_LOGIT_MEAN, np.log(_CONCENTRATION), strict=True))
+    x = np.clip(start, low, high)
+    value, damping = likelihood.value(x), 0.0
+    for _ in range(_STEPS):
+        gradient, hessian = likelihood.slopes(x)
+        is_free = ((x > low) | (gradient > 0)) & ((x < high) | (gradient < 0))
+        step = _step(gradient, hessian, is_free, damping)
+        tried = np.clip(x + step, low, high)
+        if gradient @ step <= _ROUNDING * max(1.0, abs(value)):
+            return np.asarray(tried, dtype=np.float64)
+        reached = likelihood.value(tried)
+        if reached >= value:
+            x, value, damping = tried, reached, damping / 16.0 if damping > _LEAST_DAMPING else 0.0
+        else:
+            damping = max(4.0 * damping, _LEAST_DAMPING)
+    return x
+
+
+def _step(
+    gradient: FloatArray, hessian: FloatArray, is_free: NDArray[np.bool_], damping: float
 ) -> FloatArray:
-    # Deferred: scipy.optimize takes longer to import than the rest of the laws.
-    from scipy import optimize
-
-    low, high = np.log(_CONCENTRATION)
-    found = optimize.minimize(
-        _loss,
-        np.array([special.logit(mean), np.clip(np.log(concentration), low, high)]),
-        args=(k, n, count),
-        jac=True,
-        bounds=[_LOGIT_MEAN, (low, high)],
-        method="L-BFGS-B",
-        options={"maxiter": 500, "ftol": 1e-15, "gtol": 1e-10},
-    )
-    return np.asarray(found.x, dtype=np.float64)
-
-
-def _loss(
-    x: FloatArray, k: FloatArray, n: FloatArray, count: FloatArray
-) -> tuple[float, FloatArray]:
-    """Mean negative log likelihood and its gradient in (logit mean, log concentration)."""
-    a, b = _parameters(x)
-    share = count / count.sum()
-    log_probability = _kernels.log_beta_binomial(k, n, a, b)
-    common = special.digamma(a + b) - special.digamma(n + a + b)
-    slope_a = share @ (special.digamma(k + a) - special.digamma(a) + common)
-    slope_b = share @ (special.digamma(n - k + b) - special.digamma(b) + common)
-    # ∂a/∂logit = ab/(a+b) = −∂b/∂logit;  ∂a/∂log(a+b) = a, ∂b/∂log(a+b) = b.
-    gradient = [a * b / (a + b) * (slope_a - slope_b), a * slope_a + b * slope_b]
-    return -float(share @ log_probability), -np.array(gradient)
+    """Where a damped Newton step leads; coordinates that are held at an edge stay."""
+    bent = np.where(np.outer(is_free, is_free), -hessian, np.diag([1.0, 1.0]))
+    values, axes = np.linalg.eigh(bent)
+    # Along a direction in which the likelihood bends up Newton's step would lead down.
+    lengths = np.maximum(np.abs(values), 1e-12) + damping
+    step = axes @ ((axes.T @ np.where(is_free, gradient, 0.0)) / lengths)
+    return np.asarray(step * (_FARTHEST / max(_FARTHEST, np.abs(step).max())), dtype=np.float64)
 
 
 def _parameters(x: FloatArray) -> tuple[float, float]:

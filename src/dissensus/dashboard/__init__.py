@@ -1,0 +1,1 @@
+"""The live web page over runs: disagreement while it happens."""

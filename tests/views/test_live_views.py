@@ -1,0 +1,239 @@
+"""The dashboard's views: plain data, code that gives the same numbers, parameters with limits."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dissensus import Recorder, Run
+from dissensus.errors import InputError
+from dissensus.views.live_views import VIEWS, LiveSource, checked
+from dissensus.views.live_views.difference import spans
+from dissensus.views.live_views.sampling import extremes, extremes_of_cells
+
+from .synthetic import record_run
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    return LiveSource(record_run(tmp_path_factory.mktemp("run"), generations=20, n_prompts=60))
+
+
+@pytest.fixture(scope="module")
+def asked(source):
+    """Parameters that each view needs to show something."""
+    (_, group_id, generation), *_ = VIEWS["step"].make(source, "light", step=3).table.rows[0]
+    return {
+        "step": {"step": 3},
+        "group": {"group_id": group_id, "generation": generation},
+        "history": {"prompt_id": "7"},
+        "mass": {"estimator": "rloo"},
+    }
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_view_is_plain_data_and_its_code_gives_the_same_numbers(source, asked, name):
+    view = VIEWS[name]
+    over = [("one", source), ("two", source)] if view.scope == "several" else source
+    shown = view.make(over, "dark", **asked.get(name, {}))
+    assert shown.figure is not None or shown.table is not None
+    json.dumps([shown.figure, shown.table, dict(shown.more), shown.note], allow_nan=False)
+    assert "gl" not in {str(t["type"])[-2:] for t in (shown.figure or {"data": []})["data"]}
+    names: dict = {}
+    exec(shown.python, names)  # noqa: S102 — what the page offers to copy
+    # DuckDB adds in whatever order its threads end, so the last bit may differ.
+    pd.testing.assert_frame_equal(names["numbers"].to_pandas(), shown.csv.to_pandas(), rtol=1e-12)
+    if shown.table is not None:
+        assert {len(row) for row in shown.table.rows} <= {len(shown.table.columns)}
+
+
+@pytest.mark.parametrize("name", ["reward", "effective", "rollouts", "unanimous", "outcomes"])
+def test_a_point_says_its_step(source, name):
+    figure = VIEWS[name].make(source, "light").figure
+    for trace in figure["data"]:
+        rows = trace["customdata"]
+        found = np.array(rows)[..., 0].ravel()
+        assert set(found) <= set(range(20))
+
+
+def test_the_prompts_are_sorted_filtered_and_cut(source):
+    def make(**given):
+        return VIEWS["prompts"].make(source, "light", **given).table
+
+    def solve_rates(table):
+        (column,) = (i for i, (key, *_) in enumerate(table.columns) if key == "solve_rate")
+        return [row[column] for row in table.rows]
+
+    rates = solve_rates(make(sort="solve_rate", descending="no", limit=500))
+    assert rates == sorted(rates)
+    assert make(limit=5).total == len(rates)
+    assert make(offset=5, limit=5).rows == make(limit=10).rows[5:]
+    assert all(0.2 <= rate <= 0.4 for rate in solve_rates(make(low=0.2, high=0.4)))
+    assert {row[0][1] for row in make(filter="is 17 +").rows} == {"17"}
+    assert make(filter="') OR ('1'='1").total == 0
+
+
+def test_a_prompts_numbers_are_those_of_its_groups(source):
+    table = VIEWS["prompts"].make(source, "light", sort="visits", limit=1)
+    row = dict(zip([key for key, _, _ in table.table.columns], table.table.rows[0], strict=True))
+    groups = [g for g in source.visits(row["prompt_id"][1]).to_pylist() if g["split"] == "train"]
+    assert row["visits"] == len(groups)
+    k, n = (np.array([g[name] for g in groups]) for name in ("correct", "size"))
+    step = np.array([g["step"] for g in groups])
+    assert row["solve_rate"] == pytest.approx(k.sum() / n.sum())
+    assert row["low"] < row["high"]
+    assert row["last"] == f"{k[-1]} of {n[-1]}"
+    assert row["contrast"] == pytest.approx(sum(g["contrast"] for g in groups))
+    slope = np.polyfit(step, k / n, 1, w=np.sqrt(n))[0]
+    assert row["trend"] == pytest.approx(slope * (step[-1] - step[0]))
+
+
+def test_another_estimator_weighs_the_same_groups(source):
+    csv = VIEWS["mass"].make(source, "light", estimator="rloo").csv
+    # RLOO gives W = G/(G−1) · m(1−m), which in shares is Dr. GRPO's.
+    assert csv["rloo"].to_pylist() == pytest.approx(csv["dr_grpo"].to_pylist())
+
+
+def test_quantiles_of_disagreement_are_those_of_the_groups(source):
+    bands = VIEWS["group_std"].make(source, "light", stretches=4).csv.to_pylist()
+    groups = source.run.groups(split="train").to_pylist()
+    std = np.array([g["std"] for g in groups]).reshape(4, -1)
+    for row, values in zip(bands, std, strict=True):
+        expected = np.quantile(values, [0.1, 0.5, 0.9], method="inverted_cdf")
+        assert [row["q10"], row["q50"], row["q90"]] == pytest.approx(expected)
+        assert row["mean"] == pytest.approx(values.mean())
+
+
+def test_a_group_leads_to_its_split_neighbours(source):
+    order = [
+        (g["group_id"], g["generation"])
+        for g in source.run.groups(split="train").to_pylist()
+        if not g["unanimous"]
+    ]
+    for place in (0, 1, len(order) // 2, len(order) - 1):
+        group_id, generation = order[place]
+        more = VIEWS["group"].make(source, "light", group_id=group_id, generation=generation).more
+        before, after = (
+            more[way] and tuple(more[way].values())[:2] for way in ("previous", "next")
+        )
+        assert before == (order[place - 1] if place else None)
+        assert after == (order[place + 1] if place + 1 < len(order) else None)
+
+
+def test_a_group_shows_what_each_completion_got(tmp_path):
+    with Recorder(tmp_path) as recorder:
+        recorder.record(
+            step=0,
+            group_ids=["<b>"] * 3,
+            prompt_ids=["p"] * 3,
+            prompts=["<script>"] * 3,
+            rewards=[0.0, 1.0, 0.5],
+            completions=["say \x1b[31mone", "say two", None],
+            rewards_by_function={"accuracy": [0.0, 1.0, 0.0], "format": [0.0, 0.0, 0.5]},
+            advantages_used=[-1.0, 1.0, 0.0],
+            advantages_framework=[-0.5, 0.5, 0.0],
+            lengths=[3, 4, 5],
+            truncated=[False, False, True],
+        )
+    shown = VIEWS["group"].make(LiveSource(Run(tmp_path)), "light", group_id="<b>")
+    keys = [key for key, _, _ in shown.table.columns]
+    first, best, silent = (dict(zip(keys, row, strict=True)) for row in shown.table.rows)
+    assert first["completion"] == [["say", False], [" one", True]]
+    assert best["completion"] == [["say two", False]]
+    assert best["best"] == "best"
+    assert silent["completion"] is None
+    assert (first["weight"], silent["weight"]) == (2.0, None)
+    assert silent["truncated"] == "cut off"
+    assert [first[key] for key in keys if key.startswith("reward_")] == [0.0, 0.0]
+    assert shown.more["prompt"] == "<script>"  # a page escapes it
+
+
+def test_paired_differences_need_two_seeds_of_two_settings(tmp_path):
+    sources = []
+    for rule, gain in (("grpo", 0.0), ("rloo", 0.25)):
+        for seed in (0, 1, 2):
+            path = tmp_path / f"{rule}-{seed}"
+            with Recorder(path, metadata={"estimator": rule, "seed": seed}) as recorder:
+                for step in range(8):
+                    reward = 0.1 * seed + gain
+                    recorder.record(
+                        step=step, group_ids=[1, 1], prompt_ids=[1, 1], rewards=[reward, reward]
+                    )
+            sources.append((path.name, LiveSource(Run(path))))
+    compare = VIEWS["compare"]
+    (row,) = compare.make(sources, "light", x="rollouts").table.rows
+    assert row[2] == 3
+    assert row[3:] == pytest.approx([gain] * 3)
+    assert compare.make(sources[:2], "light").table is None
+
+
+def test_a_parameter_outside_its_limits_is_refused(source):
+    for name, wrong in [
+        ("reward", {"points": "99999999"}),
+        ("reward", {"points": "many"}),
+        ("reward", {"nothing": 1}),
+        ("prompts", {"sort": "1; DROP TABLE tail"}),
+        ("prompts", {"low": "nan"}),
+        ("prompts", {"filter": "x" * 300}),
+        ("mass", {"estimator": "no such rule"}),
+    ]:
+        with pytest.raises(InputError, match="parameter"):
+            VIEWS[name].make(source, "light", **wrong)
+    assert checked(VIEWS["reward"], {"points": "50"})["points"] == 50
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=300), st.integers(1, 20))
+def test_down_sampling_keeps_the_extremes_of_every_pixel(values, points):
+    kept = extremes([values], points)
+    series = np.array(values)
+    assert len(kept) <= max(2 * points + 2, 2 * points)
+    assert np.all(np.diff(kept) > 0)
+    if len(series) > 2 * points:
+        starts = np.linspace(0, len(series), points, endpoint=False).astype(int)
+        for first, last in zip(starts, [*starts[1:], len(series)], strict=True):
+            inside = series[kept[(kept >= first) & (kept < last)]]
+            assert inside.min() == series[first:last].min()
+            assert inside.max() == series[first:last].max()
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(-5, 5)), min_size=1, max_size=200))
+def test_a_cloud_keeps_its_outermost_points(points):
+    x, y = np.array(points).T
+    kept = extremes_of_cells(x, y, 8)
+    assert (y[kept].min(), y[kept].max()) == (y.min(), y.max())
+    assert (x[kept].min(), x[kept].max()) == (x.min(), x.max())
+
+
+@given(st.text(alphabet="ab \n", max_size=60), st.text(alphabet="ab \n", max_size=60))
+def test_spans_make_up_the_text_again(text, against):
+    found = spans(text, against)
+    assert "".join(str(part) for part, _ in found) == text
+    assert not any(mark for _, mark in spans(text, text))
+
+
+def test_the_groups_that_taught_most_are_the_heaviest_of_the_run(source):
+    groups = source.run.groups(split="train").to_pandas()
+    groups["weight"] = groups["trained"] * groups["contrast"].abs()
+    order = groups.sort_values(["weight", "generation", "group_id"], ascending=[False, False, True])
+    shown = VIEWS["taught"].make(source, "light", limit=25)
+    assert [row[0][1] for row in shown.table.rows] == order["group_id"].head(25).tolist()
+    assert shown.csv["weight"].to_pylist() == order["weight"].head(25).tolist()
+
+
+def test_prompts_that_never_split_are_those_without_a_split_group(source):
+    groups = source.run.groups(split="train").to_pandas()
+    splits = groups.assign(split_=~groups["unanimous"]).groupby("prompt_id")["split_"].sum()
+    assert (splits == 0).any()  # otherwise this tests nothing
+    for only, expected in (
+        ("never split", splits[splits == 0]),
+        ("split", splits[splits > 0]),
+        ("all", splits),
+    ):
+        table = VIEWS["prompts"].make(source, "light", only=only).csv
+        found = dict(zip(table["prompt_id"].to_pylist(), table["splits"].to_pylist(), strict=True))
+        assert found == expected.to_dict()
