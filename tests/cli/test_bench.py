@@ -105,7 +105,8 @@ def test_some_arms_only_and_another_baseline(trained, capsys):
 def test_a_training_that_fails_is_one_line_and_the_next_one_goes_on(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "_COMMAND", [sys.executable, "-c", FAILING])
     code, out, err = call(capsys, "bench", tmp_path / "new", "--arms", "grpo x uniform")
-    first, second, third = err.splitlines()
+    *failed, third = err.splitlines()
+    first, second = sorted(failed)  # two are trained at a time, and either can end first
     assert "grpo × uniform, learning rate 0.0002, seed 0: InputError: no good." in first
     assert "seed 1: its process ended with code 1: out of luck" in second
     assert third.startswith("dissensus: ")

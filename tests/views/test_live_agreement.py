@@ -75,6 +75,7 @@ def test_every_number_is_that_of_the_report(run):
     check(LiveSource(run), run)
 
 
+@pytest.mark.slow  # half a minute
 @pytest.mark.parametrize("kind", KINDS)
 def test_numbers_stay_right_while_the_run_grows(tmp_path, kind):
     sources = []

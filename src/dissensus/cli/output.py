@@ -28,6 +28,7 @@ def print_json(document: Any) -> None:
     """
     text = json.dumps(to_plain(document), ensure_ascii=True, indent=2, allow_nan=False, default=str)
     sys.stdout.write(text + "\n")
+    sys.stdout.flush()  # `dashboard` goes on, and whoever started it waits for the address
 
 
 def to_plain(value: Any) -> Any:
