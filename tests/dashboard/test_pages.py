@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
+import time
 from html.parser import HTMLParser
 from importlib.resources import files
 from urllib.parse import urlencode
@@ -12,11 +14,12 @@ from urllib.parse import urlencode
 import pyarrow as pa
 import pytest
 from starlette.testclient import TestClient
+from views.synthetic import record_run
 
 from dissensus import Recorder, Run
 from dissensus.dashboard import answers
 from dissensus.dashboard.app import Dashboard
-from dissensus.dashboard.pages import RUN_VIEWS
+from dissensus.dashboard.pages import FIRST_VIEWS, RUN_VIEWS
 from dissensus.dashboard.security import make_policy
 from dissensus.views.live_views import VIEWS
 
@@ -193,6 +196,33 @@ def test_a_run_without_groups_says_so(tmp_path):
         missing = client.get(f"/run/{run}/group?group_id=x")
         assert missing.status_code == 200
         assert "There is no group" in missing.text
+
+
+def test_the_first_figures_are_made_before_they_are_asked_for(tmp_path, monkeypatch):
+    made = []
+
+    def make(view, source, *_):
+        made.append((source.run.path.name, view.name))
+        return b"{}"
+
+    monkeypatch.setattr(answers, "make_json", make)
+    for number, name in enumerate(("new", "old")):
+        record_run(tmp_path / name, seed=number, generations=2, n_prompts=8)
+        os.utime(tmp_path / name / "run.json", (2e9 - number, 2e9 - number))
+    dashboard = Dashboard(tmp_path, make_policy("127.0.0.1", None))
+    with TestClient(dashboard.app, base_url="http://127.0.0.1:8765") as client:
+        for name in ("new", "old"):  # the newest from the start, another when its page is asked for
+            expected = {(name, view) for view in FIRST_VIEWS}
+            run = next(each.id for each in dashboard.runs.all() if each.name == name)
+            if name == "old":
+                assert client.get(f"/run/{run}").status_code == 200
+            deadline = time.monotonic() + 10
+            while not expected <= set(made) and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert expected <= set(made)
+            for view in FIRST_VIEWS:
+                assert client.get(f"/data/run/{run}/{view}?theme=light").content == b"{}"
+            assert sorted(each for each in made if each[0] == name) == sorted(expected)
 
 
 def test_a_damaged_run_hides_no_other(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import hashlib
@@ -21,16 +22,17 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from dissensus.dashboard import answers, asked
-from dissensus.dashboard.discovery import Runs
+from dissensus.dashboard.discovery import Found, Runs
 from dissensus.dashboard.live import News
 from dissensus.dashboard.opened import Opened
-from dissensus.dashboard.pages import Pages
+from dissensus.dashboard.pages import FIRST_VIEWS, Pages
 from dissensus.dashboard.results import Results
 from dissensus.dashboard.security import Guard, Policy
 from dissensus.dashboard.whatif import CATALOGUE, PLAN
 from dissensus.errors import DissensusError, InputError
 from dissensus.views.format import one_line
 from dissensus.views.live_views import VIEWS, LiveSource, View
+from dissensus.views.style import Theme
 
 __all__ = ["Dashboard"]
 
@@ -62,6 +64,7 @@ class Dashboard:
         self.results = Results()
         self.news = News(self._version)
         self.pages = Pages(self.runs, self.opened)
+        self._ahead: set[asyncio.Task[None]] = set()
         self.app = Guard(self._build(), policy)
 
     def _build(self) -> Starlette:
@@ -70,7 +73,7 @@ class Dashboard:
             Route("/", _page(pages.runs_page)),
             Route("/compare", _page(pages.compare_page)),
             Route("/estimators", _page(pages.estimators_page)),
-            Route("/run/{run}", _page(pages.run_page)),
+            Route("/run/{run}", self._run),
             Route("/run/{run}/plan", _page(pages.plan_page)),
             Route("/run/{run}/prompts", _page(pages.prompts_page)),
             Route("/run/{run}/prompt", _page(pages.prompt_page)),
@@ -98,11 +101,17 @@ class Dashboard:
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         await run_in_threadpool(_warm_up)
+        self._read_ahead(self.runs.newest)
         try:
             yield
         finally:
             self.news.close()
             self.results.close()
+
+    async def _run(self, request: Request) -> Response:
+        """The page of a run; its first figures are made while the browser reads the page."""
+        self._read_ahead(functools.partial(self.runs.get, request.path_params["run"]))
+        return await run_in_threadpool(self.pages.run_page, request)
 
     async def _group(self, request: Request) -> Response:
         """The one page that makes a view itself: on the threads that views are made on."""
@@ -113,17 +122,13 @@ class Dashboard:
     async def _numbers(self, request: Request) -> Response:
         view = _view(request)
         theme, parameters = asked.read_view(view, _given(request, view))
-        sources, version = await run_in_threadpool(self._sources, request, view)
-        key = (view.name, theme, version, *parameters.items())
-        make = functools.partial(
-            answers.make_json, view, _argument(view, sources), theme, parameters, version
-        )
-        return await self._answer(request, key, make)
+        sources, version = await run_in_threadpool(self._sources, _run_ids(request, view))
+        return await self._answer(request, *_job(view, theme, parameters, sources, version))
 
     async def _csv(self, request: Request) -> Response:
         view = _view(request)
         _, parameters = asked.read_view(view, _given(request, view))
-        sources, _ = await run_in_threadpool(self._sources, request, view)
+        sources, _ = await run_in_threadpool(self._sources, _run_ids(request, view))
         make = functools.partial(answers.make_csv, view, _argument(view, sources), parameters)
         return Response(
             await self.results.run(make),
@@ -150,14 +155,24 @@ class Dashboard:
         made = await self.results.get(key, make)
         return Response(made, media_type="application/json", headers=headers)
 
-    def _sources(self, request: Request, view: View) -> tuple[list[tuple[str, LiveSource]], str]:
-        """The runs that are asked for, each with its name, and which they are in what version."""
-        if view is CATALOGUE:
-            return [], ""
-        is_several = view.scope == "several"
-        ids = request.query_params.getlist("run") if is_several else [request.path_params["run"]]
-        if not 0 < len(set(ids)) == len(ids) <= _MOST_COMPARED:
-            raise InputError(f"name 1 to {_MOST_COMPARED} runs, each once", got=len(ids))
+    def _read_ahead(self, find: Callable[[], Found | None]) -> None:
+        """Make the first figures of a run before they are asked for; the first opens the run."""
+
+        async def read() -> None:
+            with contextlib.suppress(Exception):  # whoever asks is told what is wrong
+                found = await run_in_threadpool(find)
+                if found is not None:
+                    sources, version = await run_in_threadpool(self._sources, [found.id])
+                    views = [VIEWS[name] for name in FIRST_VIEWS]
+                    jobs = [_job(v, *asked.read_view(v, []), sources, version) for v in views]
+                    await asyncio.gather(*(self.results.get(*job) for job in jobs))
+
+        task = asyncio.create_task(read())
+        self._ahead.add(task)
+        task.add_done_callback(self._ahead.discard)
+
+    def _sources(self, ids: list[str]) -> tuple[list[tuple[str, LiveSource]], str]:
+        """These runs, each with its name, and which they are in what version."""
         found = [self.pages.find(run_id) for run_id in ids]
         sources = [(one_line(each.name, 80), self.opened.get(each)) for each in found]
         versions = [
@@ -254,6 +269,31 @@ def _given(request: Request, view: View) -> list[tuple[str, str]]:
     is_several = view.name in _OF_SEVERAL
     pairs = request.query_params.multi_items()
     return [pair for pair in pairs if not (is_several and pair[0] == "run")]
+
+
+def _run_ids(request: Request, view: View) -> list[str]:
+    """The runs that an address is about."""
+    if view is CATALOGUE:
+        return []
+    is_several = view.scope == "several"
+    ids = request.query_params.getlist("run") if is_several else [request.path_params["run"]]
+    if not 0 < len(set(ids)) == len(ids) <= _MOST_COMPARED:
+        raise InputError(f"name 1 to {_MOST_COMPARED} runs, each once", got=len(ids))
+    return ids
+
+
+def _job(
+    view: View,
+    theme: Theme,
+    parameters: dict[str, Any],
+    sources: list[tuple[str, LiveSource]],
+    version: str,
+) -> tuple[tuple[Any, ...], Callable[[], bytes]]:
+    """What the numbers of a view are kept under, and what makes them."""
+    make = functools.partial(
+        answers.make_json, view, _argument(view, sources), theme, parameters, version
+    )
+    return (view.name, theme, version, *parameters.items()), make
 
 
 def _argument(view: View, sources: list[tuple[str, LiveSource]]) -> Any:

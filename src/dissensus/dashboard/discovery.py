@@ -76,6 +76,11 @@ class Runs:
         """The run of that id, or None."""
         return self._read().get(run_id)
 
+    def newest(self) -> Found | None:
+        """The run that was written to last, or None where there is no run."""
+        found = self.all()
+        return max(found, key=lambda each: each.made[1]) if found else None
+
     def _read(self) -> dict[str, Found]:
         with self._lock:
             began = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from importlib import resources
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
@@ -25,13 +26,16 @@ from dissensus.views import format as formats
 from dissensus.views.live_views import VIEWS, Parameter, View
 from dissensus.views.style import DARK, LIGHT
 
-__all__ = ["RUN_VIEWS", "Pages"]
+__all__ = ["FIRST_VIEWS", "RUN_VIEWS", "Pages"]
 
 RUN_VIEWS = (
     "reward", "unanimous", "group_std", "effective", "taught", "outcomes", "mass", "rollouts",
     "findings",
 )  # fmt: skip
 """Views of the page of a run, in order."""
+
+FIRST_VIEWS = RUN_VIEWS[:4]
+"""Those in sight at once."""
 
 _CLICKS = {
     "scatter": "prompt", "history": "group", "step": "group", "compare": "", "plan": "",
@@ -96,6 +100,7 @@ class Pages:
             "version": dissensus.__version__,
             "plotly_version": plotly.__version__,
             "colours": [("light", LIGHT), ("dark", DARK)],
+            "modules": _modules(),
         }
 
     def find(self, run_id: str) -> Found:
@@ -215,6 +220,13 @@ class Pages:
     def _page(self, template: str, *, topic: str | None = None, **values: Any) -> Response:
         text = self._environment.get_template(template).render(topic=topic, **values)
         return HTMLResponse(text, headers={"cache-control": "private, no-cache"})
+
+
+def _modules() -> list[str]:
+    """What main.js imports, so that a browser asks for all at once."""
+    files = resources.files("dissensus.dashboard").joinpath("static").iterdir()
+    names = {file.name for file in files if file.name.endswith(".js")}
+    return sorted(names - {"main.js", "theme.js"})
 
 
 def _state(found: Found) -> str:
