@@ -15,11 +15,12 @@ import numpy as np
 
 from dissensus.core.allocation import Allocator, BudgetLedger, Draw, Selection, Written
 from dissensus.core.correctness import InferredCorrectness
-from dissensus.core.groups import FloatArray, RewardGroups
+from dissensus.core.groups import RewardGroups
 from dissensus.errors import RunError
+from dissensus.integrations.guard import Guard
 from dissensus.integrations.verl.sampling_options import SamplingOptions
 
-__all__ = ["Answer", "Chosen", "Order", "Plan", "WarnOnce", "current", "weights_of"]
+__all__ = ["Answer", "Chosen", "Order", "Plan", "current"]
 
 log = logging.getLogger("dissensus.verl")
 
@@ -46,18 +47,10 @@ class Chosen(NamedTuple):
     names: tuple[str, ...]
     weight: float
 
-
-class WarnOnce:
-    """One warning line about each thing."""
-
-    def __init__(self) -> None:
-        self._said: set[str] = set()
-
-    def __call__(self, about: str, text: str) -> None:
-        """Warn, unless something was said about this before."""
-        if about not in self._said:
-            self._said.add(about)
-            log.warning("dissensus: %s", text)
+    @property
+    def uid(self) -> str:
+        """That of its first rollout, whose name begins with it."""
+        return self.names[0].partition("_")[0]
 
 
 class Plan:
@@ -68,12 +61,10 @@ class Plan:
 
     Attributes:
         ledger: Rollouts generated and trained on since the beginning, across restarts.
-        weights: Of the groups of this step, by uid; those that are not there have 1.
     """
 
     def __init__(self, options: SamplingOptions) -> None:
         self.options, self.ledger = options, BudgetLedger()
-        self.weights: dict[str, float] = {}
         self._allocator: Allocator | None = None
         self._rng = np.random.default_rng([options.seed, 0xA110C])
         self._inferred = InferredCorrectness(options.tol)
@@ -83,7 +74,7 @@ class Plan:
         self._chunk: Callable[[], int] = lambda: 1
         self._is_own = False
         self._names: dict[int, str] = {}
-        self.say = WarnOnce()
+        self.say = Guard(log).say
 
     # ---- rows ------------------------------------------------------------------------------------
 
@@ -306,17 +297,9 @@ _current: Plan | None = None
 def current(plan: Plan | None = None) -> Plan | None:
     """The plan of this process's trainer; with an argument, make that the one.
 
-    verl constructs the replay buffer, the data set and the estimator apart from each other, in one
-    process, and hands none of them to the others.
+    verl constructs the replay buffer and the data set apart from each other, in one process, and
+    hands neither to the other.
     """
     global _current  # noqa: PLW0603 - there is one trainer in a process
     _current = plan if plan is not None else _current
     return _current
-
-
-def weights_of(index: Any) -> FloatArray | None:
-    """(B,) factor of each row's advantages, by its uid; None where all are 1."""
-    plan = current()
-    if plan is None or not plan.weights or index is None:
-        return None
-    return np.array([plan.weights.get(str(uid), 1.0) for uid in index])
