@@ -53,6 +53,11 @@ class BatchRecorder:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="dissensus-text")
         self._pending: list[Future[None]] = []
 
+    @property
+    def has_folder(self) -> bool:
+        """Whether the configuration names a folder to record in."""
+        return self._options.run_dir is not None
+
     def observe(
         self,
         rollouts: Rollouts,
@@ -150,7 +155,7 @@ class BatchRecorder:
         policy_version: int | None,
         decode: Callable[[Any], str] | None,
     ) -> None:
-        if self._options.run_dir is None:
+        if not self.has_folder:
             return
         if not self._is_open:
             self._is_open = True

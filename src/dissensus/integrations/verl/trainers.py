@@ -53,7 +53,8 @@ class RecordingMixin:
         config.trainer.v1.trainer_mode = mode.removeprefix(PREFIX)
         self._dissensus = batch_recorder(config)
         super().__init__(config)  # type: ignore[call-arg]  # the trainer's, not object's
-        self._watch_validations()
+        if self._dissensus.has_folder:
+            self._watch_validations()
         if callable(getattr(getattr(self, "checkpoint_callback", None), "on_save", None)):
             self.checkpoint_callback: Any = Saving(self.checkpoint_callback, self._dissensus.guard)
 
