@@ -7,6 +7,7 @@ import logging
 import re
 from importlib.resources import files
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from dissensus import Run
 from dissensus.audit.configs import read_settings
 from dissensus.audit.resolve import resolve
 from dissensus.errors import InputError, UnsupportedError
+from dissensus.integrations.guard import Guard
+from dissensus.integrations.verl.checkpoint import Saving, load
 from dissensus.integrations.verl.estimators import (
     FACTORS,
     PREFIX,
@@ -166,6 +169,42 @@ def test_memory_goes_on_from_what_a_checkpoint_holds():
     assert memory() == saved
     assert estimate(*second, name="dissensus_ha_dw") == whole
     load_memory({})
+
+
+@pytest.fixture
+def learnt():
+    """What `ha_dw` remembers of one batch."""
+    load_memory({})
+    estimate([1, 1, 1, 0], list("aabb"), name="dissensus_ha_dw")
+    yield memory()
+    load_memory({})
+
+
+def test_a_checkpoint_that_is_named_by_its_path(tmp_path, learnt):
+    (tmp_path / "global_step_7").mkdir()
+    called = []
+    callback = SimpleNamespace(on_save=lambda **given: called.append(given))
+    guard = Guard(logging.getLogger("dissensus.verl"))
+    folder = str(tmp_path / "global_step_7")
+    Saving(callback, guard).on_save(checkpoint_dir=folder, global_step=7, trainer=None)
+    assert called == [{"checkpoint_dir": folder, "global_step": 7, "trainer": None}]
+    load_memory({})
+    trainer = SimpleNamespace(resume_mode="resume_path", resume_from_path=folder)
+    load(SimpleNamespace(trainer=trainer), 7, guard)
+    assert memory() == learnt
+    assert not guard.failures
+
+
+def test_a_memory_that_cannot_be_written_stops_nothing(tmp_path, learnt, caplog):
+    (tmp_path / "file").write_text("")
+    called = []
+    callback = SimpleNamespace(on_save=lambda **given: called.append(given))
+    saving = Saving(callback, Guard(logging.getLogger("dissensus.verl")))
+    for _ in range(2):
+        saving.on_save(checkpoint_dir=str(tmp_path / "file" / "global_step_7"))
+    assert len(called) == 2
+    (line,) = said(caplog)
+    assert "could not save dissensus_state.json" in line
 
 
 def test_half_precision_is_kept():

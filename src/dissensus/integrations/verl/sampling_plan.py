@@ -139,7 +139,7 @@ class Plan:
         Returns:
             How many answers nobody asked for: of other rows, or more than were drawn.
         """
-        assert self._draw is not None and self._allocator is not None  # noqa: S101, PT018
+        assert self._draw is not None  # noqa: S101
         by_row: dict[int, list[Answer]] = {int(row): [] for row in self._draw.prompts}
         strays = 0
         counts = dict(zip(by_row, self._draw.counts.tolist(), strict=True))
@@ -155,8 +155,7 @@ class Plan:
     def ask(self) -> bool:
         """Whether the allocator draws again; otherwise `choose` says what is trained on."""
         self._draw, self._served, self._selection = None, 0, None
-        assert self._allocator is not None  # noqa: S101
-        answer = self._allocator.ask(max(0, self._left), self._rng)
+        answer = self._made.ask(max(0, self._left), self._rng)
         if isinstance(answer, Draw):
             self._draw = answer
             self._left -= answer.total
@@ -210,8 +209,8 @@ class Plan:
 
     def abandon(self) -> None:
         """Leave this step to verl: what is out counts as lost, and nothing is selected."""
-        if self._draw is not None and self._allocator is not None:
-            if self._allocator.outstanding:
+        if self._draw is not None:
+            if self._made.outstanding:
                 self.tell(())
             self._left = 0
             self.ask()
@@ -222,9 +221,8 @@ class Plan:
 
     def state_dict(self) -> dict[str, Any]:
         """All memory between two steps, as plain values and arrays."""
-        assert self._allocator is not None  # noqa: S101
         return {
-            "allocator": self._allocator.state_dict(),
+            "allocator": self._made.state_dict(),
             "rng": self._rng.bit_generator.state,
             "ledger": self.ledger.state_dict(),
             "values": list(self._inferred.values),
@@ -236,10 +234,9 @@ class Plan:
         Raises:
             RunError: Another strategy or another training set wrote it.
         """
-        assert self._allocator is not None  # noqa: S101
         where, hint = "data.pt", "resume with the same allocator and training set"
         try:
-            self._allocator.load_state_dict(state["allocator"])
+            self._made.load_state_dict(state["allocator"])
             self._rng.bit_generator.state = state["rng"]
             self.ledger = BudgetLedger.from_state_dict(state["ledger"])
             self._inferred = InferredCorrectness(self.options.tol, state["values"])
@@ -247,7 +244,7 @@ class Plan:
             raise RunError(
                 f"the allocator's state cannot be used: {error}", where=where, hint=hint
             ) from error
-        ids = self._allocator.pool.ids
+        ids = self._made.pool.ids
         if len(ids) != self._rows:
             raise RunError(
                 "the allocator knew another training set",
@@ -257,6 +254,11 @@ class Plan:
             )
 
     # ---- private ---------------------------------------------------------------------------------
+
+    @property
+    def _made(self) -> Allocator:
+        assert self._allocator is not None, "the data set opens the plan first"  # noqa: S101
+        return self._allocator
 
     def _begin(self) -> None:
         try:
@@ -270,7 +272,6 @@ class Plan:
         self._is_own = not is_drawn
 
     def _tell(self, by_row: dict[int, list[Answer]], counts: dict[int, int]) -> None:
-        assert self._allocator is not None  # noqa: S101
         lost = Answer(-1, np.nan, np.nan, "")
         told = [
             (row, answer)
@@ -286,8 +287,8 @@ class Plan:
             correct=self._inferred.declare(rewards) if correct is None else correct,
             tol=self.options.tol,
         )
-        first = self._allocator.told
-        self._allocator.tell(groups, lengths=np.array([answer.length for _, answer in told]))
+        first = self._made.told
+        self._made.tell(groups, lengths=np.array([answer.length for _, answer in told]))
         self._names |= {first + i: answer.name for i, (_, answer) in enumerate(told) if answer.name}
 
 
