@@ -8,6 +8,8 @@ reward workers in Ray processes, replay buffer, padding, advantages, metrics, an
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -15,12 +17,15 @@ pytest.importorskip("verl.protocol", reason="verl has its own environment: make 
 
 import standins
 import transfer_queue as tq
+from omegaconf import OmegaConf
 from verl.trainer.ppo.v1 import PPOTrainerSync, get_trainer_cls
+from verl.trainer.ppo.v1.utils import MetricsAggregator
 
 from dissensus import RewardGroups, Run, advantages
 from dissensus.errors import RunError
 from dissensus.integrations.verl.checkpoint import STATE_FILE
 from dissensus.integrations.verl.estimators import VerlEstimator, load_memory, memory
+from dissensus.integrations.verl.trainers import RecordingMixin
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -167,6 +172,22 @@ def test_memory_of_a_rule_is_in_verls_checkpoints(tmp_path, monkeypatch, cluster
     (line,) = said(caplog)
     assert "ha_dw" in line
     assert "begins without memory" in line
+
+
+def test_generated_rollouts_of_a_step_of_several_updates():
+    """verl's aggregator sums what it knows as a count, and averages what our samplers count."""
+    config = OmegaConf.create({"actor_rollout_ref": {"rollout": {"n": 4}}})
+    trainer = SimpleNamespace(config=config, parameter_sync_step=2)
+
+    def generated(name, *values):
+        aggregator = MetricsAggregator()
+        for value in values:
+            aggregator.add_step_metrics({name: value}, sample_count=8)
+        return RecordingMixin._generated(trainer, 16, aggregator.get_aggregated_metrics())
+
+    assert generated("training/dissensus/rollouts_generated", 24, 40) == 64
+    assert generated("training/filter_groups/evicted_samples", 1, 2) == 16 + 3 * 4
+    assert generated("training/other", 1, 2) == 16
 
 
 def said(caplog):
