@@ -13,6 +13,8 @@ pytest.importorskip("verl.trainer.ppo.v1", reason="verl has its own environment:
 import staged
 from staged import BATCH, SIZE
 
+pytestmark = pytest.mark.timeout(600)
+
 NAN = float("nan")
 
 

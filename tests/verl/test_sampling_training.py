@@ -26,6 +26,8 @@ from verl.utils.dataset.rl_dataset import get_dataset_class
 from dissensus import Run
 from dissensus.integrations.verl.sampling_plan import Plan
 
+pytestmark = pytest.mark.timeout(600)
+
 STEPS, ROWS, BATCH, SIZE = 2, 12, 4, 4
 
 
