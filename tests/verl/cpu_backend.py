@@ -7,10 +7,11 @@ Hugging Face's `generate` from the weights which verl's actor sends it before ea
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import types
-from collections import Counter
+from collections import defaultdict
 from contextlib import nullcontext
 
 import ray
@@ -91,51 +92,56 @@ verl.utils.distributed.get_device_name = lambda: "cuda"
 
 
 class Server:
-    """Samples one answer per request, with a seed of its prompt and of how often it was asked."""
+    """Samples all answers to a prompt at once, when as many have been asked for as it always gets."""
 
     def __init__(self, path, config):
         torch.set_num_threads(1)
         self.config, self.awake, self.version = config, False, None
+        self.waiting = defaultdict(list)
         described = AutoConfig.from_pretrained(path)
-        self.model = AutoModelForCausalLM.from_config(described, attn_implementation="sdpa").eval()
+        self.model = AutoModelForCausalLM.from_config(described).eval()
         for weight in self.model.parameters():
             torch.nn.init.constant_(weight, float("nan"))
 
-    def load(self, weights, version):
+    async def load(self, weights, version):
         self.model.load_state_dict(weights)
-        self.version, self.asked, self.awake = version, Counter(), True
+        self.version, self.awake = version, True
 
-    def sleep(self):
+    async def sleep(self):
         self.awake = False
 
-    def wake_up(self):
-        self.awake = True
-
-    def generate(self, request_id, *, prompt_ids, sampling_params, **_):
+    async def generate(self, request_id, *, prompt_ids, sampling_params, **_):
         if not self.awake:
             raise RuntimeError("asked to generate while asleep")
-        prompt = tuple(prompt_ids)
-        seed = hash((self.config["seed"], self.version, self.asked[prompt], *prompt))
-        self.asked[prompt] += 1
-        torch.manual_seed(seed % 2**63)
-        greedy = sampling_params["temperature"] == 0
-        how = {"do_sample": False}
-        if not greedy:
-            how = {"do_sample": True, "top_k": 0, "top_p": sampling_params["top_p"]}
-            how["temperature"] = sampling_params["temperature"]
-        ids = torch.tensor([prompt])
+        prompt, greedy = tuple(prompt_ids), sampling_params["temperature"] == 0
+        asked = self.waiting[prompt]
+        asked.append(asyncio.get_running_loop().create_future())
+        answer = asked[-1]
+        if len(asked) == (1 if greedy else self.config.n):
+            del self.waiting[prompt]
+            for each, output in zip(asked, self.sample(prompt, len(asked), greedy), strict=True):
+                each.set_result(output)
+        return await answer
+
+    def sample(self, prompt, count, greedy):
+        """The same for the same weights, prompt and seed, in whatever order prompts come."""
+        torch.manual_seed(hash((self.config.seed, self.version, *prompt)) % 2**63)
+        ids = torch.tensor([prompt] * count)
         found = self.model.generate(
-            ids, attention_mask=torch.ones_like(ids), max_new_tokens=self.config["length"],
-            return_dict_in_generate=True, output_scores=True, **how,
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=self.config.response_length,
+            do_sample=not greedy, top_k=0, output_logits=True, return_dict_in_generate=True,
         )  # fmt: skip
-        tokens = found.sequences[0, len(prompt) :]
-        scores = torch.cat(found.scores).log_softmax(-1)
-        return TokenOutput(
-            token_ids=tokens.tolist(),
-            log_probs=scores.gather(1, tokens[:, None])[:, 0].tolist(),
-            stop_reason="completed",
-            extra_fields={"global_steps": self.version},
-        )
+        end = self.model.config.eos_token_id
+        answers = found.sequences[:, len(prompt) :].tolist()
+        chances = torch.stack(found.logits, dim=1).log_softmax(-1)
+        for answer, rows in zip(answers, chances, strict=True):
+            tokens = answer[: answer.index(end) + 1] if end in answer else answer
+            yield TokenOutput(
+                token_ids=tokens,
+                log_probs=[row[token].item() for row, token in zip(rows, tokens, strict=False)],
+                stop_reason="completed",
+                extra_fields={"global_steps": self.version},
+            )
 
 
 def _name(rank):
@@ -146,9 +152,8 @@ class Replica(RolloutReplica):
     """One server, for as many of the trainer's workers as `tensor_model_parallel_size` says."""
 
     async def launch_servers(self):
-        config = {"seed": self.config.seed, "length": self.config.response_length}
-        options = ray.remote(Server).options(name=_name(self.replica_rank), num_cpus=1)
-        self._server_handle = options.remote(self.model_config.path, config)
+        actor = ray.remote(Server).options(name=_name(self.replica_rank), max_concurrency=1000)
+        self._server_handle = actor.remote(self.model_config.path, self.config)
         self._server_address = _name(self.replica_rank)
         self.servers = [self._server_handle]
 
@@ -175,7 +180,7 @@ base._ROLLOUT_REGISTRY["hf", "async"] = f"{__name__}.ServerAdapter"
 RolloutReplicaRegistry.register("hf", lambda: sys.modules[__name__].Replica)
 
 
-def patient_no_more(**settings):
+def quick_buffer(**settings):
     """verl's replay buffer, which otherwise asks every two seconds whether the answers are there."""
     from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 
