@@ -92,7 +92,7 @@ verl.utils.distributed.get_device_name = lambda: "cuda"
 
 
 class Server:
-    """Samples all answers to a prompt at once, when as many have been asked for as it always gets."""
+    """Samples the answers to a prompt together, as soon as a whole group has been asked for."""
 
     def __init__(self, path, config):
         torch.set_num_threads(1)
@@ -181,7 +181,7 @@ RolloutReplicaRegistry.register("hf", lambda: sys.modules[__name__].Replica)
 
 
 def quick_buffer(**settings):
-    """verl's replay buffer, which otherwise asks every two seconds whether the answers are there."""
+    """verl's replay buffer, but looking for answers more often than every two seconds."""
     from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 
     return ReplayBuffer(**settings, poll_interval=0.1)
