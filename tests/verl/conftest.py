@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-# No doctests: one cannot be imported without verl, the other has the name of another folder's.
-collect_ignore = ["conftest.py", "standins.py"]
+# No doctests: two cannot be imported without verl, the other has the name of another folder's.
+collect_ignore = ["conftest.py", "cpu_backend.py", "standins.py"]
 
 
 def path():
