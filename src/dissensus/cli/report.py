@@ -99,7 +99,7 @@ def _summed_on_ray(opened: Run | Log, address: str, html: Path | None) -> Summed
         raise InputError(
             "--ray reads recorded runs, and this is a log",
             where=str(opened.path),
-            hint="dissensus import LOG RUN writes it as a run, in bounded memory",
+            hint="dissensus import LOG RUN makes a run of it in bounded memory",
         )
     return Summed(opened, partial(add_up_on_ray, address=address))
 
