@@ -12,7 +12,7 @@ help:
 	@echo "make demo      train the bundled small model by GRPO, watch it in a browser, and write a report"
 	@echo "make test      lint, types, layers and every fast test"
 	@echo "make test-all  the slow tests too"
-	@echo "make test-verl the tests that need verl, in an environment of their own"
+	@echo "make test-verl the tests that need verl or Ray, in an environment of their own"
 	@echo "make bench     every figure of docs/numbers.md, measured on this machine"
 	@echo "make setup     prepare .venv only"
 
@@ -57,7 +57,7 @@ VERL     ?= .venv-verl
 VERL_BIN := $(VERL)/bin
 
 test-verl: $(VERL)/.installed
-	@OMP_NUM_THREADS=1 $(VERL_BIN)/python -m pytest -q -W default tests/verl
+	@OMP_NUM_THREADS=1 $(VERL_BIN)/python -m pytest -q -W default tests/verl tests/scale/test_ray.py
 
 $(VERL)/.installed: pyproject.toml constraints-verl.txt
 	@test -x $(VERL_BIN)/python || $(PYTHON) -m venv $(VERL)

@@ -23,6 +23,7 @@ ORDER = (
     "bench_intervals",
     "recording_cost",
     "kills",
+    "scale",
     "silent_prediction",
     "train_lift",
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import math
 import shutil
-from operator import itemgetter
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,6 @@ from dissensus.views.distributions import heldout_curve, outcomes_over_time
 from dissensus.views.forecast import forecast_unanimous
 from dissensus.views.live_views import VIEWS, LiveSource
 from dissensus.views.mass import mass_by_difficulty
-from dissensus.views.queries import IS_TRAIN, MEASURES, Measures, rows
 from dissensus.views.snapshot import Snapshot
 from dissensus.views.summary import summarise_run
 
@@ -103,7 +102,7 @@ def check(source, run):
     def csv(name, **given):
         return VIEWS[name].make(source, "light", **given).csv.to_pandas()
 
-    _check_curves(source, snapshot, csv)
+    _check_curves(source, snapshot, training, csv)
     _check_causes(source, snapshot, csv)
     _check_disagreement(training, csv("group_std", stretches=5))
     _check_prompts(source, training, csv)
@@ -118,11 +117,11 @@ def check(source, run):
     equal(mine["std"].fillna(-1).sort_values(), own["std"].fillna(-1).sort_values())
 
 
-def _check_curves(source, snapshot, csv):
+def _check_curves(source, snapshot, training, csv):
     summary = summarise_run(snapshot)
     reward = csv("reward")
     curve = reward[reward["split"] == "train"].set_index("step")
-    steps = measures_by_step(snapshot)
+    steps = measures_by_step(training)
     assert curve.index.tolist() == list(steps)
     for name in ("reward_mean", "solve_rate"):
         equal(curve[name], [getattr(each, name) for each in steps.values()])
@@ -156,10 +155,44 @@ def _check_curves(source, snapshot, csv):
         equal(made.to_pandas().get(name, []), [getattr(steps[s], name) for s in known])
 
 
-def measures_by_step(snapshot):
-    """The report's measures of every training step."""
-    found = rows(snapshot, f"SELECT step, {MEASURES} FROM groups WHERE {IS_TRAIN} GROUP BY step")  # noqa: S608
-    return {row["step"]: Measures(row) for row in sorted(found, key=itemgetter("step"))}
+def measures_by_step(training):
+    """The measures of every training step, from its groups, as docs/report.md defines them."""
+    return {step: _measures(g) for step, g in training.groupby("step")}
+
+
+def _measures(g):
+    scored = g[g["size"] > 0]
+    trained = g["trained"].fillna(g["rollouts"])
+    heard, is_known = g["silent"].notna(), bool(len(scored)) and scored["correct"].notna().all()
+    has_silent = heard.any() and not (trained > 0)[~heard].any()
+    has_contrast = heard.any() and not (trained[scored.index] > 0)[scored["contrast"].isna()].any()
+    has_contrast &= is_known or scored["correct"].isna().all()
+    with_length = g[g["length_mean"].notna()]
+    return SimpleNamespace(
+        rollouts=g["rollouts"].sum(),
+        trained_rollouts=trained.sum(),
+        reward_mean=_over((scored["mean"] * scored["size"]).sum(), scored["size"].sum()),
+        solve_rate=scored["correct"].sum() / scored["size"].sum() if is_known else None,
+        std_mean=_over(scored["std"].sum(), len(scored)),
+        unanimous=_over(scored["unanimous"].sum(), len(scored)),
+        silent=_over((g["silent"] == True).sum(), heard.sum()),  # noqa: E712 — it may be null
+        length_mean=_over(
+            (with_length["length_mean"] * with_length["rollouts"]).sum(),
+            with_length["rollouts"].sum(),
+        ),
+        effective_rollout_frac=(
+            trained[g["silent"] == False].sum() / g["rollouts"].sum()  # noqa: E712
+            if has_silent
+            else None
+        ),
+        contrast_per_1000_rollouts=(
+            1000 * g["contrast"][trained > 0].sum() / g["rollouts"].sum() if has_contrast else None
+        ),
+    )
+
+
+def _over(part, whole):
+    return part / whole if whole else None
 
 
 def _check_causes(source, snapshot, csv):

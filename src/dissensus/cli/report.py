@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,11 +19,15 @@ from dissensus.cli.source import (
     open_source,
     print_log_facts,
 )
+from dissensus.errors import InputError
 
 if TYPE_CHECKING:
+    from dissensus.readers.log import Log
     from dissensus.runs import Run
+    from dissensus.views.prompts import TextSource
     from dissensus.views.snapshot import Snapshot
     from dissensus.views.summary import RunSummary
+    from dissensus.views.summed import Summed
 
 __all__ = ["print_summary", "report", "write_page"]
 
@@ -43,34 +48,67 @@ def report(  # noqa: PLR0917 — typer makes options of parameters
     mapping: MapOption = None,
     strict: StrictOption = False,
     trust_pickle: TrustOption = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="ADDRESS",
+            help="Let a Ray cluster read the run: local, auto, or an address.",
+        ),
+    ] = None,
 ) -> None:
     """Summarise a run or a log: what its rollouts taught, and why the rest did not."""
     single_threaded_algebra()
+    from dissensus.runs import Run
     from dissensus.views.snapshot import Snapshot
     from dissensus.views.summary import summarise_run
+    from dissensus.views.summed import Summed
 
     opened = open_source(
         source, format=format, mapping=mapping, strict=strict, trust_pickle=trust_pickle
     )
-    snapshot = Snapshot(opened)
-    summary = summarise_run(snapshot)
-    if html is not None:
-        write_page(snapshot, summary, html)
+    if ray is not None:
+        shown: Snapshot | Summed = _summed_on_ray(opened, ray, html)
+    elif isinstance(opened, Run) and html is None:
+        shown = Summed(opened)
+    else:  # figures need the groups themselves
+        shown = Snapshot(opened)
+    summary = summarise_run(shown)
+    if html is not None and isinstance(shown, Snapshot):
+        write_page(shown, summary, html)
     if as_json:
         facts = log_facts(opened)
         print_json(summary.to_json() | facts | ({} if html is None else {"html": str(html)}))
         return
-    print_summary(snapshot, summary)
+    print_summary(shown, summary)
     print_log_facts(opened)
     if html is not None:
         typer.echo(f"\nReport: {html}")
 
 
-def print_summary(snapshot: Snapshot, summary: RunSummary) -> None:
+def _summed_on_ray(opened: Run | Log, address: str, html: Path | None) -> Summed:
+    from dissensus.integrations.ray_data import add_up_on_ray
+    from dissensus.runs import Run
+    from dissensus.views.summed import Summed
+
+    if html is not None:
+        raise InputError(
+            "--html is not for --ray: its figures need all groups in one memory", got=str(html)
+        )
+    if not isinstance(opened, Run):
+        raise InputError(
+            "--ray reads recorded runs, and this is a log",
+            where=str(opened.path),
+            hint="dissensus import LOG RUN makes a run of it in bounded memory",
+        )
+    return Summed(opened, partial(add_up_on_ray, address=address))
+
+
+def print_summary(source: TextSource, summary: RunSummary) -> None:
     """Print a run's summary and the never or always solved prompts that cost most.
 
     Args:
-        snapshot: The run.
+        source: The run.
         summary: Its summary.
     """
     from dissensus.views.prompts import MIN_VISITS, extreme_prompts
@@ -86,7 +124,7 @@ def print_summary(snapshot: Snapshot, summary: RunSummary) -> None:
         if prompts is None or not prompts.repeated_prompts:
             continue
         found = extreme_prompts(
-            snapshot, solved=solved, limit=_TERMINAL_PROMPTS, min_visits=MIN_VISITS
+            source, solved=solved, limit=_TERMINAL_PROMPTS, min_visits=MIN_VISITS
         )
         heading = f"{title} in at least {MIN_VISITS} visits, most expensive first"
         console.print()

@@ -82,6 +82,9 @@ class Run:
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_connection": None}  # another process opens its own
+
     # ---- about the run -----------------------------------------------------------------------
 
     @property

@@ -1,5 +1,9 @@
 """The SQL of the roll-ups that views are made from: sums finer than a step, and rows put in order.
 
+A floating sum depends on the order of its terms, so those that a report shows are taken in the
+order of their values: first over the groups of a generation, then over the generations. All else
+that it needs is integers. Hence any number of threads, processes and files gives the same digits.
+
 All but `PROMPT_OUTCOMES` and `TOPS` keep step and split in every row, so that an attempt can be cut
 where a later one starts. Rows of two files never need merging there, for a generation lies in one.
 """
@@ -7,15 +11,19 @@ where a later one starts. Rows of two files never need merging there, for a gene
 from __future__ import annotations
 
 __all__ = [
+    "COUNTS",
     "GENERATIONS",
     "HELDOUT",
     "OUTCOMES",
     "PROMPT_OUTCOMES",
+    "PROMPT_TOTALS",
+    "PROMPT_TOTALS_MERGED",
     "ROLLUP_VERSION",
     "TOPS",
     "TOPS_KEPT",
     "VISITS",
     "prompt_outcomes_merged",
+    "sorted_sum",
 ]
 
 ROLLUP_VERSION = 1
@@ -29,6 +37,16 @@ TOPS_KEPT = 500
 
 _LEVELS = 50
 """Disagreements within 2 % are counted together; of two-valued rewards none are that near."""
+
+
+def sorted_sum(value: str) -> str:
+    """SQL of a sum of doubles that does not depend on the order of the rows.
+
+    Args:
+        value: SQL of the terms.
+    """
+    return f"sum({value} ORDER BY {value})"
+
 
 GENERATIONS = f"""
 SELECT generation, step, split,
@@ -46,12 +64,12 @@ SELECT generation, step, split,
   count(*) FILTER (silent IS NULL AND {_TRAINED} > 0) AS unheard_trained,
   coalesce(sum({_TRAINED}) FILTER (NOT silent), 0)::BIGINT AS effective,
   count(*) FILTER (contrast IS NULL AND size > 0 AND {_TRAINED} > 0) AS no_contrast,
-  coalesce(sum(contrast) FILTER ({_TRAINED} > 0), 0) AS contrast,
-  sum(std) FILTER (size > 0) AS std_sum,
+  coalesce({sorted_sum("contrast")} FILTER ({_TRAINED} > 0), 0) AS contrast,
+  {sorted_sum("std")} FILTER (size > 0) AS std_sum,
   sum(correct)::BIGINT AS correct_sum,
   sum(size)::BIGINT AS size_sum,
-  sum(mean * size) FILTER (size > 0) AS reward_sum,
-  sum(length_mean * rollouts) AS length_sum,
+  {sorted_sum("mean * size")} FILTER (size > 0) AS reward_sum,
+  {sorted_sum("length_mean * rollouts")} AS length_sum,
   sum(rollouts) FILTER (length_mean IS NOT NULL)::BIGINT AS length_rollouts,
   sum(truncated)::BIGINT AS truncated_sum,
   sum(rollouts) FILTER (truncated IS NOT NULL)::BIGINT AS truncated_rollouts,
@@ -115,6 +133,26 @@ SELECT generation, step, split, group_id, prompt_id, rollouts, size, mean, std, 
 FROM {{source}} WHERE split = 'train' AND contrast <> 0 AND {_TRAINED} > 0
 ORDER BY weight DESC, generation DESC, group_id LIMIT {TOPS_KEPT}"""  # noqa: S608
 """The groups with the largest n·|W| of n trained rollouts, the newest first among equals."""
+
+COUNTS = """
+SELECT generation, step, split, size, correct, sum(groups)::BIGINT AS groups,
+  sum(graded)::BIGINT AS graded
+FROM {source} GROUP BY ALL"""
+"""From rows of `OUTCOMES`: how many groups of a generation had k of n correct."""
+
+PROMPT_TOTALS = """
+SELECT prompt_id, sum(groups)::BIGINT AS visits, sum(rollouts)::BIGINT AS rollouts,
+  sum(correct::BIGINT * groups)::BIGINT AS correct, sum(size::BIGINT * groups)::BIGINT AS scored,
+  max(last_step) AS last_step, bool_and(correct IS NOT NULL) AS known
+FROM {source} GROUP BY prompt_id"""
+"""From rows of `PROMPT_OUTCOMES`: what every training prompt did; visits are scored groups."""
+
+PROMPT_TOTALS_MERGED = """
+SELECT prompt_id, sum(visits)::BIGINT AS visits, sum(rollouts)::BIGINT AS rollouts,
+  sum(correct)::BIGINT AS correct, sum(scored)::BIGINT AS scored, max(last_step) AS last_step,
+  bool_and(known) AS known
+FROM {source} GROUP BY prompt_id"""
+"""From rows of `PROMPT_TOTALS` of several pieces of a run."""
 
 _PROMPT_COUNTS = ("groups", "unanimous", "graded", "unrecorded")
 _PROMPT_SUMS = (

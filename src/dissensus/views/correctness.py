@@ -8,7 +8,7 @@ from typing import Any
 from dissensus.core.groups import DEFAULT_TOL
 from dissensus.views.queries import IS_TRAIN, Source, rows
 
-__all__ = ["not_shown", "reason", "why_unknown"]
+__all__ = ["not_shown", "reason", "why_unknown", "why_unknown_in_sums"]
 
 _DECLARE = "no threshold was declared (correct=… of the trainer or Recorder)"
 
@@ -32,6 +32,18 @@ def why_unknown(source: Source) -> str | None:
             bool_or(NOT unanimous) FILTER ({unknown}) AS is_split,
             max(mean) FILTER ({unknown}) - min(mean) FILTER ({unknown}) AS spread
         FROM groups WHERE {IS_TRAIN}""",  # noqa: S608 — no outside text
+    )[0]
+    return reason(found)
+
+
+def why_unknown_in_sums(source: Source) -> str | None:
+    """`why_unknown` of a source with the table `generations`."""
+    found = rows(
+        source,
+        f"""SELECT coalesce(sum(groups), 0) AS groups, coalesce(sum(scored), 0) AS scored,
+            coalesce(sum(scored - known), 0) AS unknown, bool_or(unknown_split) AS is_split,
+            max(unknown_high) - min(unknown_low) AS spread
+        FROM generations WHERE {IS_TRAIN}""",  # noqa: S608 — no outside text
     )[0]
     return reason(found)
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dissensus.core import laws
-from dissensus.views.queries import IS_GRADED, Source, ordered_buckets, rows
+from dissensus.views.queries import Source, rolled_buckets, rows
 
 __all__ = ["BUCKETS", "Forecast", "ForecastPoint", "forecast_from_counts", "forecast_unanimous"]
 
@@ -69,12 +69,15 @@ class _Counts(NamedTuple):
     groups: NDArray[np.int64]
 
 
-def forecast_unanimous(source: Source, *, buckets: int = BUCKETS) -> Forecast | None:
+def forecast_unanimous(
+    source: Source, *, buckets: int = BUCKETS, table: str = "counts"
+) -> Forecast | None:
     """Predict the unanimous share of every stretch of training generations from earlier ones.
 
     Args:
         source: A run; correctness must be known.
         buckets: Largest number of stretches.
+        table: Where groups are counted: `counts`, or `outcomes` of a `LiveSource`.
 
     Returns:
         `None` if the correctness of any group is unknown, if rewards differ among rollouts that are
@@ -83,9 +86,9 @@ def forecast_unanimous(source: Source, *, buckets: int = BUCKETS) -> Forecast | 
     """
     found = rows(
         source,
-        f"""SELECT bucket, avg(step) AS step, correct, size, count(*) AS groups,
-            count(*) FILTER ({IS_GRADED}) AS graded
-        FROM {ordered_buckets(buckets)} WHERE size > 0 GROUP BY bucket, correct, size
+        f"""SELECT bucket, sum(step * groups) / sum(groups) AS step, correct, size,
+            sum(groups)::BIGINT AS groups, sum(graded)::BIGINT AS graded
+        FROM {rolled_buckets(table, buckets)} GROUP BY bucket, correct, size
         ORDER BY bucket, size, correct""",  # noqa: S608 — no outside text
     )
     return forecast_from_counts(found)

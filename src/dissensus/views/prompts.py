@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Protocol
 
 from dissensus.views.format import clean_text
-from dissensus.views.queries import IS_TRAIN, Source, rows
-from dissensus.views.snapshot import PromptText, Snapshot
+from dissensus.views.queries import Source, rows
+from dissensus.views.snapshot import PromptText
 
-__all__ = ["MIN_VISITS", "PromptClass", "PromptRow", "extreme_prompts", "prompt_classes"]
+__all__ = [
+    "MIN_VISITS",
+    "PromptClass",
+    "PromptRow",
+    "TextSource",
+    "extreme_prompts",
+    "prompt_classes",
+]
 
 #: Visits after which advice calls a prompt never or always solved; fewer may be chance.
 MIN_VISITS = 3
 _TEXT_CHARS = 400
 
-_PER_PROMPT = f"""
-    SELECT any_value(prompt_id) AS prompt_id, count(*) AS visits, sum(rollouts) AS rollouts,
-        sum(correct) AS correct, sum(size) AS scored, max(step) AS last_step,
-        bool_and(correct IS NOT NULL) AS known
-    FROM groups WHERE {IS_TRAIN} AND size > 0 AND prompt IS NOT NULL GROUP BY prompt
-"""  # noqa: S608 — no outside text
+
+class TextSource(Source, Protocol):
+    """A source that knows what prompts say: `Snapshot` or `Summed`."""
+
+    def prompt_texts(self, ids: Iterable[str | None], limit: int) -> dict[str, PromptText]:
+        """Look up prompts by their ids."""
 
 
 class PromptClass(NamedTuple):
@@ -63,7 +71,7 @@ def prompt_classes(source: Source) -> tuple[PromptClass, PromptClass] | None:
         f"""SELECT bool_and(known) AS known, sum(rollouts) AS total,
             {_class_columns("never", "correct = 0")},
             {_class_columns("always", "correct = scored")}
-        FROM ({_PER_PROMPT})""",  # noqa: S608 — no outside text
+        FROM prompt_totals""",  # noqa: S608 — no outside text
     )[0]
     if not row["known"]:
         return None
@@ -71,7 +79,7 @@ def prompt_classes(source: Source) -> tuple[PromptClass, PromptClass] | None:
 
 
 def extreme_prompts(
-    source: Snapshot, *, solved: bool, limit: int = 12, min_visits: int = 1
+    source: TextSource, *, solved: bool, limit: int = 12, min_visits: int = 1
 ) -> list[PromptRow]:
     """List the prompts that cost most rollouts and never (or always) were solved.
 
@@ -84,7 +92,7 @@ def extreme_prompts(
     condition = "correct = scored" if solved else "correct = 0"
     found = rows(
         source,
-        f"""SELECT * FROM ({_PER_PROMPT})
+        f"""SELECT * FROM prompt_totals
         WHERE known AND {condition} AND visits >= {int(min_visits)}
         ORDER BY rollouts DESC, visits DESC, prompt_id LIMIT {int(limit)}""",  # noqa: S608
     )

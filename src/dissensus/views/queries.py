@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from dissensus.runs.sums import sorted_sum
+
 __all__ = [
     "IS_GRADED",
     "IS_TRAIN",
@@ -18,6 +20,7 @@ __all__ = [
     "Measures",
     "Source",
     "ordered_buckets",
+    "rolled_buckets",
     "rows",
 ]
 
@@ -28,31 +31,23 @@ IS_TRAIN = "split = 'train'"
 #: correct: rewards say more than correctness does, and k = 0 or k = G is not unanimity.
 IS_GRADED = "size > 0 AND NOT unanimous AND correct IN (0, size)"
 
-#: Aggregates of a set of groups; `Measures` reads them.
-MEASURES = """
-    count(*) AS groups,
-    coalesce(sum(rollouts), 0) AS rollouts,
-    coalesce(sum(rollouts - size), 0) AS unscored,
-    coalesce(sum(coalesce(trained, rollouts)), 0) AS trained,
-    count(*) FILTER (size > 0) AS scored,
-    count(*) FILTER (size > 0 AND correct IS NOT NULL) AS known,
-    count(*) FILTER (size > 0 AND unanimous) AS unanimous,
-    count(*) FILTER (size > 0 AND unanimous AND correct = 0) AS all_wrong,
-    count(*) FILTER (size > 0 AND unanimous AND correct = size) AS all_correct,
-    count(*) FILTER (silent IS NOT NULL) AS heard,
-    count(*) FILTER (silent) AS silent,
-    count(*) FILTER (silent IS NULL AND coalesce(trained, rollouts) > 0) AS unheard_trained,
-    coalesce(sum(coalesce(trained, rollouts)) FILTER (NOT silent), 0) AS effective,
-    count(*) FILTER (contrast IS NULL AND size > 0 AND coalesce(trained, rollouts) > 0)
-        AS no_contrast,
-    coalesce(sum(contrast) FILTER (coalesce(trained, rollouts) > 0), 0) AS contrast,
-    avg(std) FILTER (size > 0) AS std_mean,
-    sum(correct) / nullif(sum(size), 0) AS solve_rate,
-    sum(mean * size) FILTER (size > 0) / nullif(sum(size), 0) AS reward_mean,
-    sum(length_mean * rollouts) / nullif(sum(rollouts) FILTER (length_mean IS NOT NULL), 0)
-        AS length_mean,
-    sum(truncated) / nullif(sum(rollouts) FILTER (truncated IS NOT NULL), 0) AS truncated_frac
+_COUNTS = (
+    "groups", "rollouts", "unscored", "trained", "scored", "known", "unanimous", "all_wrong",
+    "all_correct", "heard", "silent", "unheard_trained", "effective", "no_contrast",
+)  # fmt: skip
+
+#: Aggregates of rows of `generations`, the sums of each generation; `Measures` reads them.
+MEASURES = (
+    ", ".join(f"coalesce(sum({name}), 0)::BIGINT AS {name}" for name in _COUNTS)
+    + f""",
+    coalesce({sorted_sum("contrast")}, 0) AS contrast,
+    {sorted_sum("std_sum")} / nullif(sum(scored), 0) AS std_mean,
+    sum(correct_sum) / nullif(sum(size_sum), 0) AS solve_rate,
+    {sorted_sum("reward_sum")} / nullif(sum(size_sum), 0) AS reward_mean,
+    {sorted_sum("length_sum")} / nullif(sum(length_rollouts), 0) AS length_mean,
+    sum(truncated_sum) / nullif(sum(truncated_rollouts), 0) AS truncated_frac
 """
+)
 
 
 #: The same measures as columns over rows of those aggregates, by the rules of `Measures`.
@@ -170,6 +165,21 @@ def ordered_buckets(count: int, *, by: str = "step, generation") -> str:
         SELECT g.*, o.bucket FROM groups AS g JOIN (
             SELECT {by}, ntile({int(count)}) OVER (ORDER BY {by}) AS bucket
             FROM (SELECT DISTINCT {by} FROM groups WHERE {IS_TRAIN})
+        ) AS o USING ({by}) WHERE {IS_TRAIN})"""  # noqa: S608 — no outside text
+
+
+def rolled_buckets(table: str, count: int, *, by: str = "step, generation") -> str:
+    """`ordered_buckets` over a table of sums.
+
+    Args:
+        table: `generations`, `counts` or `outcomes`.
+        count: Largest number of buckets.
+        by: What a stretch is made of.
+    """
+    return f"""(
+        SELECT g.*, o.bucket FROM {table} AS g JOIN (
+            SELECT {by}, ntile({int(count)}) OVER (ORDER BY {by}) AS bucket
+            FROM (SELECT DISTINCT {by} FROM generations WHERE {IS_TRAIN})
         ) AS o USING ({by}) WHERE {IS_TRAIN})"""  # noqa: S608 — no outside text
 
 

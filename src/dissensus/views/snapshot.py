@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from dissensus.runs.database import connect
+from dissensus.runs.follow import rows_of
+from dissensus.runs.rollups import KINDS
+from dissensus.runs.shares import shared_sql
 from dissensus.views.format import clean_text
 from dissensus.views.readable import Readable
 
@@ -85,10 +88,22 @@ class Snapshot:
         self._connection.register("read", groups)
         self._connection.execute("CREATE TABLE groups AS SELECT * FROM read")
         self._connection.unregister("read")
+        self._made: set[str] = set()
 
     def sql(self, query: str, /) -> pa.Table:
-        """Run one query over the table `groups`; its column `prompt` numbers the prompt ids."""
+        """Run one query over the table `groups`, and over those of `runs.shares.SHARED`.
+
+        The column `prompt` of `groups` numbers the prompt ids.
+        """
+        for name, made in self._sums().items():
+            if name in query and name not in self._made:
+                self._connection.execute(f"CREATE TABLE {name} AS {made}")
+                self._made.add(name)
         return self._connection.sql(query).to_arrow_table()
+
+    def _sums(self) -> dict[str, str]:
+        all_columns = f"({rows_of([], {})} UNION ALL BY NAME FROM groups)"
+        return shared_sql(lambda kind: KINDS[kind].format(source=all_columns))
 
     def prompt_texts(self, ids: Iterable[str | None], limit: int) -> dict[str, PromptText]:
         """Look up prompts and their reference answers, cut to `limit` characters in the query.

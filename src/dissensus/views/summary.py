@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, NamedTuple
 
-from dissensus.views.correctness import why_unknown
+from dissensus.runs import Run
+from dissensus.views.correctness import why_unknown_in_sums
 from dissensus.views.forecast import Forecast, forecast_unanimous
 from dissensus.views.format import one_line
 from dissensus.views.prompts import PromptClass, prompt_classes
-from dissensus.views.queries import IS_TRAIN, MEASURES, Measures, Source, ordered_buckets, rows
+from dissensus.views.queries import IS_TRAIN, MEASURES, Measures, Source, rolled_buckets, rows
 from dissensus.views.readable import Readable
 from dissensus.views.snapshot import Snapshot
+from dissensus.views.summed import Summed
 
-__all__ = ["TIMELINE_POINTS", "GroupSize", "Heldout", "RunSummary", "TimePoint", "summarise_run"]
+__all__ = [
+    "TIMELINE_POINTS",
+    "GroupSize",
+    "Heldout",
+    "RunSummary",
+    "TimePoint",
+    "summarise_run",
+    "timeline_points",
+]
 
 _QUARTERS = 4
 #: Stretches of a timeline.
@@ -166,24 +178,25 @@ class RunSummary:
         }
 
 
-def summarise_run(run: Readable | Snapshot) -> RunSummary:
-    """Summarise a run by a handful of queries; a million groups take a few seconds.
+def summarise_run(run: Readable | Snapshot | Summed) -> RunSummary:
+    """Summarise a run from sums of its generations; ten million groups take a few seconds.
 
     Args:
-        run: A run, also one that is being written; or a snapshot that several views share.
+        run: A run, also one that is being written, or a log; or what several views share of it.
 
     Returns:
         The summary. A run without training groups has `steps == 0` and unknown measures.
     """
-    source = run if isinstance(run, Snapshot) else Snapshot(run)
+    if isinstance(run, Run):
+        run = Summed(run)
+    source = run if isinstance(run, (Snapshot, Summed)) else Snapshot(run)
     run = source.run
     extent = rows(
         source,
         f"""SELECT count(DISTINCT step) AS steps, min(step) AS first, max(step) AS last,
             count(DISTINCT (step, generation)) AS generations,
-            count(DISTINCT prompt) AS prompts,
-            min(size) AS least, median(size) AS median, max(size) AS most
-        FROM groups WHERE {IS_TRAIN}""",  # noqa: S608 — no outside text
+            min(size_low) AS least, max(size_high) AS most
+        FROM generations WHERE {IS_TRAIN}""",  # noqa: S608 — no outside text
     )[0]
     quarters = _quarters(source) if extent["generations"] >= _QUARTERS else {}
     classes = prompt_classes(source)
@@ -204,28 +217,38 @@ def summarise_run(run: Readable | Snapshot) -> RunSummary:
         first_step=extent["first"],
         last_step=extent["last"],
         generations=int(extent["generations"]),
-        prompts=int(extent["prompts"]),
-        group_size=_group_size(extent),
-        train=Measures(rows(source, f"SELECT {MEASURES} FROM groups WHERE {IS_TRAIN}")[0]),  # noqa: S608
+        prompts=_count_prompts(source),
+        group_size=_group_size(source, extent),
+        train=Measures(rows(source, f"SELECT {MEASURES} FROM generations WHERE {IS_TRAIN}")[0]),  # noqa: S608
         first_quarter=quarters.get(1),
         last_quarter=quarters.get(_QUARTERS),
-        correct_unknown=why_unknown(source),
+        correct_unknown=why_unknown_in_sums(source),
         never_solved=None if classes is None else classes[0],
         always_solved=None if classes is None else classes[1],
-        timeline=_timeline(source, extent["generations"]),
+        timeline=timeline_points(source),
         forecast=forecast_unanimous(source),
         heldout=_heldout(source),
     )
 
 
-def _timeline(source: Source, generations: int) -> list[TimePoint]:
+def timeline_points(source: Source) -> list[TimePoint]:
+    """Measures of at most 48 stretches of generations, oldest first.
+
+    Args:
+        source: Sums of a run, in the table `generations`.
+    """
+    generations = rows(
+        source,
+        f"SELECT count(DISTINCT (step, generation)) AS n FROM generations WHERE {IS_TRAIN}",  # noqa: S608
+    )[0]["n"]
     # As few stretches as make them equally long: a shorter one is noisier, and looks like an event.
     length = math.ceil(generations / TIMELINE_POINTS)
     points = math.ceil(generations / max(length, 1))
     found = rows(
         source,
         f"""SELECT bucket, (min(step) + max(step)) / 2 AS middle, {MEASURES}
-        FROM {ordered_buckets(max(points, 1))} GROUP BY bucket ORDER BY bucket""",  # noqa: S608
+        FROM {rolled_buckets("generations", max(points, 1))}
+        GROUP BY bucket ORDER BY bucket""",  # noqa: S608 — no outside text
     )
     return [TimePoint(float(row["middle"]), Measures(row)) for row in found]
 
@@ -233,24 +256,45 @@ def _timeline(source: Source, generations: int) -> list[TimePoint]:
 def _quarters(source: Source) -> dict[int, Measures]:
     found = rows(
         source,
-        f"""SELECT bucket, {MEASURES} FROM {ordered_buckets(_QUARTERS)}
+        f"""SELECT bucket, {MEASURES} FROM {rolled_buckets("generations", _QUARTERS)}
         WHERE bucket IN (1, {_QUARTERS}) GROUP BY bucket""",  # noqa: S608 — no outside text
     )
     return {int(row["bucket"]): Measures(row) for row in found}
 
 
-def _group_size(extent: dict[str, Any]) -> GroupSize | None:
+def _count_prompts(source: Source) -> int:
+    found = rows(
+        source,
+        """SELECT count(*) AS n FROM (SELECT prompt_id FROM prompt_totals
+            UNION SELECT prompt_id FROM unscored_prompts)""",
+    )
+    return int(found[0]["n"])
+
+
+def _group_size(source: Source, extent: dict[str, Any]) -> GroupSize | None:
     if extent["least"] is None:
         return None
-    return GroupSize(int(extent["least"]), float(extent["median"]), int(extent["most"]))
+    # A prompt without a scored rollout is counted in `generations` only.
+    found = rows(
+        source,
+        f"""WITH sizes AS (
+            SELECT size::BIGINT AS size, groups FROM counts WHERE {IS_TRAIN}
+            UNION ALL SELECT 0, groups - scored FROM generations WHERE {IS_TRAIN}
+        )
+        SELECT size, sum(groups)::BIGINT AS groups FROM sizes GROUP BY size
+        HAVING sum(groups) > 0 ORDER BY size""",  # noqa: S608 — no outside text
+    )
+    reach = list(accumulate(row["groups"] for row in found))
+    low, high = (reach[-1] - 1) // 2, reach[-1] // 2
+    median = sum(found[bisect_right(reach, place)]["size"] for place in (low, high)) / 2
+    return GroupSize(int(extent["least"]), median, int(extent["most"]))
 
 
 def _heldout(source: Source) -> Heldout | None:
     total = rows(
         source,
-        f"""SELECT list(DISTINCT split ORDER BY split) AS splits,
-            count(DISTINCT prompt) AS prompts, {MEASURES}
-        FROM groups WHERE NOT {IS_TRAIN}""",  # noqa: S608 — no outside text
+        f"""SELECT list(DISTINCT split ORDER BY split) AS splits, {MEASURES}
+        FROM generations WHERE NOT {IS_TRAIN}""",  # noqa: S608 — no outside text
     )[0]
     if not total["groups"]:
         return None
@@ -258,9 +302,10 @@ def _heldout(source: Source) -> Heldout | None:
         source,
         f"""WITH chosen AS (
             SELECT split, count(DISTINCT step) AS evaluations, min(step) AS first, max(step) AS last
-            FROM groups WHERE NOT {IS_TRAIN} GROUP BY split ORDER BY evaluations DESC, split LIMIT 1
+            FROM generations WHERE NOT {IS_TRAIN}
+            GROUP BY split ORDER BY evaluations DESC, split LIMIT 1
         )
-        SELECT split, evaluations, step, {MEASURES} FROM groups JOIN chosen USING (split)
+        SELECT split, evaluations, step, {MEASURES} FROM generations JOIN chosen USING (split)
         WHERE step IN (first, last) GROUP BY split, evaluations, step ORDER BY step""",  # noqa: S608
     )
     return Heldout(
@@ -272,7 +317,7 @@ def _heldout(source: Source) -> Heldout | None:
         first=Measures(ends[0]),
         last=Measures(ends[-1]),
         total=Measures(total),
-        prompts=int(total["prompts"]),
+        prompts=int(rows(source, "SELECT count(*) AS n FROM heldout_prompts")[0]["n"]),
     )
 
 

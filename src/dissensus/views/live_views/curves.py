@@ -15,7 +15,8 @@ from dissensus.views.live_views.making import absent, clickable, code, plain, wi
 from dissensus.views.live_views.rolled import steps_table, timeline
 from dissensus.views.live_views.sampling import extremes
 from dissensus.views.live_views.shape import Shown
-from dissensus.views.live_views.source import LiveSource, rolled_buckets
+from dissensus.views.live_views.source import LiveSource
+from dissensus.views.queries import rolled_buckets
 from dissensus.views.style import Theme, palette
 from dissensus.views.summary import TIMELINE_POINTS
 

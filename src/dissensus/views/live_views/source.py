@@ -26,10 +26,10 @@ from dissensus.runs.follow import Pieces, pieces, rows_of, sums_of, totals_of
 from dissensus.runs.rollups import KINDS
 from dissensus.runs.store import Segment
 from dissensus.runs.sums import prompt_outcomes_merged
-from dissensus.views.queries import IS_TRAIN, Measures, rows
+from dissensus.views.queries import IS_TRAIN, MEASURES, Measures, rows
 from dissensus.views.snapshot import PromptText, Snapshot
 
-__all__ = ["ROLLED_MEASURES", "LiveSource", "rolled_buckets"]
+__all__ = ["LiveSource"]
 
 _KINDS = ("generations", "outcomes", "prompt_outcomes", "heldout", "tops")
 """Tables there are; `visits` is read from the files, a prompt at a time."""
@@ -40,24 +40,6 @@ _THREADS = 8
 
 _PARTS_AT_A_TIME = 4
 """Parts whose prompts are added up at a time: more would take more memory, not less time."""
-
-_COUNTS = (
-    "groups", "rollouts", "unscored", "trained", "scored", "known", "unanimous", "all_wrong",
-    "all_correct", "heard", "silent", "unheard_trained", "effective", "no_contrast",
-)  # fmt: skip
-
-#: Aggregates of rows of `generations`; `Measures` reads them.
-ROLLED_MEASURES = (
-    ", ".join(f"coalesce(sum({name}), 0)::BIGINT AS {name}" for name in _COUNTS)
-    + """,
-    coalesce(sum(contrast), 0) AS contrast,
-    sum(std_sum) / nullif(sum(scored), 0) AS std_mean,
-    sum(correct_sum) / nullif(sum(size_sum), 0) AS solve_rate,
-    sum(reward_sum) / nullif(sum(size_sum), 0) AS reward_mean,
-    sum(length_sum) / nullif(sum(length_rollouts), 0) AS length_mean,
-    sum(truncated_sum) / nullif(sum(truncated_rollouts), 0) AS truncated_frac
-"""
-)
 
 _VISIT = """generation, step, split, round, group_id, rollouts, size, mean, std, correct,
     unanimous, silent, trained, contrast, push, length_mean, truncated"""
@@ -276,23 +258,8 @@ class LiveSource:
 
     def measures(self) -> Measures:
         """Measures over all training groups."""
-        query = f"SELECT {ROLLED_MEASURES} FROM generations WHERE {IS_TRAIN}"  # noqa: S608
+        query = f"SELECT {MEASURES} FROM generations WHERE {IS_TRAIN}"  # noqa: S608
         return self.remember("measures", lambda: Measures(rows(self, query)[0]))
-
-
-def rolled_buckets(table: str, count: int, *, by: str = "step, generation") -> str:
-    """`ordered_buckets` over a table of sums.
-
-    Args:
-        table: `generations` or `outcomes`.
-        count: Largest number of buckets.
-        by: What a stretch is made of.
-    """
-    return f"""(
-        SELECT g.*, o.bucket FROM {table} AS g JOIN (
-            SELECT {by}, ntile({int(count)}) OVER (ORDER BY {by}) AS bucket
-            FROM (SELECT DISTINCT {by} FROM generations WHERE {IS_TRAIN})
-        ) AS o USING ({by}) WHERE {IS_TRAIN})"""  # noqa: S608 — no outside text
 
 
 def _quoted(text: str) -> str:
