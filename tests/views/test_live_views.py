@@ -237,3 +237,99 @@ def test_prompts_that_never_split_are_those_without_a_split_group(source):
         table = VIEWS["prompts"].make(source, "light", only=only).csv
         found = dict(zip(table["prompt_id"].to_pylist(), table["splits"].to_pylist(), strict=True))
         assert found == expected.to_dict()
+
+
+def test_a_filter_finds_every_prompt_whose_text_it_is_in(tmp_path):
+    prompts = np.arange(10_050)
+    with Recorder(tmp_path) as recorder:
+        recorder.record(
+            step=0,
+            group_ids=prompts,
+            prompt_ids=prompts,
+            rewards=np.ones(len(prompts)),
+            prompts=[f"What is half of {each}?" for each in prompts],
+        )
+    source = LiveSource(Run(tmp_path))
+    view = VIEWS["prompts"]
+    assert view.make(source, "light", filter="WHAT is").table.total == len(prompts)
+    assert view.make(source, "light", filter="of 77?").csv["prompt_id"].to_pylist() == ["77"]
+    assert view.make(source, "light", filter="it's").table.total == 0
+
+
+def test_an_order_of_prompts_is_of_the_rows_that_it_was_made_for(tmp_path, monkeypatch):
+    def record(recorder, step, prompts):
+        rewards = np.tile([0.0, 1.0], len(prompts))
+        ids = np.repeat(prompts, 2)
+        recorder.record(step=step, group_ids=ids, prompt_ids=ids, rewards=rewards)
+        recorder.flush()
+
+    with Recorder(tmp_path) as recorder:
+        record(recorder, 0, ["b", "d"])
+        source = LiveSource(Run(tmp_path))
+        remember = source.remember
+
+        def grow(key, make, **how):
+            found = remember(key, make, **how)
+            if key == "prompts":  # and before its rows are put in order, the run grows
+                monkeypatch.setattr(source, "remember", remember)
+                record(recorder, 1, ["a", "c"])
+                source.refresh()
+            return found
+
+        monkeypatch.setattr(source, "remember", grow)
+        view = VIEWS["prompts"]
+        names = [
+            view.make(source, "light", sort="prompt_id", descending="no", filter=wanted)
+            .csv["prompt_id"]
+            .to_pylist()
+            for wanted in ("", "")
+        ]
+    assert names == [["b", "d"], ["a", "b", "c", "d"]]
+
+
+def test_the_last_group_of_a_prompt_is_one_group(tmp_path):
+    with Recorder(tmp_path, correct=0.5) as recorder:
+        recorder.record(step=0, group_ids=[0] * 3, prompt_ids=["p"] * 3, rewards=[1.0, 1.0, 0.0])
+        recorder.record(
+            step=1, group_ids=[0] * 2, prompt_ids=["p"] * 2, rewards=[0.1, 0.9], correct="unknown"
+        )
+    shown = VIEWS["prompts"].make(LiveSource(Run(tmp_path)), "light")
+    (row,) = shown.csv.to_pylist()
+    assert (row["last_size"], row["last_correct"], row["last"]) == (2, None, None)
+    (row,) = Run(tmp_path).by_prompt().to_pylist()
+    assert (row["last_size"], row["last_correct"]) == (2, None)
+
+
+def test_the_best_completion_is_that_of_the_whole_group(tmp_path):
+    rewards = np.linspace(0.0, 1.0, 70)
+    with Recorder(tmp_path) as recorder:
+        recorder.record(
+            step=0,
+            group_ids=[0] * 70,
+            prompt_ids=[0] * 70,
+            rewards=rewards,
+            rewards_by_function={"f": rewards},
+            completions=["one two", *["one three"] * 68, "one four"],
+        )
+    view, source = VIEWS["group"], LiveSource(Run(tmp_path))
+    shown = view.make(source, "light", group_id="0")
+    assert (len(shown.table.rows), shown.table.total) == (64, 70)
+    assert shown.table.rows[0][0] == [["one", False], [" two", True]]
+    assert "The first 64 of 70 rollouts are shown." in shown.note
+    assert {row[-1] for row in shown.table.rows} == {""}
+    whole = view.make(source, "light", group_id="0", limit=70)
+    assert [row[-1] for row in whole.table.rows] == [*[""] * 69, "best"]
+    assert "shown" not in whole.note
+
+
+@pytest.mark.parametrize("generations", [16, 17])
+def test_a_step_says_whether_generations_are_left_out(tmp_path, generations):
+    with Recorder(tmp_path) as recorder:
+        for number in range(generations):
+            recorder.record(
+                step=0, round=number, group_ids=[0, 0], prompt_ids=[0, 0], rewards=[0.0, 1.0]
+            )
+    shown = VIEWS["step"].make(LiveSource(Run(tmp_path)), "light", step=0)
+    assert shown.table.total == 16
+    assert "16 groups in 16 generations" in shown.note
+    assert ("only the first" in shown.note) == (generations > 16)
