@@ -333,3 +333,29 @@ def test_a_step_says_whether_generations_are_left_out(tmp_path, generations):
     assert shown.table.total == 16
     assert "16 groups in 16 generations" in shown.note
     assert ("only the first" in shown.note) == (generations > 16)
+
+
+@pytest.mark.parametrize(
+    ("generations", "budget", "most"), [(23, 999, 12), (40, 64, 8), (5, 99, 5)]
+)
+def test_findings_are_from_the_whole_run(tmp_path, monkeypatch, generations, budget, most):
+    with Recorder(tmp_path) as recorder:
+        for step in range(generations):
+            rewards = np.tile([0.0, 1.0], 4)
+            ids = np.repeat(np.arange(4), 2)
+            recorder.record(
+                step=step, group_ids=ids, prompt_ids=ids, rewards=rewards,
+                advantages_used=2 * rewards - 1,
+            )  # fmt: skip
+    source, read = LiveSource(Run(tmp_path)), []
+    of_generation = source.run.rollouts
+
+    def spied(**how):
+        read.append(how["generation"])
+        return of_generation(**how)
+
+    monkeypatch.setattr(source.run, "rollouts", spied)
+    VIEWS["findings"].make(source, "light", rollouts=budget)
+    assert most / 2 < len(read) <= most
+    between = np.diff([-1, *read, generations])
+    assert between.max() <= -(-generations // most) + 1

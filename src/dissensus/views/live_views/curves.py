@@ -124,7 +124,7 @@ def make_group_std(source: LiveSource, theme: Theme, **given: Any) -> Shown:
         ("std", given["stretches"]), lambda: _std_quantiles(source, given["stretches"])
     )
     if bands is None:
-        return absent(_NOTHING, python)
+        return absent("Not shown: no scored training group has been recorded yet.", python)
     bands = window(bands, given["first_step"], given["last_step"])
     colour = palette(theme)
     figure = new_figure(theme, "σ of the rewards of a group")

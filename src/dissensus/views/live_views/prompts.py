@@ -30,7 +30,7 @@ SORTS = (
 ONLY = {"all": "true", "never split": "splits = 0", "split": "splits > 0"}
 """Which prompts → their condition."""
 
-_NOTHING = "Not shown: no training group has been recorded yet."
+_NOTHING = "Not shown: no scored training group has been recorded yet."
 _TEXT_CHARS = 160
 _LONG_CHARS = 4000
 _COVERAGE = 0.95
