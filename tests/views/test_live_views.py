@@ -156,20 +156,62 @@ def test_a_group_shows_what_each_completion_got(tmp_path):
 def test_paired_differences_need_two_seeds_of_two_settings(tmp_path):
     sources = []
     for rule, gain in (("grpo", 0.0), ("rloo", 0.25)):
-        for seed in (0, 1, 2):
+        for seed in (0, [1], {"s": 2}):  # a run may say anything of itself
             path = tmp_path / f"{rule}-{seed}"
             with Recorder(path, metadata={"estimator": rule, "seed": seed}) as recorder:
                 for step in range(8):
-                    reward = 0.1 * seed + gain
+                    reward = 0.1 * len(str(seed)) + gain
                     recorder.record(
                         step=step, group_ids=[1, 1], prompt_ids=[1, 1], rewards=[reward, reward]
                     )
             sources.append((path.name, LiveSource(Run(path))))
     compare = VIEWS["compare"]
-    (row,) = compare.make(sources, "light", x="rollouts").table.rows
-    assert row[2] == 3
-    assert row[3:] == pytest.approx([gain] * 3)
-    assert compare.make(sources[:2], "light").table is None
+    *runs, difference = compare.make(sources, "light", x="rollouts").table.rows
+    assert [row[0] for row in runs] == [name for name, _ in sources]
+    assert {row[1] for row in runs} == {None}
+    assert difference[1] == 3
+    assert difference[2:] == pytest.approx([gain] * 4)
+    assert len(compare.make(sources[:2], "light").table.rows) == 2
+
+
+def test_runs_are_compared_over_what_they_have_in_common(tmp_path):
+    sources, rewards = [], {"long": np.linspace(0.0, 1.0, 60), "short": np.linspace(1.0, 0.0, 41)}
+    for name, values in rewards.items():
+        with Recorder(tmp_path / name) as recorder:
+            for step, reward in enumerate(values, start=10):
+                recorder.record(
+                    step=step, group_ids=[0, 0], prompt_ids=[0, 0], rewards=[reward, reward]
+                )
+        sources.append((name, LiveSource(Run(tmp_path / name))))
+    view = VIEWS["compare"]
+    for reach, ends in (("common", [50, 50]), ("whole", [69, 50])):
+        shown = view.make(sources, "light", range=reach)
+        assert [trace["x"][-1] for trace in shown.figure["data"]] == ends
+        for row, values in zip(shown.table.rows, rewards.values(), strict=True):
+            # From step 46 to 50: the last tenth of steps 10 to 50.
+            assert row[2:4] == pytest.approx([values[40], values[36:41].mean()])
+
+
+def test_held_out_curves_are_of_one_evaluation_set_and_of_what_came_before(tmp_path):
+    sources = []
+    for name, splits in (("both", {"easy": 1.0, "hard": 0.0}), ("one", {"hard": 0.5})):
+        with Recorder(tmp_path / name, correct=0.5) as recorder:
+            for step in range(3):
+                for split, rate in splits.items():
+                    recorder.record(
+                        step=step, split=split, group_ids=[0, 1], prompt_ids=[0, 1],
+                        rewards=[rate > 0, rate > 0.5],
+                    )  # fmt: skip
+                recorder.record(
+                    step=step, group_ids=[0] * 4, prompt_ids=[0] * 4, rewards=[0, 0, 1, 1],
+                    lengths=[5, 5, 5, 10],
+                )  # fmt: skip
+        sources.append((name, LiveSource(Run(tmp_path / name))))
+    for axis, places in (("step", [0, 1, 2]), ("rollouts", [0, 4, 8]), ("tokens", [0, 25, 50])):
+        shown = VIEWS["compare"].make(sources, "light", measure="heldout", x=axis)
+        assert [trace["x"] for trace in shown.figure["data"]] == [places] * 2
+        assert [trace["y"] for trace in shown.figure["data"]] == [[0.0] * 3, [0.5] * 3]
+        assert "Evaluation set: hard." in shown.note
 
 
 def test_a_parameter_outside_its_limits_is_refused(source):
