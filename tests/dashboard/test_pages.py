@@ -111,7 +111,11 @@ def test_a_view_is_where_it_belongs(client, ids):
 def test_the_catalogue_and_the_plan_have_figures(client, ids):
     shown = client.get("/data/catalogue", params={"estimator": "grpo", "theme": "dark"}).json()
     assert len(shown["figure"]["data"]) >= 2
-    assert shown["more"]["advice"]
+    assert shown["more"]["advice"].startswith("GRPO: ")
+    assert " Dr. GRPO: " in shown["more"]["advice"]
+    assert all(title for _, title, _ in shown["table"]["columns"])
+    without = {"estimator": "grpo", "against": "krpo"}  # rewards are not all that it looks at
+    assert "(Kalman filter) has no signature" in client.get("/data/catalogue", params=without).json()["note"]
     for theme, colour in (("light", "#ffffff"), ("dark", "#0f1318")):
         address = f"/data/run/{ids['grpo-0']}/plan"
         shown = client.get(address, params={"theme": theme}).json()
