@@ -115,7 +115,10 @@ def test_the_catalogue_and_the_plan_have_figures(client, ids):
     assert " Dr. GRPO: " in shown["more"]["advice"]
     assert all(title for _, title, _ in shown["table"]["columns"])
     without = {"estimator": "grpo", "against": "krpo"}  # rewards are not all that it looks at
-    assert "(Kalman filter) has no signature" in client.get("/data/catalogue", params=without).json()["note"]
+    assert (
+        "(Kalman filter) has no signature"
+        in client.get("/data/catalogue", params=without).json()["note"]
+    )
     for theme, colour in (("light", "#ffffff"), ("dark", "#0f1318")):
         address = f"/data/run/{ids['grpo-0']}/plan"
         shown = client.get(address, params={"theme": theme}).json()

@@ -401,3 +401,18 @@ def test_findings_are_from_the_whole_run(tmp_path, monkeypatch, generations, bud
     assert most / 2 < len(read) <= most
     between = np.diff([-1, *read, generations])
     assert between.max() <= -(-generations // most) + 1
+
+
+@pytest.mark.parametrize(("rewards", "says_bars"), [([0.0, 1.0], True), ([0.1, 0.9], False)])
+def test_a_note_speaks_of_the_bars_that_are_there(tmp_path, rewards, says_bars):
+    correct = 0.5 if says_bars else "unknown"  # without a solve rate there are rewards alone
+    with Recorder(tmp_path) as recorder:
+        for split in ("train", "eval"):
+            recorder.record(
+                step=0, split=split, group_ids=[0, 1], prompt_ids=[0, 1], rewards=rewards,
+                correct=correct,
+            )  # fmt: skip
+    shown = VIEWS["reward"].make(LiveSource(Run(tmp_path)), "light")
+    assert any("error_y" in trace for trace in shown.figure["data"]) == says_bars
+    assert ("Bars on" in shown.note) == says_bars
+    assert "No held-out" not in shown.note

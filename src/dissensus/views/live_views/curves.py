@@ -39,9 +39,9 @@ def make_reward(source: LiveSource, theme: Theme, **given: Any) -> Shown:
     _add_steps(figure, steps, "reward_mean", palette(theme)["reward"], given["points"])
     clickable(figure)
     note = _curve_note(steps)
-    if heldout:
+    if any(trace.error_y.array is not None for trace in figure.data):
         note += " Bars on the held-out points are ± one standard error over prompts of this seed."
-    else:
+    if not heldout:
         note += " No held-out evaluation was recorded."
     return Shown(plain(figure), None, note, _reward_numbers(steps, heldout), python)
 
