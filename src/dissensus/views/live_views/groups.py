@@ -134,8 +134,6 @@ def make_group(source: LiveSource, theme: Theme, **given: Any) -> Shown:  # noqa
         note = "The rollouts of this group were not kept."
     elif members["completion"].null_count == members.num_rows:
         note = "The texts of this group were not recorded, or given up for the text budget."
-    if members.num_rows > given["limit"]:
-        note += f" The first {given['limit']} of {plural(members.num_rows, 'rollout')} are shown."
     grid = _members_grid(members, given["limit"])
     return Shown(None, grid, note, members, python, more)
 
