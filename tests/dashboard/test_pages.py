@@ -262,6 +262,18 @@ def test_every_figure_says_which_files_are_left_out(tmp_path):
             assert broken.name in note
 
 
+def test_a_group_whose_rollouts_are_broken_says_so(tmp_path):
+    group = record_run(tmp_path / "run", generations=3).groups(split="train").to_pylist()[-1]
+    (broken,) = (tmp_path / "run").glob(f"rollouts/**/*{group['generation']}.parquet")
+    broken.write_bytes(b"PAR1 and nothing else")
+    dashboard = Dashboard(tmp_path, make_policy("127.0.0.1", None))
+    run = dashboard.runs.all()[0].id
+    named = {name: group[name] for name in ("group_id", "generation")}
+    with TestClient(dashboard.app, base_url="http://127.0.0.1") as client:
+        page = client.get(f"/run/{run}/group", params=named).text
+    assert f"Left out, because it cannot be read: rank=0/{broken.name}" in page
+
+
 @pytest.mark.parametrize(
     ("file", "odd"),
     [
