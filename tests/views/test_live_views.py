@@ -414,3 +414,17 @@ def test_a_note_speaks_of_the_bars_that_are_there(tmp_path, rewards, says_bars):
     assert any("error_y" in trace for trace in shown.figure["data"]) == says_bars
     assert ("Bars on" in shown.note) == says_bars
     assert "No held-out" not in shown.note
+
+
+@pytest.mark.parametrize("reward", [0.0, 1.0])
+def test_prompts_of_a_run_without_a_split_group_are_shown(tmp_path, reward):
+    ids = np.repeat(np.arange(3), 4)
+    with Recorder(tmp_path, correct=0.5) as recorder:
+        for step in range(2):
+            recorder.record(
+                step=step, group_ids=ids, prompt_ids=ids, rewards=np.full(len(ids), reward)
+            )
+    shown = VIEWS["prompts"].make(LiveSource(Run(tmp_path)), "light")
+    assert shown.csv["solve_rate"].to_pylist() == [reward] * 3
+    assert shown.csv["forecast"].to_pylist() == pytest.approx([0.0] * 3)
+    assert "too near" in shown.note

@@ -225,15 +225,15 @@ def _prompts(source: LiveSource) -> pa.Table:
     if prior is None or table["k"].null_count:
         return table.append_column("forecast", pa.nulls(table.num_rows, pa.float64()))
     k, n, size = (table[name].to_numpy() for name in ("k", "n", "last_size"))
-    a, b = prior
-    split = 1.0 - laws.beta_unanimous_rate(a + k, b + n - k, size)
+    a, b = prior  # b can be 1e-17: n - k first, or it is lost
+    split = 1.0 - laws.beta_unanimous_rate(a + k, b + (n - k), size)
     return table.append_column("forecast", pa.array(split, pa.float64()))
 
 
-def _prior(source: LiveSource) -> tuple[float, float] | None:
+def _prior(source: LiveSource) -> laws.BetaFit | None:
     """A Beta distribution of solve rates over the training groups of the run."""
 
-    def fit() -> tuple[float, float] | None:
+    def fit() -> laws.BetaFit | None:
         if correctness_unknown(source) is not None:
             return None
         found = source.sql(
@@ -243,8 +243,7 @@ def _prior(source: LiveSource) -> tuple[float, float] | None:
         size, correct, groups = (found[n].to_numpy() for n in ("size", "correct", "groups"))
         if not len(size) or size.max() < 2:
             return None
-        a, b = laws.fit_beta(correct, size, weights=groups)
-        return float(a), float(b)
+        return laws.fit_beta(correct, size, weights=groups)
 
     return source.remember("prior", fit)
 
@@ -259,7 +258,7 @@ def _intervals(
 
     k, n = (np.array([row[name] for row in part], dtype=np.float64) for name in ("k", "n"))
     tail = (1.0 - _COVERAGE) / 2.0
-    low, high = (betaincinv(prior[0] + k, prior[1] + n - k, q) for q in (tail, 1.0 - tail))
+    low, high = (betaincinv(prior[0] + k, prior[1] + (n - k), q) for q in (tail, 1.0 - tail))
     return low.tolist(), high.tolist()
 
 
@@ -322,6 +321,11 @@ def _table_note(source: LiveSource, table: pa.Table) -> str:
     prior = _prior(source)
     if prior is None:
         return note
+    if prior.is_boundary:
+        note += (
+            " Every group is unanimous, or all prompts are alike: the fit lies at its edge, and "
+            "from and to are too near each other."
+        )
     return (
         f"{note} From, to and split next: 95 % interval, and chance that the next group of this "
         f"size has both outcomes, under Beta({number(prior[0])}, {number(prior[1])}) fitted to "
