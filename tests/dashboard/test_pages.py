@@ -111,7 +111,14 @@ def test_a_view_is_where_it_belongs(client, ids):
 def test_the_catalogue_and_the_plan_have_figures(client, ids):
     shown = client.get("/data/catalogue", params={"estimator": "grpo", "theme": "dark"}).json()
     assert len(shown["figure"]["data"]) >= 2
-    assert shown["more"]["advice"]
+    assert shown["more"]["advice"].startswith("GRPO: ")
+    assert " Dr. GRPO: " in shown["more"]["advice"]
+    assert all(title for _, title, _ in shown["table"]["columns"])
+    without = {"estimator": "grpo", "against": "krpo"}  # rewards are not all that it looks at
+    assert (
+        "(Kalman filter) has no signature"
+        in client.get("/data/catalogue", params=without).json()["note"]
+    )
     for theme, colour in (("light", "#ffffff"), ("dark", "#0f1318")):
         address = f"/data/run/{ids['grpo-0']}/plan"
         shown = client.get(address, params={"theme": theme}).json()
@@ -253,6 +260,18 @@ def test_every_figure_says_which_files_are_left_out(tmp_path):
             note = client.get(f"/data/run/{run}/{view}").json()["note"]
             assert note.startswith("Left out, because it cannot be read: ")
             assert broken.name in note
+
+
+def test_a_group_whose_rollouts_are_broken_says_so(tmp_path):
+    group = record_run(tmp_path / "run", generations=3).groups(split="train").to_pylist()[-1]
+    (broken,) = (tmp_path / "run").glob(f"rollouts/**/*{group['generation']}.parquet")
+    broken.write_bytes(b"PAR1 and nothing else")
+    dashboard = Dashboard(tmp_path, make_policy("127.0.0.1", None))
+    run = dashboard.runs.all()[0].id
+    named = {name: group[name] for name in ("group_id", "generation")}
+    with TestClient(dashboard.app, base_url="http://127.0.0.1") as client:
+        page = client.get(f"/run/{run}/group", params=named).text
+    assert f"Left out, because it cannot be read: rank=0/{broken.name}" in page
 
 
 @pytest.mark.parametrize(

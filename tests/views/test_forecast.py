@@ -180,13 +180,13 @@ def test_all_wrong_is_not_called_unanimous_where_rewards_are_graded(tmp_path):
 
 
 def test_heldout_curve_by_hand(tmp_path):
-    heldout = [("h", 3, [1.0, 0.0]), ("i", 3, [1.0, 1.0])]
+    heldout = [("h", 3, [1.0, 0.0]), ("i", 3, [1.0, 1.0]), ("unscored", 3, [math.nan])]
     (point,) = heldout_curve(Snapshot(record(tmp_path, heldout=heldout)))
     assert point.solve_rate == 0.75
     # Rates .5 and 1: sample deviation √.125, over √2.
     assert point.standard_error == pytest.approx(0.25)
     assert point.step == 3
-    assert point.rollouts == 4
+    assert (point.prompts, point.rollouts) == (3, 5)
 
 
 def test_unknown_correctness_gives_none(tmp_path):

@@ -156,20 +156,62 @@ def test_a_group_shows_what_each_completion_got(tmp_path):
 def test_paired_differences_need_two_seeds_of_two_settings(tmp_path):
     sources = []
     for rule, gain in (("grpo", 0.0), ("rloo", 0.25)):
-        for seed in (0, 1, 2):
+        for seed in (0, [1], {"s": 2}):  # a run may say anything of itself
             path = tmp_path / f"{rule}-{seed}"
             with Recorder(path, metadata={"estimator": rule, "seed": seed}) as recorder:
                 for step in range(8):
-                    reward = 0.1 * seed + gain
+                    reward = 0.1 * len(str(seed)) + gain
                     recorder.record(
                         step=step, group_ids=[1, 1], prompt_ids=[1, 1], rewards=[reward, reward]
                     )
             sources.append((path.name, LiveSource(Run(path))))
     compare = VIEWS["compare"]
-    (row,) = compare.make(sources, "light", x="rollouts").table.rows
-    assert row[2] == 3
-    assert row[3:] == pytest.approx([gain] * 3)
-    assert compare.make(sources[:2], "light").table is None
+    *runs, difference = compare.make(sources, "light", x="rollouts").table.rows
+    assert [row[0] for row in runs] == [name for name, _ in sources]
+    assert {row[1] for row in runs} == {None}
+    assert difference[1] == 3
+    assert difference[2:] == pytest.approx([gain] * 4)
+    assert len(compare.make(sources[:2], "light").table.rows) == 2
+
+
+def test_runs_are_compared_over_what_they_have_in_common(tmp_path):
+    sources, rewards = [], {"long": np.linspace(0.0, 1.0, 60), "short": np.linspace(1.0, 0.0, 41)}
+    for name, values in rewards.items():
+        with Recorder(tmp_path / name) as recorder:
+            for step, reward in enumerate(values, start=10):
+                recorder.record(
+                    step=step, group_ids=[0, 0], prompt_ids=[0, 0], rewards=[reward, reward]
+                )
+        sources.append((name, LiveSource(Run(tmp_path / name))))
+    view = VIEWS["compare"]
+    for reach, ends in (("common", [50, 50]), ("whole", [69, 50])):
+        shown = view.make(sources, "light", range=reach)
+        assert [trace["x"][-1] for trace in shown.figure["data"]] == ends
+        for row, values in zip(shown.table.rows, rewards.values(), strict=True):
+            # From step 46 to 50: the last tenth of steps 10 to 50.
+            assert row[2:4] == pytest.approx([values[40], values[36:41].mean()])
+
+
+def test_held_out_curves_are_of_one_evaluation_set_and_of_what_came_before(tmp_path):
+    sources = []
+    for name, splits in (("both", {"easy": 1.0, "hard": 0.0}), ("one", {"hard": 0.5})):
+        with Recorder(tmp_path / name, correct=0.5) as recorder:
+            for step in range(3):
+                for split, rate in splits.items():
+                    recorder.record(
+                        step=step, split=split, group_ids=[0, 1], prompt_ids=[0, 1],
+                        rewards=[rate > 0, rate > 0.5],
+                    )  # fmt: skip
+                recorder.record(
+                    step=step, group_ids=[0] * 4, prompt_ids=[0] * 4, rewards=[0, 0, 1, 1],
+                    lengths=[5, 5, 5, 10],
+                )  # fmt: skip
+        sources.append((name, LiveSource(Run(tmp_path / name))))
+    for axis, places in (("step", [0, 1, 2]), ("rollouts", [0, 4, 8]), ("tokens", [0, 25, 50])):
+        shown = VIEWS["compare"].make(sources, "light", measure="heldout", x=axis)
+        assert [trace["x"] for trace in shown.figure["data"]] == [places] * 2
+        assert [trace["y"] for trace in shown.figure["data"]] == [[0.0] * 3, [0.5] * 3]
+        assert "Evaluation set: hard." in shown.note
 
 
 def test_a_parameter_outside_its_limits_is_refused(source):
@@ -237,3 +279,152 @@ def test_prompts_that_never_split_are_those_without_a_split_group(source):
         table = VIEWS["prompts"].make(source, "light", only=only).csv
         found = dict(zip(table["prompt_id"].to_pylist(), table["splits"].to_pylist(), strict=True))
         assert found == expected.to_dict()
+
+
+def test_a_filter_finds_every_prompt_whose_text_it_is_in(tmp_path):
+    prompts = np.arange(10_050)
+    with Recorder(tmp_path) as recorder:
+        recorder.record(
+            step=0,
+            group_ids=prompts,
+            prompt_ids=prompts,
+            rewards=np.ones(len(prompts)),
+            prompts=[f"What is half of {each}?" for each in prompts],
+        )
+    source = LiveSource(Run(tmp_path))
+    view = VIEWS["prompts"]
+    assert view.make(source, "light", filter="WHAT is").table.total == len(prompts)
+    assert view.make(source, "light", filter="of 77?").csv["prompt_id"].to_pylist() == ["77"]
+    assert view.make(source, "light", filter="it's").table.total == 0
+
+
+def test_an_order_of_prompts_is_of_the_rows_that_it_was_made_for(tmp_path, monkeypatch):
+    def record(recorder, step, prompts):
+        rewards = np.tile([0.0, 1.0], len(prompts))
+        ids = np.repeat(prompts, 2)
+        recorder.record(step=step, group_ids=ids, prompt_ids=ids, rewards=rewards)
+        recorder.flush()
+
+    with Recorder(tmp_path) as recorder:
+        record(recorder, 0, ["b", "d"])
+        source = LiveSource(Run(tmp_path))
+        remember = source.remember
+
+        def grow(key, make, **how):
+            found = remember(key, make, **how)
+            if key == "prompts":  # and before its rows are put in order, the run grows
+                monkeypatch.setattr(source, "remember", remember)
+                record(recorder, 1, ["a", "c"])
+                source.refresh()
+            return found
+
+        monkeypatch.setattr(source, "remember", grow)
+        view = VIEWS["prompts"]
+        names = [
+            view.make(source, "light", sort="prompt_id", descending="no", filter=wanted)
+            .csv["prompt_id"]
+            .to_pylist()
+            for wanted in ("", "")
+        ]
+    assert names == [["b", "d"], ["a", "b", "c", "d"]]
+
+
+def test_the_last_group_of_a_prompt_is_one_group(tmp_path):
+    with Recorder(tmp_path, correct=0.5) as recorder:
+        recorder.record(step=0, group_ids=[0] * 3, prompt_ids=["p"] * 3, rewards=[1.0, 1.0, 0.0])
+        recorder.record(
+            step=1, group_ids=[0] * 2, prompt_ids=["p"] * 2, rewards=[0.1, 0.9], correct="unknown"
+        )
+    shown = VIEWS["prompts"].make(LiveSource(Run(tmp_path)), "light")
+    (row,) = shown.csv.to_pylist()
+    assert (row["last_size"], row["last_correct"], row["last"]) == (2, None, None)
+    (row,) = Run(tmp_path).by_prompt().to_pylist()
+    assert (row["last_size"], row["last_correct"]) == (2, None)
+
+
+def test_the_best_completion_is_that_of_the_whole_group(tmp_path):
+    rewards = np.linspace(0.0, 1.0, 70)
+    with Recorder(tmp_path) as recorder:
+        recorder.record(
+            step=0,
+            group_ids=[0] * 70,
+            prompt_ids=[0] * 70,
+            rewards=rewards,
+            rewards_by_function={"f": rewards},
+            completions=["one two", *["one three"] * 68, "one four"],
+        )
+    view, source = VIEWS["group"], LiveSource(Run(tmp_path))
+    shown = view.make(source, "light", group_id="0")
+    assert (len(shown.table.rows), shown.table.total) == (64, 70)
+    assert shown.table.rows[0][0] == [["one", False], [" two", True]]
+    assert {row[-1] for row in shown.table.rows} == {""}
+    whole = view.make(source, "light", group_id="0", limit=70)
+    assert [row[-1] for row in whole.table.rows] == [*[""] * 69, "best"]
+
+
+@pytest.mark.parametrize("generations", [16, 17])
+def test_a_step_says_whether_generations_are_left_out(tmp_path, generations):
+    with Recorder(tmp_path) as recorder:
+        for number in range(generations):
+            recorder.record(
+                step=0, round=number, group_ids=[0, 0], prompt_ids=[0, 0], rewards=[0.0, 1.0]
+            )
+    shown = VIEWS["step"].make(LiveSource(Run(tmp_path)), "light", step=0)
+    assert shown.table.total == 16
+    assert "16 groups in 16 generations" in shown.note
+    assert ("only the first" in shown.note) == (generations > 16)
+
+
+@pytest.mark.parametrize(
+    ("generations", "budget", "most"), [(23, 999, 12), (40, 64, 8), (5, 99, 5)]
+)
+def test_findings_are_from_the_whole_run(tmp_path, monkeypatch, generations, budget, most):
+    with Recorder(tmp_path) as recorder:
+        for step in range(generations):
+            rewards = np.tile([0.0, 1.0], 4)
+            ids = np.repeat(np.arange(4), 2)
+            recorder.record(
+                step=step, group_ids=ids, prompt_ids=ids, rewards=rewards,
+                advantages_used=2 * rewards - 1,
+            )  # fmt: skip
+    source, read = LiveSource(Run(tmp_path)), []
+    of_generation = source.run.rollouts
+
+    def spied(**how):
+        read.append(how["generation"])
+        return of_generation(**how)
+
+    monkeypatch.setattr(source.run, "rollouts", spied)
+    VIEWS["findings"].make(source, "light", rollouts=budget)
+    assert most / 2 < len(read) <= most
+    between = np.diff([-1, *read, generations])
+    assert between.max() <= -(-generations // most) + 1
+
+
+@pytest.mark.parametrize(("rewards", "says_bars"), [([0.0, 1.0], True), ([0.1, 0.9], False)])
+def test_a_note_speaks_of_the_bars_that_are_there(tmp_path, rewards, says_bars):
+    correct = 0.5 if says_bars else "unknown"  # without a solve rate there are rewards alone
+    with Recorder(tmp_path) as recorder:
+        for split in ("train", "eval"):
+            recorder.record(
+                step=0, split=split, group_ids=[0, 1], prompt_ids=[0, 1], rewards=rewards,
+                correct=correct,
+            )  # fmt: skip
+    shown = VIEWS["reward"].make(LiveSource(Run(tmp_path)), "light")
+    assert any("error_y" in trace for trace in shown.figure["data"]) == says_bars
+    assert ("Bars on" in shown.note) == says_bars
+    assert "No held-out" not in shown.note
+
+
+@pytest.mark.parametrize("reward", [0.0, 1.0])
+def test_prompts_of_a_run_without_a_split_group_are_shown(tmp_path, reward):
+    ids = np.repeat(np.arange(3), 4)
+    with Recorder(tmp_path, correct=0.5) as recorder:
+        for step in range(2):
+            recorder.record(
+                step=step, group_ids=ids, prompt_ids=ids, rewards=np.full(len(ids), reward)
+            )
+    shown = VIEWS["prompts"].make(LiveSource(Run(tmp_path)), "light")
+    assert shown.csv["solve_rate"].to_pylist() == [reward] * 3
+    assert shown.csv["forecast"].to_pylist() == pytest.approx([0.0] * 3)
+    assert "too near" in shown.note

@@ -18,7 +18,7 @@ from dissensus.views.format import one_line
 from dissensus.views.live_views import View
 from dissensus.views.style import Theme
 
-__all__ = ["MADE_BY", "make_csv", "make_json", "make_line", "warm_up"]
+__all__ = ["MADE_BY", "left_out", "make_csv", "make_json", "make_line", "warm_up"]
 
 MADE_BY: str = dissensus.__version__
 """Goes into the tag of every answer: another version may answer otherwise."""
@@ -36,7 +36,7 @@ def make_json(
     if shown.table is not None:
         document["table"] = shown.table._asdict()
     document["more"] = dict(shown.more)
-    document["note"] = f"{_left_out(source)}{shown.note}"
+    document["note"] = f"{left_out(source)}{shown.note}"
     return _encode({**document, "title": view.title, "version": version})
 
 
@@ -71,7 +71,7 @@ def warm_up() -> None:
     _encode(new_figure("light", "").to_plotly_json())
 
 
-def _left_out(source: Any) -> str:
+def left_out(source: Any) -> str:
     """What every figure of a damaged run lacks, in words; nothing for the catalogue."""
     sources = [each for _, each in source] if isinstance(source, list) else [source]
     files = [Path(f) for each in sources if each is not None for f in each.run.unreadable]

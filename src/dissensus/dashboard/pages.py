@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, Response
 
 import dissensus
 from dissensus.dashboard import asked
+from dissensus.dashboard.answers import left_out
 from dissensus.dashboard.discovery import Found, Runs
 from dissensus.dashboard.heads import describe_run
 from dissensus.dashboard.opened import Opened
@@ -177,6 +178,7 @@ class Pages:
         source = self._opened.get(found)
         source.refresh()
         shown = view.make(source, "light", **parameters)
+        shown = shown._replace(note=f"{left_out(source)}{shown.note}")
         panel = _panel(found, view, **parameters)
         return self._page("group.html", run=found, head=head, shown=shown, panel=panel)
 

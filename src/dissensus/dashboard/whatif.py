@@ -64,10 +64,13 @@ def make_catalogue_view(
         "\n"
     )
     panels = estimator_panels(first if second is None else pair(first, second))
-    why = f"{estimator} has no signature: {first.absent or 'it cannot be called on counts'}."
+    asked = [each for each in (first, second) if each is not None]
+    why = " ".join(f"{e.name} has no signature: {e.absent}." for e in asked if e.signature is None)
     shown = _shown(panels, figure, python, theme, absent=f"Not shown: {why}")
-    summary = [each.entry.described.summary for each in (first, second) if each is not None]
-    return shown._replace(more={"advice": " ".join(summary)})
+    if shown.figure is not None and why:
+        shown = shown._replace(note=f"{why} {shown.note}")
+    summaries = [f"{each.name}: {each.entry.described.summary}" for each in asked]
+    return shown._replace(more={"advice": " ".join(summaries)})
 
 
 def _shown(panels: list[Panel], name: str, python: str, theme: Theme, *, absent: str) -> Shown:

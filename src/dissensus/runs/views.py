@@ -94,10 +94,14 @@ SELECT prompt_id, split,
   min(step) AS first_step,
   max(step) AS last_step,
   max(generation) AS last_generation,
-  arg_max(correct, generation) AS last_correct,
+  arg_max({{'k': correct}}, generation)['k'] AS last_correct,
   arg_max(size, generation) AS last_size
 FROM {source} GROUP BY prompt_id, split"""
-"""Mergeable sums per prompt and split over rows of groups."""
+"""Mergeable sums per prompt and split over rows of groups.
+
+`arg_max` passes over what is null, but not over a struct that holds it: where the correctness of
+the last group is unknown, that of an earlier one must not stand in its place.
+"""
 
 _PROMPT_COUNTS = (
     "groups", "rollouts", "scored_rollouts", "trained_rollouts", "scored_groups", "unanimous",
@@ -111,7 +115,7 @@ SELECT prompt_id, split, {sums},
   min(first_step) AS first_step,
   max(last_step) AS last_step,
   max(last_generation) AS last_generation,
-  arg_max(last_correct, last_generation) AS last_correct,
+  arg_max({{'k': last_correct}}, last_generation)['k'] AS last_correct,
   arg_max(last_size, last_generation) AS last_size
 FROM ({source}) GROUP BY prompt_id, split ORDER BY split, prompt_id"""
 

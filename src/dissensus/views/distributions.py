@@ -49,7 +49,8 @@ class HeldoutPoint(NamedTuple):
         split: Name of the split.
         step: Training step it was done at.
         solve_rate: Correct / scored rollouts.
-        standard_error: Of the solve rate, over prompts (ddof 1 over their rates, / sqrt(P)).
+        standard_error: Of the solve rate, over the P prompts with a score (ddof 1 over their rates,
+            / sqrt(P)).
         reward_mean: Mean reward.
         prompts: Distinct prompts.
         rollouts: Rollouts.
@@ -145,7 +146,7 @@ def heldout_curve(source: Source) -> list[HeldoutPoint]:
         SELECT split, step, bool_and(known) AS known, count(*) AS prompts,
             sum(rollouts) AS rollouts, sum(reward) / nullif(sum(size), 0) AS reward_mean,
             sum(correct) / nullif(sum(size), 0) AS solve_rate,
-            stddev_samp(correct / nullif(size, 0)) / sqrt(count(*)) AS error
+            stddev_samp(correct / nullif(size, 0)) / sqrt(count(*) FILTER (size > 0)) AS error
         FROM per_prompt GROUP BY split, step ORDER BY split, step""",  # noqa: S608
     )
     return [

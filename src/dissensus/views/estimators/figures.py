@@ -84,7 +84,7 @@ def _signature(shown: Sequence[_Shown], theme: Theme) -> Panel:
             gains = (signature.positive[k], signature.negative[k])
             sums = (signature.contrast[k], signature.push[k])
             row = [name, str(k), *(_value(each) for each in (*gains, *sums))]
-            rows.append([*row, "silent" if found.silent[k] else ""])
+            rows.append([*row, "yes" if found.silent[k] else ""])
     figure.update_layout(barmode="group", bargap=0.3)
     return Panel(
         name="signature",
@@ -100,7 +100,7 @@ def _signature(shown: Sequence[_Shown], theme: Theme) -> Panel:
         figure=figure,
         absent="",
         label=f"Contrast by share of correct rollouts for {_names(shown)}",
-        header=["estimator", "k", "A₊", "A₋", "W", "B", ""],
+        header=["estimator", "k", "A₊", "A₋", "W", "B", "silent"],
         rows=rows,
     )
 

@@ -144,6 +144,7 @@ _ALL = (
         (
             Parameter("x", "choice", "step", tuple(compare.AXES)),
             Parameter("measure", "choice", "reward_mean", tuple(compare.MEASURED)),
+            Parameter("range", "choice", "common", ("common", "whole")),
             Parameter("points", "int", 100, low=10, high=1000),
         ),
         compare.make_compare,

@@ -27,17 +27,9 @@ _COLUMNS = (
 def make_findings(source: LiveSource, theme: Theme, **given: Any) -> Shown:  # noqa: ARG001
     """Findings of the audit on the logged advantages of some generations."""
     python = code("findings", source, given)
-    chosen = rows(
-        source,
-        f"""SELECT generation, rollouts FROM (
-            SELECT generation, rollouts, row_number() OVER (ORDER BY step, generation) AS place,
-                count(*) OVER () AS all_of_them
-            FROM generations WHERE {IS_TRAIN} AND scored > 0
-        ) WHERE place % greatest(1, all_of_them // {int(given["generations"])}) = 0
-        ORDER BY generation LIMIT {int(given["generations"])}""",  # noqa: S608 — numbers
-    )
+    chosen = _spread(source, given["generations"], given["rollouts"])
     if not chosen:
-        return absent("Not shown: no training group has been recorded yet.", python)
+        return absent("Not shown: no scored training group has been recorded yet.", python)
     read = source.remember(
         ("findings", given["rollouts"], *(row["generation"] for row in chosen)),
         lambda: _audit(source, chosen, given["rollouts"]),
@@ -66,6 +58,19 @@ def make_findings(source: LiveSource, theme: Theme, **given: Any) -> Shown:  # n
     )
     csv = pa.table({name: pa.array([r[name] for r in found], pa.string()) for name in names})
     return Shown(None, grid, _note(answer, generations, held), csv, python)
+
+
+def _spread(source: LiveSource, generations: int, rollouts: int) -> list[dict[str, Any]]:
+    """Every n-th generation, so that they lie over the whole run and are about as few as asked."""
+    return rows(
+        source,
+        f"""SELECT generation, rollouts FROM (
+            SELECT generation, rollouts, row_number() OVER (ORDER BY step, generation) AS place,
+                count(*) OVER () AS n, sum(rollouts) OVER () AS size
+            FROM generations WHERE {IS_TRAIN} AND scored > 0
+        ) WHERE place % least(n, ceil(greatest(n / {generations}, size / {rollouts}))) = 0
+        ORDER BY generation""",  # noqa: S608 — numbers
+    )
 
 
 def _audit(

@@ -1,10 +1,11 @@
-"""Several runs over one axis, and paired differences where arms share seeds."""
+"""Several runs over one axis, how they ended, and paired differences where arms share seeds."""
 
 from __future__ import annotations
 
 import html
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,11 +14,11 @@ import pyarrow as pa
 from dissensus.core.comparisons import compare_cells
 from dissensus.core.groups import FloatArray
 from dissensus.views.canvas import add_line, new_figure
-from dissensus.views.distributions import heldout_curve
+from dissensus.views.distributions import HeldoutPoint, heldout_curve
 from dissensus.views.format import one_line
 from dissensus.views.live_views.making import absent, code, plain
 from dissensus.views.live_views.rolled import steps_table
-from dissensus.views.live_views.shape import Grid, Shown
+from dissensus.views.live_views.shape import Cell, Grid, Shown
 from dissensus.views.live_views.source import LiveSource
 from dissensus.views.style import Theme, palette
 
@@ -38,8 +39,8 @@ MEASURED = {
 }
 _ROLES = ("correct", "wrong", "split", "predicted", "naive", "unanimous")
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
-_END = 0.75
-"""Differences are over the last quarter of the axis that all runs have reached."""
+_END = 0.1
+"""The end of a run: this last part of the axis that all runs have in common."""
 
 
 class _Curve(NamedTuple):
@@ -50,19 +51,32 @@ class _Curve(NamedTuple):
     y: FloatArray
     step: FloatArray
     arm: str
-    seed: Any
+    seed: str | None
+
+
+class _Span(NamedTuple):
+    """The stretch of the axis that all runs have in common."""
+
+    first: float
+    last: float
 
 
 def make_compare(sources: Sequence[tuple[str, LiveSource]], theme: Theme, **given: Any) -> Shown:
     """One measure of several runs against steps, rollouts, tokens or seconds."""
     python = code("compare", sources, given)
     title, percent = MEASURED[given["measure"]]
-    curves = [_curve(label, source, given) for label, source in sources]
+    split = _shared_split(sources) if given["measure"] == "heldout" else None
+    curves = [_curve(label, source, given, split) for label, source in sources]
+    span = _common([curve for curve in curves if len(curve.x)])
+    if given["range"] == "common" and span.first < span.last:
+        curves = [_cut(curve, span) for curve in curves]
     drawn = [curve for curve in curves if len(curve.x)]
-    missing = [curve.label for curve in curves if not len(curve.x)]
-    note = f"Nothing to show of {', '.join(missing)}." if missing else ""
     if not drawn:
         return absent(f"Not shown: no chosen run has recorded the {title} so.", python)
+    missing = [curve.label for curve in curves if not len(curve.x)]
+    note = f"Nothing to show of {', '.join(missing)}." if missing else ""
+    if split is not None:
+        note += f" Evaluation set: {one_line(split, 40)}."
     figure = new_figure(theme, title, x_title=AXES[given["x"]])
     colour = palette(theme)
     for i, curve in enumerate(curves):
@@ -77,45 +91,84 @@ def make_compare(sources: Sequence[tuple[str, LiveSource]], theme: Theme, **give
         figure.data[-1].customdata = [[round(step), i] for step in few.step.tolist()]
     if percent:
         figure.update_yaxes(tickformat=".0%")
-    differences, said = _differences(drawn)
+    table, said = _ends(drawn, span, "frac" if percent else "number")
     csv = pa.concat_tables(
         pa.table(
-            {"run": [c.label] * len(c.x), "step": c.step.astype(np.int64), given["x"]: c.x,
-             given["measure"]: c.y}
-            if given["x"] != "step"
-            else {"run": [c.label] * len(c.x), "step": c.x, given["measure"]: c.y}
+            {"run": [c.label] * len(c.x), "step": c.step.astype(np.int64)}
+            | ({} if given["x"] == "step" else {given["x"]: c.x})
+            | {given["measure"]: c.y}
         )
         for c in drawn
-    )  # fmt: skip
-    return Shown(plain(figure), differences, f"{note} {said}".strip(), csv, python)
+    )
+    return Shown(plain(figure), table, f"{note} {said}".strip(), csv, python)
 
 
-def _curve(label: str, source: LiveSource, given: dict[str, Any]) -> _Curve:
-    metadata = dict(source.run.info.get("metadata") or {})
+def _shared_split(sources: Sequence[tuple[str, LiveSource]]) -> str | None:
+    """The evaluation set that most of the runs have a solve rate of; the first of equals."""
+    found: Counter[str] = Counter()
+    for _, source in sources:
+        found.update({p.split for p in _heldout(source) if p.solve_rate is not None})
+    return min(found, key=lambda split: (-found[split], split), default=None)
+
+
+def _heldout(source: LiveSource) -> list[HeldoutPoint]:
+    return source.remember("heldout curve", lambda: heldout_curve(source.heldout))
+
+
+def _curve(label: str, source: LiveSource, given: dict[str, Any], split: str | None) -> _Curve:
+    arm, seed = _setting(source)
+    table = steps_table(source)
+    if given["measure"] == "heldout":
+        some = [p for p in _heldout(source) if p.split == split and p.solve_rate is not None]
+        step = np.array([p.step for p in some], dtype=np.float64)
+        x = _axis(table, given["x"], step)
+        y = np.array([p.solve_rate for p in some], dtype=np.float64)
+    else:
+        step = np.asarray(table["step"].to_numpy(), dtype=np.float64)
+        x = _axis(table, given["x"])
+        y = np.asarray(table[given["measure"]].to_numpy(), dtype=np.float64)
+    known = np.isfinite(x) & np.isfinite(y)
+    return _Curve(one_line(label, 60), x[known], y[known], step[known], arm, seed)
+
+
+def _setting(source: LiveSource) -> tuple[str, str | None]:
+    """Name of a run's setting, and its seed; a run may say anything of itself."""
+    said = source.run.info.get("metadata")
+    metadata = dict(said) if isinstance(said, Mapping) else {}
     seed = metadata.pop("seed", None)
     arm = json.dumps(metadata, sort_keys=True, default=str)
-    label = one_line(label, 60)
-    table = steps_table(source)
+    return arm, None if seed is None else json.dumps(seed, sort_keys=True, default=str)
+
+
+def _axis(table: pa.Table, name: str, evaluated: FloatArray | None = None) -> FloatArray:
+    """Where on the axis each training step ends, or where evaluations at some steps are.
+
+    An evaluation at a step is one of the weights before it, which took the rollouts of the steps
+    before alone.
+    """
     step = np.asarray(table["step"].to_numpy(), dtype=np.float64)
-    x = _axis(table, step, given["x"])
-    if given["measure"] == "heldout":
-        points = source.remember("heldout curve", lambda: heldout_curve(source.heldout))
-        split = points[0].split if points else ""
-        some = [p for p in points if p.split == split and p.solve_rate is not None]
-        at = np.array([p.step for p in some], dtype=np.float64)
-        place = np.interp(at, step, x) if len(step) else at
-        return _Curve(label, place, np.array([p.solve_rate for p in some]), at, arm, seed)
-    y = np.asarray(table[given["measure"]].to_numpy(), dtype=np.float64)
-    known = np.isfinite(x) & np.isfinite(y)
-    return _Curve(label, x[known], y[known], step[known], arm, seed)
-
-
-def _axis(table: pa.Table, step: FloatArray, name: str) -> FloatArray:
-    if name == "step" or not len(step):
-        return step
+    if name == "step":
+        return step if evaluated is None else evaluated
     column = {"rollouts": "rollouts", "tokens": "tokens", "seconds": "time_s"}[name]
     values = np.asarray(table[column].to_numpy(), dtype=np.float64)
-    return values - np.nanmin(values) if name == "seconds" else np.cumsum(values)
+    if name == "seconds":
+        since = values - np.fmin.reduce(values, initial=np.inf)
+        if evaluated is None or not len(step):
+            return since if evaluated is None else np.full(len(evaluated), np.nan)
+        return np.asarray(np.interp(evaluated, step, since), dtype=np.float64)
+    spent = np.append(0.0, np.cumsum(values))
+    places = slice(1, None) if evaluated is None else np.searchsorted(step, evaluated)
+    return np.asarray(spent[places], dtype=np.float64)
+
+
+def _common(curves: Sequence[_Curve]) -> _Span:
+    first = max((curve.x[0] for curve in curves), default=0.0)
+    return _Span(float(first), float(min((curve.x[-1] for curve in curves), default=0.0)))
+
+
+def _cut(curve: _Curve, span: _Span) -> _Curve:
+    inside = (curve.x >= span.first) & (curve.x <= span.last)
+    return curve._replace(x=curve.x[inside], y=curve.y[inside], step=curve.step[inside])
 
 
 def _stretches(curve: _Curve, points: int) -> _Curve:
@@ -128,45 +181,62 @@ def _stretches(curve: _Curve, points: int) -> _Curve:
     return curve._replace(x=x, y=y, step=step)
 
 
-def _differences(curves: Sequence[_Curve]) -> tuple[Grid | None, str]:
-    """Every arm against the first one, over the seeds both have."""
-    arms: dict[str, dict[Any, _Curve]] = {}
-    for curve in curves:
-        if curve.seed is not None:
-            arms.setdefault(curve.arm, {}).setdefault(curve.seed, curve)
-    first, *others = arms.values() if arms else ({},)
-    paired = [(arm, sorted(first.keys() & arm.keys(), key=str)) for arm in others]
-    paired = [(arm, seeds) for arm, seeds in paired if len(seeds) > 1]
-    if not paired:
-        return None, "Differences are shown where two settings share at least two seeds."
-    reach = min(curve.x[-1] for curve in curves)
-    listed: list[list[Any]] = []
-    for arm, seeds in paired:
-        cells = [[_end(arm[seed], reach) - _end(first[seed], reach)] for seed in seeds]
-        found = compare_cells([cells])
-        low, high = found.bounds(together=len(paired))
-        name = ", ".join(arm[seed].label for seed in seeds)
-        against = ", ".join(first[seed].label for seed in seeds)
+def _ends(curves: Sequence[_Curve], span: _Span, kind: Cell) -> tuple[Grid, str]:
+    """How every run ended, and every arm against the first one, over the seeds both have."""
+    listed: list[list[Any]] = [
+        [curve.label, None, *_end(curve, span), None, None] for curve in curves
+    ]
+    paired = _paired(curves)
+    for arm, first in paired:
+        ends = [(_end(a, span), _end(b, span)) for a, b in zip(arm, first, strict=True)]
+        last, tenth = (compare_cells([[[a[i] - b[i]] for a, b in ends]]) for i in (0, 1))
+        low, high = tenth.bounds(together=len(paired))
+        names = (", ".join(each.label for each in some) for some in (arm, first))
         listed.append(
-            [name, against, len(seeds), float(found.mean[0]), float(low[0]), float(high[0])]
-        )
+            [
+                " − ".join(names), len(arm), float(last.mean[0]), float(tenth.mean[0]),
+                float(low[0]), float(high[0]),
+            ]
+        )  # fmt: skip
     grid = Grid(
         [
-            ("runs", "runs", "text"), ("against", "against", "text"), ("seeds", "seeds", "int"),
-            ("difference", "difference", "number"), ("low", "from", "number"),
-            ("high", "to", "number"),
+            ("runs", "runs", "text"), ("seeds", "seeds", "int"), ("last", "last value", kind),
+            ("tenth", "mean of the last tenth", kind), ("low", "from", kind), ("high", "to", kind),
         ],
         listed,
         len(listed),
     )  # fmt: skip
+    said = "Last: within the range that all runs have in common."
+    if span.first > span.last:
+        said = "The runs have no range in common."
+    if not paired:
+        return grid, f"{said} Differences are shown where two settings share at least two seeds."
     return grid, (
-        "Differences: mean over the last quarter of the axis that all runs have reached, paired by "
-        "seed; t-intervals that hold together with 95 %. Runs of one setting differ in `seed` only."
+        f"{said} Differences (−) are paired by seed; from, to: t-intervals of the mean of the last "
+        "tenth that hold together with 95 %. Runs of one setting differ in `seed` only."
     )
 
 
-def _end(curve: _Curve, reach: float) -> float:
-    inside = (curve.x >= _END * reach) & (curve.x <= reach)
-    if not inside.any():
-        return float(np.interp(reach, curve.x, curve.y))
-    return float(curve.y[inside].mean())
+def _paired(curves: Sequence[_Curve]) -> list[tuple[list[_Curve], list[_Curve]]]:
+    """Runs of every other arm with those of the first one that have the same seeds, if several."""
+    arms: dict[str, dict[str, _Curve]] = {}
+    for curve in curves:
+        if curve.seed is not None:
+            arms.setdefault(curve.arm, {}).setdefault(curve.seed, curve)
+    first, *others = arms.values() if arms else ({},)
+    shared = [(arm, sorted(first.keys() & arm.keys())) for arm in others]
+    return [
+        ([arm[seed] for seed in seeds], [first[seed] for seed in seeds])
+        for arm, seeds in shared
+        if len(seeds) > 1
+    ]
+
+
+def _end(curve: _Curve, span: _Span) -> tuple[float, float]:
+    """The last value within the range in common, and the mean over the last tenth of that."""
+    is_before = curve.x <= span.last
+    if not is_before.any():
+        return float("nan"), float("nan")
+    last = float(curve.y[is_before][-1])
+    inside = is_before & (curve.x >= span.last - _END * max(0.0, span.last - span.first))
+    return last, float(curve.y[inside].mean()) if inside.any() else last

@@ -40,9 +40,9 @@ def make_reward(source: LiveSource, theme: Theme, **given: Any) -> Shown:
     _add_steps(figure, steps, "reward_mean", palette(theme)["reward"], given["points"])
     clickable(figure)
     note = _curve_note(steps)
-    if heldout:
+    if any(trace.error_y.array is not None for trace in figure.data):
         note += " Bars on the held-out points are ± one standard error over prompts of this seed."
-    else:
+    if not heldout:
         note += " No held-out evaluation was recorded."
     return Shown(plain(figure), None, note, _reward_numbers(steps, heldout), python)
 
@@ -125,7 +125,7 @@ def make_group_std(source: LiveSource, theme: Theme, **given: Any) -> Shown:
         ("std", given["stretches"]), lambda: _std_quantiles(source, given["stretches"])
     )
     if bands is None:
-        return absent(_NOTHING, python)
+        return absent("Not shown: no scored training group has been recorded yet.", python)
     bands = window(bands, given["first_step"], given["last_step"])
     colour = palette(theme)
     figure = new_figure(theme, "σ of the rewards of a group")

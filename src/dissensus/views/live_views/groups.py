@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dissensus.runs.scan import quote
 from dissensus.views.canvas import new_figure
 from dissensus.views.format import clean_text, count, one_line, plural
 from dissensus.views.live_views.difference import spans
@@ -35,7 +36,8 @@ def make_step(source: LiveSource, theme: Theme, **given: Any) -> Shown:
     if place is None:
         return absent("Not shown: no group has been recorded yet.", python)
     step, generations = place
-    table = source.remember(("step", step), lambda: _groups_of(source, generations))
+    shown = generations[:_MOST_GENERATIONS]
+    table = source.remember(("step", *shown), lambda: _groups_of(source, shown))
     direction = "descending" if given["descending"] == "yes" else "ascending"
     table = table.sort_by([(given["sort"], direction), ("group_id", "ascending")])
     part = table.slice(given["offset"], given["limit"]).to_pylist()
@@ -58,11 +60,11 @@ def make_step(source: LiveSource, theme: Theme, **given: Any) -> Shown:
         table.num_rows,
     )  # fmt: skip
     note = f"Step {count(step)}: {plural(table.num_rows, 'group')}"
-    note += f" in {plural(len(generations), 'generation')}; a larger point stands for more of them."
+    note += f" in {plural(len(shown), 'generation')}; a larger point stands for more of them."
     if step != given["step"]:
         note += f" Step {count(given['step'])} has no groups; this is the nearest that has."
-    if len(generations) == _MOST_GENERATIONS:
-        note += " Only the first generations are shown."
+    if len(generations) > len(shown):
+        note += " There are more: only the first generations are shown."
     more = {"step": step} | _neighbour_steps(source, step)
     return Shown(plain(_step_figure(table, theme)), grid, note, table, python, more)
 
@@ -107,11 +109,10 @@ def make_group(source: LiveSource, theme: Theme, **given: Any) -> Shown:  # noqa
     python = code("group", source, given)
     group_id, generation = given["group_id"], given["generation"]
     if generation is None:
-        found = source.run.groups(columns=["generation", "group_id"])
-        found = found.filter(pc.equal(found["group_id"], group_id))
-        if not found.num_rows:
+        named = f"SELECT max(generation) AS last FROM groups WHERE group_id = {quote(group_id)}"  # noqa: S608
+        generation = rows(source.run, named)[0]["last"]
+        if generation is None:
             return absent("There is no group of this name.", python)
-        generation = found["generation"][found.num_rows - 1].as_py()
     listed = source.groups(generation).to_pylist()
     head = next((row for row in listed if row["group_id"] == group_id), None)
     if head is None:
@@ -133,14 +134,13 @@ def make_group(source: LiveSource, theme: Theme, **given: Any) -> Shown:  # noqa
         note = "The rollouts of this group were not kept."
     elif members["completion"].null_count == members.num_rows:
         note = "The texts of this group were not recorded, or given up for the text budget."
-    grid = _members_grid(members.slice(0, given["limit"]).to_pylist(), members.num_rows)
+    grid = _members_grid(members, given["limit"])
     return Shown(None, grid, note, members, python, more)
 
 
-def _members_grid(members: list[dict[str, Any]], total: int) -> Grid:
+def _members_grid(table: pa.Table, limit: int) -> Grid:
+    members, best = table.slice(0, limit).to_pylist(), _best(table)
     functions = list(dict.fromkeys(f for m in members for f, _ in m["rewards_by_function"] or []))
-    scored = [m for m in members if m["reward"] is not None and m["completion"] is not None]
-    best = max(scored, key=lambda m: (m["reward"], -m["row"]), default=None)
     against = None if best is None else clean_text(best["completion"], _LONG_CHARS)
     listed = []
     for member in members:
@@ -149,11 +149,11 @@ def _members_grid(members: list[dict[str, Any]], total: int) -> Grid:
         parts = dict(member["rewards_by_function"] or [])
         listed.append(
             [
-                None if shown is None else spans(shown, shown if member is best else against),
+                None if shown is None else spans(shown, shown if member == best else against),
                 member["reward"], *(parts.get(name) for name in functions),
                 member["advantage_used"], _weight(member), member["length"],
                 None if member["truncated"] is None else ("cut off" if member["truncated"] else ""),
-                "best" if member is best else "",
+                "best" if member == best else "",
             ]
         )  # fmt: skip
     return Grid(
@@ -164,8 +164,16 @@ def _members_grid(members: list[dict[str, Any]], total: int) -> Grid:
             ("length", "length", "int"), ("truncated", "truncated", "text"), ("best", "", "text"),
         ],
         listed,
-        total,
+        table.num_rows,
     )  # fmt: skip
+
+
+def _best(members: pa.Table) -> dict[str, Any] | None:
+    """The completion of the highest reward, the first of equals, also where it is not shown."""
+    has_text = pc.and_(pc.is_valid(members["reward"]), pc.is_valid(members["completion"]))
+    order = [("reward", "descending"), ("row", "ascending")]
+    found: list[dict[str, Any]] = members.filter(has_text).sort_by(order).slice(0, 1).to_pylist()
+    return found[0] if found else None
 
 
 def _weight(member: dict[str, Any]) -> float | None:
@@ -200,7 +208,7 @@ def _nearest_step(source: LiveSource, wanted: int) -> tuple[int, list[int]] | No
         source,
         f"""SELECT step, generation FROM generations
         WHERE step = (SELECT arg_min(step, (abs(step - {int(wanted)}), step)) FROM generations)
-        ORDER BY split <> 'train', generation LIMIT {_MOST_GENERATIONS}""",  # noqa: S608
+        ORDER BY split <> 'train', generation LIMIT {_MOST_GENERATIONS + 1}""",  # noqa: S608
     )
     return (found[0]["step"], [row["generation"] for row in found]) if found else None
 

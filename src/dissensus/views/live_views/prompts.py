@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dissensus.core import laws
+from dissensus.runs.scan import quote
 from dissensus.views.canvas import add_line, new_figure
 from dissensus.views.correctness import not_shown
 from dissensus.views.format import clean_text, count, number, one_line, plural
@@ -16,7 +19,6 @@ from dissensus.views.live_views.rolled import correctness_unknown
 from dissensus.views.live_views.sampling import extremes_of_cells
 from dissensus.views.live_views.shape import Grid, Shown
 from dissensus.views.live_views.source import LiveSource
-from dissensus.views.queries import rows
 from dissensus.views.style import Theme, palette
 
 __all__ = ["ONLY", "SORTS", "make_history", "make_prompts", "make_scatter"]
@@ -28,16 +30,17 @@ SORTS = (
 ONLY = {"all": "true", "never split": "splits = 0", "split": "splits > 0"}
 """Which prompts → their condition."""
 
-_NOTHING = "Not shown: no training group has been recorded yet."
+_NOTHING = "Not shown: no scored training group has been recorded yet."
 _TEXT_CHARS = 160
 _LONG_CHARS = 4000
 _COVERAGE = 0.95
 _CELLS = 48
 
 # With t the step and n the scored rollouts of a visit, the straight line through k/n has slope
-# [Σn Σkt − Σnt Σk] / [Σn Σnt² − (Σnt)²].
+# [Σn Σkt − Σnt Σk] / [Σn Σnt² − (Σnt)²]. The last group is taken whole: arg_max passes over what
+# is null, and would pair the size of one group with the correct rollouts of another.
 _PROMPTS = """
-SELECT prompt_id, sum(groups)::BIGINT AS visits,
+SELECT * EXCLUDE (last_group) FROM (SELECT prompt_id, sum(groups)::BIGINT AS visits,
     sum(groups - unanimous)::BIGINT AS splits, sum(rollouts)::BIGINT AS rollouts,
     sum(size * groups)::BIGINT AS n,
     CASE WHEN bool_and(correct IS NOT NULL) THEN sum(correct * groups)::BIGINT END AS k,
@@ -46,12 +49,12 @@ SELECT prompt_id, sum(groups)::BIGINT AS visits,
         (n * sum(correct * step_sum) - sum(size * step_sum) * k)
         / nullif(n * sum(size * step_square_sum) - sum(size * step_sum) ** 2, 0)
         * (max(last_step) - min(first_step)) END AS trend,
-    arg_max(size, last_generation) AS last_size,
-    arg_max(correct, last_generation) AS last_correct,
+    arg_max({'size': size, 'correct': correct}, last_generation) AS last_group,
+    last_group['size'] AS last_size, last_group['correct'] AS last_correct,
     last_correct / last_size AS last,
     CASE WHEN sum(unrecorded) = 0 THEN coalesce(sum(contrast), 0) END AS contrast,
     min(first_step) AS first_step, max(last_step) AS last_step
-FROM prompt_outcomes GROUP BY prompt_id ORDER BY prompt_id"""
+FROM prompt_outcomes GROUP BY prompt_id) ORDER BY prompt_id"""
 
 
 def make_prompts(source: LiveSource, theme: Theme, **given: Any) -> Shown:  # noqa: ARG001
@@ -59,7 +62,9 @@ def make_prompts(source: LiveSource, theme: Theme, **given: Any) -> Shown:  # no
     python = code("prompts", source, given)
     table = source.remember("prompts", lambda: _prompts(source))
     order = [given[name] for name in ("only", "sort", "descending", "filter", "low", "high")]
-    chosen = table.take(source.remember(("order", *order), lambda: _chosen(source, table, given)))
+    chosen = table.take(
+        _remembered_of(source, table, ("order", *order), lambda: _chosen(source, table, given))
+    )
     part = chosen.slice(given["offset"], given["limit"]).to_pylist()
     texts = source.prompt_texts((row["prompt_id"] for row in part), 4 * _TEXT_CHARS)
     low, high = _intervals(source, part)
@@ -99,7 +104,7 @@ def make_scatter(source: LiveSource, theme: Theme, **given: Any) -> Shown:
     why = correctness_unknown(source)
     if why is not None:
         return absent(not_shown(why), python)
-    known = table.filter(pa.compute.is_valid(table["contrast"]))
+    known = table.filter(pc.is_valid(table["contrast"]))
     if not known.num_rows:
         return absent("Not shown: the advantages in use were not recorded.", python)
     rate, contrast = (
@@ -220,15 +225,15 @@ def _prompts(source: LiveSource) -> pa.Table:
     if prior is None or table["k"].null_count:
         return table.append_column("forecast", pa.nulls(table.num_rows, pa.float64()))
     k, n, size = (table[name].to_numpy() for name in ("k", "n", "last_size"))
-    a, b = prior
-    split = 1.0 - laws.beta_unanimous_rate(a + k, b + n - k, size)
+    a, b = prior  # b can be 1e-17: n - k first, or it is lost
+    split = 1.0 - laws.beta_unanimous_rate(a + k, b + (n - k), size)
     return table.append_column("forecast", pa.array(split, pa.float64()))
 
 
-def _prior(source: LiveSource) -> tuple[float, float] | None:
+def _prior(source: LiveSource) -> laws.BetaFit | None:
     """A Beta distribution of solve rates over the training groups of the run."""
 
-    def fit() -> tuple[float, float] | None:
+    def fit() -> laws.BetaFit | None:
         if correctness_unknown(source) is not None:
             return None
         found = source.sql(
@@ -238,8 +243,7 @@ def _prior(source: LiveSource) -> tuple[float, float] | None:
         size, correct, groups = (found[n].to_numpy() for n in ("size", "correct", "groups"))
         if not len(size) or size.max() < 2:
             return None
-        a, b = laws.fit_beta(correct, size, weights=groups)
-        return float(a), float(b)
+        return laws.fit_beta(correct, size, weights=groups)
 
     return source.remember("prior", fit)
 
@@ -254,7 +258,7 @@ def _intervals(
 
     k, n = (np.array([row[name] for row in part], dtype=np.float64) for name in ("k", "n"))
     tail = (1.0 - _COVERAGE) / 2.0
-    low, high = (betaincinv(prior[0] + k, prior[1] + n - k, q) for q in (tail, 1.0 - tail))
+    low, high = (betaincinv(prior[0] + k, prior[1] + (n - k), q) for q in (tail, 1.0 - tail))
     return low.tolist(), high.tolist()
 
 
@@ -263,35 +267,49 @@ def _chosen(source: LiveSource, table: pa.Table, given: dict[str, Any]) -> pa.Ch
 
     Many orders are remembered, so they hold numbers and not the rows themselves.
     """
-    condition = _condition(source, given)
+    condition = _condition(given)
     order = f"{given['sort']} {'DESC' if given['descending'] == 'yes' else 'ASC'} NULLS LAST"
     query = f"SELECT place FROM given WHERE {condition} ORDER BY {order}, prompt_id"  # noqa: S608
     places = pa.array(np.arange(table.num_rows, dtype=np.int32))
-    return source.sql_over(table.append_column("place", places), query)["place"]
+    asked = table.append_column("place", places)
+    if given["filter"]:
+        key = ("filter", given["filter"])
+        found = _remembered_of(source, table, key, lambda: _has_text(source, table, key[1]))
+        asked = asked.append_column("has_text", found)
+    return source.sql_over(asked, query)["place"]
 
 
-def _condition(source: LiveSource, given: dict[str, Any]) -> str:
+def _remembered_of(
+    source: LiveSource, table: pa.Table, key: tuple[Any, ...], make: Callable[[], pa.ChunkedArray]
+) -> pa.ChunkedArray:
+    """What is remembered of the rows of this very table.
+
+    The run may have grown since the table was made: places in it are none in the next one. The
+    table is held with them, so that no other can get its id.
+    """
+    _, found = source.remember((*key, id(table)), lambda: (table, make()))
+    return found
+
+
+def _condition(given: dict[str, Any]) -> str:
     conditions = [ONLY[given["only"]]]
     if given["low"] is not None:
         conditions.append(f"solve_rate >= {float(given['low'])!r}")
     if given["high"] is not None:
         conditions.append(f"solve_rate <= {float(given['high'])!r}")
     if given["filter"]:
-        wanted = given["filter"].replace("'", "''")
-        ids = source.remember(("filter", wanted), lambda: _ids_with_text(source, wanted))
-        listed = ", ".join("'" + each.replace("'", "''") + "'" for each in ids)
-        named = f"contains(lower(prompt_id), lower('{wanted}'))"
-        conditions.append(f"({named} OR prompt_id IN ({listed}))" if listed else named)
+        named = f"contains(lower(prompt_id), lower({quote(given['filter'])}))"
+        conditions.append(f"({named} OR has_text)")
     return " AND ".join(conditions)
 
 
-def _ids_with_text(source: LiveSource, quoted: str) -> list[str]:
-    found = rows(
-        source.run,
+def _has_text(source: LiveSource, table: pa.Table, wanted: str) -> pa.ChunkedArray:
+    """(P,) whether the recorded text of a prompt has this in it."""
+    found = source.run.sql(
         f"""SELECT DISTINCT prompt_id FROM prompts
-        WHERE contains(lower(prompt), lower('{quoted}')) LIMIT 10000""",  # noqa: S608 — quoted
+        WHERE contains(lower(prompt), lower({quote(wanted)}))"""  # noqa: S608 — quoted
     )
-    return [row["prompt_id"] for row in found if row["prompt_id"] is not None]
+    return pc.is_in(table["prompt_id"], value_set=found["prompt_id"])
 
 
 def _table_note(source: LiveSource, table: pa.Table) -> str:
@@ -303,6 +321,11 @@ def _table_note(source: LiveSource, table: pa.Table) -> str:
     prior = _prior(source)
     if prior is None:
         return note
+    if prior.is_boundary:
+        note += (
+            " Every group is unanimous, or all prompts are alike: the fit lies at its edge, and "
+            "from and to are too near each other."
+        )
     return (
         f"{note} From, to and split next: 95 % interval, and chance that the next group of this "
         f"size has both outcomes, under Beta({number(prior[0])}, {number(prior[1])}) fitted to "

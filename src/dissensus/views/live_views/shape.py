@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from dissensus.errors import InputError
 
-__all__ = ["Grid", "Parameter", "Shown", "View", "checked"]
+__all__ = ["Cell", "Grid", "Parameter", "Shown", "View", "checked"]
 
 Cell = Literal["text", "int", "frac", "number", "sparkline", "link", "spans"]
 
