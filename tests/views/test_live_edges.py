@@ -12,6 +12,7 @@ from pandas.testing import assert_frame_equal
 from dissensus import Recorder, Run
 from dissensus.errors import DissensusError
 from dissensus.runs import compact, rollups
+from dissensus.runs.follow import totals_of
 from dissensus.views.live_views import VIEWS, LiveSource
 
 from .synthetic import record_run
@@ -134,3 +135,22 @@ def test_a_broken_part_is_named_or_passed_over(parts, on_unreadable):
         return
     with pytest.raises(DissensusError, match=path.name):
         numbers(parts)
+
+
+def test_a_total_that_grows_while_it_is_read_counts_no_part_twice(parts, monkeypatch):
+    expected = numbers(parts)
+    (total,) = (parts / "rollups/totals").rglob("*.parquet")
+    whole = total.read_bytes()
+    total.unlink()
+    *_, last = sorted((parts / "groups").rglob("part-*.parquet"))
+    last.rename(parts / last.name)
+    rollups.update(parts)  # a total of all parts but the last
+    (parts / last.name).rename(last)
+
+    def replaced(*given):
+        found = totals_of(*given)
+        total.write_bytes(whole)  # as compaction does, before it has been read
+        return found
+
+    monkeypatch.setattr("dissensus.views.live_views.source.totals_of", replaced)
+    same(numbers(parts), expected)

@@ -231,18 +231,21 @@ class LiveSource:
         self._tables[kind] = {base, rest}
         self._ready.add(kind)
 
-    def _grown(self, kind: str, base: str, new: list[Segment], nothing: str) -> str:
+    def _grown(self, kind: str, known: str, new: list[Segment], nothing: str) -> str:
         """A table of what another one holds and of the sums of some parts."""
         ends = self._held.ends
-        held = f"(FROM {base})" if base else f"(SELECT * FROM ({nothing}) WHERE false)"  # noqa: S608
+        held = f"(FROM {known})" if known else f"(SELECT * FROM ({nothing}) WHERE false)"  # noqa: S608
         if kind != "prompt_outcomes":
             added = sums_of(self.run, kind, new, ends)
             return self._table(kind, held if added is None else f"{held} UNION ALL BY NAME {added}")
         # A prompt comes back in every part: what is held must not grow with the parts.
-        totals, new = totals_of(self.run, new, ends)
+        totals, rest = totals_of(self.run, new, ends)
         base = self._table(kind, held if totals is None else f"{held} UNION ALL BY NAME {totals}")
-        for first in range(0, len(new), _PARTS_AT_A_TIME):
-            added = sums_of(self.run, kind, new[first : first + _PARTS_AT_A_TIME], ends)
+        if totals_of(self.run, new, ends) != (totals, rest):
+            # Compaction has replaced a total meanwhile: which parts were read is not known.
+            return self._grown(kind, known, new, nothing)
+        for first in range(0, len(rest), _PARTS_AT_A_TIME):
+            added = sums_of(self.run, kind, rest[first : first + _PARTS_AT_A_TIME], ends)
             both = f"(FROM {base}) UNION ALL BY NAME {added}"
             base = self._table(kind, prompt_outcomes_merged(both))
         return base
