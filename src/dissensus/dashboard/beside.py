@@ -66,9 +66,12 @@ def _url(process: subprocess.Popen[str], folder: Path) -> str:
     patience = threading.Timer(_PATIENCE_S, process.kill)
     patience.start()
     try:
-        said = json.loads(process.stdout.readline() or "{}")
+        line = process.stdout.readline()
     finally:
         patience.cancel()
+    said: dict[str, str] = {}
+    with contextlib.suppress(ValueError):  # a warning of some library: no answer either
+        said = json.loads(line)
     if "url" in said:
         return str(said["url"])
     why = said.get("error", "the dashboard does not start")

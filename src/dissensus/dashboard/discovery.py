@@ -77,7 +77,7 @@ class Runs:
         return self._read().get(run_id)
 
     def newest(self) -> Found | None:
-        """The run that was written to last, or None where there is no run."""
+        """The run that was begun last, or None where there is no run."""
         found = self.all()
         return max(found, key=lambda each: each.made[1]) if found else None
 

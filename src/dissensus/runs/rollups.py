@@ -7,6 +7,7 @@ files of other versions are ignored.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 from typing import Any
@@ -103,18 +104,18 @@ def update(run_dir: Path) -> int:
     parts = [s for s in store.list_live(run_dir, "groups") if s.is_part]
     wanted = {rollup_path(run_dir, kind, part): (kind, part) for kind in KINDS for part in parts}
     missing = {path: made for path, made in wanted.items() if find(run_dir, *made) is None}
-    connection = connect(threads=1)  # beside the training process, which wants the cores
-    for path, (kind, part) in missing.items():
-        table = _sums(connection, kind, part.path)
-        store.commit_bytes(path, encode(table, row_group_size=_ROWS_PER_GROUP.get(kind)))
-    for attempt in {part.attempt for part in parts}:
-        rolled = {
-            part.path.name: rollup_path(run_dir, "prompt_outcomes", part)
-            for part in parts
-            if part.attempt == attempt
-        }
-        update_total(run_dir, attempt, rolled, connection)
-    connection.close()
+    # One thread: this runs beside the training process, which wants the cores.
+    with contextlib.closing(connect(threads=1)) as connection:
+        for path, (kind, part) in missing.items():
+            table = _sums(connection, kind, part.path)
+            store.commit_bytes(path, encode(table, row_group_size=_ROWS_PER_GROUP.get(kind)))
+        for attempt in {part.attempt for part in parts}:
+            rolled = {
+                part.path.name: rollup_path(run_dir, "prompt_outcomes", part)
+                for part in parts
+                if part.attempt == attempt
+            }
+            update_total(run_dir, attempt, rolled, connection)
     for path in (run_dir / "rollups").glob("*/*/part-*.parquet"):
         match = _NAME.fullmatch(path.name)
         if match and int(match.group(1)) == ROLLUP_VERSION and path not in wanted:

@@ -24,6 +24,7 @@ from dissensus.runs import Run
 from dissensus.runs.database import connect
 from dissensus.runs.follow import Pieces, pieces, rows_of, sums_of, totals_of
 from dissensus.runs.rollups import KINDS
+from dissensus.runs.scan import quote
 from dissensus.runs.store import Segment
 from dissensus.runs.sums import prompt_outcomes_merged
 from dissensus.views.queries import IS_TRAIN, MEASURES, Measures, rows
@@ -163,7 +164,7 @@ class LiveSource:
     def _visits(self, prompt_id: str) -> pa.Table:
         import duckdb
 
-        condition = f"prompt_id = {_quoted(prompt_id)}"
+        condition = f"prompt_id = {quote(prompt_id)}"
         with self._lock:
             cursor = self._connection.cursor()
         parts = self.remember("visits", self._visits_of_parts)
@@ -263,7 +264,3 @@ class LiveSource:
         """Measures over all training groups."""
         query = f"SELECT {MEASURES} FROM generations WHERE {IS_TRAIN}"  # noqa: S608
         return self.remember("measures", lambda: Measures(rows(self, query)[0]))
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
