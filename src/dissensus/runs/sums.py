@@ -26,7 +26,7 @@ __all__ = [
     "sorted_sum",
 ]
 
-ROLLUP_VERSION = 1
+ROLLUP_VERSION = 2
 """Goes into the names of the files: what another version has written is not read."""
 
 _TRAINED = "coalesce(trained, rollouts)"
