@@ -131,13 +131,13 @@ def test_the_lines_of_the_page_configure_what_they_say(tmp_path, cluster):
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory, cluster):
-    """`dars_hw` draws hard prompts again within a step; configured by the fragments."""
+    """`pilot_commit` draws one prompt again within a step, and drops the others."""
     folder = tmp_path_factory.mktemp("recorded")
     config = make_config(
         folder,
         "hydra.searchpath=[pkg://dissensus.integrations.verl.conf]",
         "+dissensus=[record,allocate]",
-        "trainer.v1.sampler.sampler_kwargs.allocator=dars_hw",
+        "trainer.v1.sampler.sampler_kwargs.allocator=pilot_commit",
         "algorithm.adv_estimator=dissensus_grpo",
         "algorithm.dissensus.correct=acc",
         "trainer.total_epochs=100",
@@ -169,6 +169,7 @@ def test_what_the_sampler_generated_counts_in_the_recorders_metrics(recorded):
     groups = run.groups().to_pandas()
     for step, line in enumerate(lines, 1):
         generated = line["training/dissensus/rollouts_generated"]
+        assert generated > line["training/dissensus/rollouts_trained"]
         assert line["dissensus/rollouts_generated"] == generated
         live = groups[(groups["step"] == step) & ~groups["silent"]]
         assert line["dissensus/effective_rollout_frac"] == live["rollouts"].sum() / generated
