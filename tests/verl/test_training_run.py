@@ -221,5 +221,5 @@ def test_training_is_the_same_as_without_the_package(trained):
     for name in (*same, "critic/advantages/mean", "response_length/mean"):
         theirs = [line["data"][name] for line in plain[1:]]
         ours = [line["data"][name] for line in lines[:PLAIN_STEPS]]
-        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6, err_msg=name)
     assert not any("dissensus" in name for name in plain[1]["data"])
