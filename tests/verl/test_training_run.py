@@ -91,7 +91,9 @@ def launch(folder, name, *more, **variables):
     script = SCRIPT.format(folder=folder, prompts=PROMPTS, size=SIZE, longest=LONGEST)
     environment = {
         **os.environ,
-        "PYTHONPATH": str(Path(__file__).parent),
+        "PYTHONPATH": os.pathsep.join(
+            [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+        ),
         "OMP_NUM_THREADS": "1",
         "RAY_prestart_worker_first_driver": "0",  # one process per CPU, and none would be used
         "VERL_PLATFORM": "cpu",
