@@ -145,10 +145,14 @@ def trained(tmp_path_factory):
 
 
 def test_the_model_learns(trained):
-    _, _, (before, *lines) = trained
+    _, run, (before, *lines) = trained
     assert [line["step"] for line in lines] == list(range(1, STEPS + 1))
     reward = "val-aux/sums/reward/mean@1"
     assert lines[-1]["data"][reward] > before["data"][reward] + 0.3
+    rows = run.rollouts().to_pandas()
+    recorded = rows[rows["split"] == "eval"].groupby("step")["reward"].mean()
+    said = {1: before["data"][reward], STEPS + 1: lines[-1]["data"][reward]}
+    assert recorded.to_dict() == pytest.approx(said)
 
 
 def test_what_is_sampled_comes_from_the_weights_that_are_trained(trained):
@@ -156,13 +160,13 @@ def test_what_is_sampled_comes_from_the_weights_that_are_trained(trained):
     for line in lines:  # verl compares the sampler's probabilities with the actor's
         assert line["data"]["training/rollout_probs_diff_max"] < 1e-4
     assert max(line["data"]["actor/grad_norm"] for line in lines) > 0
-    groups = run.groups().to_pandas()
+    groups = _trained(run.groups())
     assert (groups["policy_version"] == groups["step"] - 1).all()
 
 
 def test_the_run_has_every_rollout_and_says_of_each_step_what_verl_says(trained):
     _, run, (_, *lines) = trained
-    rollouts, groups = run.rollouts().to_pandas(), run.groups().to_pandas()
+    rollouts, groups = _trained(run.rollouts()), _trained(run.groups())
     assert (groups["rollouts"] == SIZE).all()
     for line in lines:
         verl, mine = line["data"], rollouts[rollouts["step"] == line["step"]]
@@ -185,7 +189,7 @@ def test_the_run_has_every_rollout_and_says_of_each_step_what_verl_says(trained)
 
 def test_verls_tracker_shows_how_far_the_groups_agree(trained):
     _, run, (_, *lines) = trained
-    rollouts = run.rollouts().to_pandas()
+    rollouts = _trained(run.rollouts())
     for line in lines:
         mine = rollouts[rollouts["step"] == line["step"]].groupby("group_id")
         std, solved = mine["reward"].std(ddof=0), mine["correct"].sum()
@@ -225,3 +229,8 @@ def test_training_is_the_same_as_without_the_package(trained):
         ours = [line["data"][name] for line in lines[:PLAIN_STEPS]]
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6, err_msg=name)
     assert not any("dissensus" in name for name in plain[1]["data"])
+
+
+def _trained(table):
+    rows = table.to_pandas()
+    return rows[rows["split"] == "train"]
