@@ -184,4 +184,4 @@ def quick_buffer(**settings):
     """verl's replay buffer, but looking for answers more often than every two seconds."""
     from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 
-    return ReplayBuffer(**settings, poll_interval=0.1)
+    return ReplayBuffer(**settings, poll_interval=0.3)

@@ -1,9 +1,8 @@
 """A whole training by verl's own command, and what of it is recorded: a small model learns.
 
 Real are verl's launcher, task runner and trainer, its two actor workers (FSDP2 over gloo: forward
-passes, loss, AdamW), the order in which weights are sent, agent loops, reward workers, TransferQueue
-and tracker, in Ray processes of their own. `cpu_backend` stands where vLLM and the GPUs do, and
-samples from the model as it is trained.
+passes, loss, AdamW), agent loops, reward workers, TransferQueue and tracker, in Ray processes of
+their own. `cpu_backend` stands where vLLM and the GPUs do, and samples from the model as trained.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from dissensus.lab.tokenizer import build_tokenizer
 
 pytestmark = pytest.mark.timeout(900)
 
-STEPS, PLAIN_STEPS, PROMPTS, SIZE, LONGEST = 20, 6, 8, 8, 6
+STEPS, PLAIN_STEPS, PROMPTS, SIZE, LONGEST = 20, 4, 4, 8, 6
 REWARD = '''
 def score(data_source, solution_str, ground_truth, extra_info=None, **_):
     """The packaged model adds up; here it is to say the last digit of the sum and no other."""
@@ -57,12 +56,12 @@ actor_rollout_ref.rollout.name=hf
 actor_rollout_ref.rollout.n={size}
 actor_rollout_ref.rollout.tensor_model_parallel_size=2
 actor_rollout_ref.rollout.agent.num_workers=1
-actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=32
+actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=16
 actor_rollout_ref.actor.strategy=fsdp2
 actor_rollout_ref.actor.fsdp_config.use_torch_compile=false
 +actor_rollout_ref.actor.fsdp_config.mixed_precision.param_dtype=fp32
 actor_rollout_ref.actor.ppo_mini_batch_size={prompts}
-actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=32
+actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=16
 actor_rollout_ref.actor.optim.lr=5e-4
 actor_rollout_ref.actor.use_kl_loss=false
 reward.custom_reward_function.path={folder}/reward.py
@@ -92,7 +91,9 @@ def launch(folder, name, *more, **variables):
     script = SCRIPT.format(folder=folder, prompts=PROMPTS, size=SIZE, longest=LONGEST)
     environment = {
         **os.environ,
-        "PYTHONPATH": str(Path(__file__).parent),
+        "PYTHONPATH": os.pathsep.join(
+            [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+        ),
         "OMP_NUM_THREADS": "1",
         "RAY_prestart_worker_first_driver": "0",  # one process per CPU, and none would be used
         "VERL_PLATFORM": "cpu",
@@ -103,7 +104,7 @@ def launch(folder, name, *more, **variables):
     }
     done = subprocess.run(
         [sys.executable, "-m", "verl.trainer.main_ppo", *script.split(), *more],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False,
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=840, check=False,
     )  # fmt: skip
     said = done.stdout + done.stderr
     assert done.returncode == 0, said[-4000:]
@@ -117,7 +118,7 @@ def write_task(folder):
     tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
     tokenizer.save_pretrained(folder / "model")
     (folder / "reward.py").write_text(REWARD)
-    for split, count in (("train", PROMPTS * STEPS), ("heldout", 32)):
+    for split, count in (("train", PROMPTS * STEPS), ("heldout", 16)):
         problems = make_problems(split, count, seed=0, families=["addition"], levels=[1, 2])
         rows = [
             {
@@ -144,10 +145,14 @@ def trained(tmp_path_factory):
 
 
 def test_the_model_learns(trained):
-    _, _, (before, *lines) = trained
+    _, run, (before, *lines) = trained
     assert [line["step"] for line in lines] == list(range(1, STEPS + 1))
     reward = "val-aux/sums/reward/mean@1"
     assert lines[-1]["data"][reward] > before["data"][reward] + 0.3
+    rows = run.rollouts().to_pandas()
+    recorded = rows[rows["split"] == "eval"].groupby("step")["reward"].mean()
+    said = {1: before["data"][reward], STEPS + 1: lines[-1]["data"][reward]}
+    assert recorded.to_dict() == pytest.approx(said)
 
 
 def test_what_is_sampled_comes_from_the_weights_that_are_trained(trained):
@@ -155,13 +160,13 @@ def test_what_is_sampled_comes_from_the_weights_that_are_trained(trained):
     for line in lines:  # verl compares the sampler's probabilities with the actor's
         assert line["data"]["training/rollout_probs_diff_max"] < 1e-4
     assert max(line["data"]["actor/grad_norm"] for line in lines) > 0
-    groups = run.groups().to_pandas()
+    groups = _trained(run.groups())
     assert (groups["policy_version"] == groups["step"] - 1).all()
 
 
 def test_the_run_has_every_rollout_and_says_of_each_step_what_verl_says(trained):
     _, run, (_, *lines) = trained
-    rollouts, groups = run.rollouts().to_pandas(), run.groups().to_pandas()
+    rollouts, groups = _trained(run.rollouts()), _trained(run.groups())
     assert (groups["rollouts"] == SIZE).all()
     for line in lines:
         verl, mine = line["data"], rollouts[rollouts["step"] == line["step"]]
@@ -184,7 +189,7 @@ def test_the_run_has_every_rollout_and_says_of_each_step_what_verl_says(trained)
 
 def test_verls_tracker_shows_how_far_the_groups_agree(trained):
     _, run, (_, *lines) = trained
-    rollouts = run.rollouts().to_pandas()
+    rollouts = _trained(run.rollouts())
     for line in lines:
         mine = rollouts[rollouts["step"] == line["step"]].groupby("group_id")
         std, solved = mine["reward"].std(ddof=0), mine["correct"].sum()
@@ -222,5 +227,10 @@ def test_training_is_the_same_as_without_the_package(trained):
     for name in (*same, "critic/advantages/mean", "response_length/mean"):
         theirs = [line["data"][name] for line in plain[1:]]
         ours = [line["data"][name] for line in lines[:PLAIN_STEPS]]
-        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6, err_msg=name)
     assert not any("dissensus" in name for name in plain[1]["data"])
+
+
+def _trained(table):
+    rows = table.to_pandas()
+    return rows[rows["split"] == "train"]
