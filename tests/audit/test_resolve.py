@@ -305,6 +305,19 @@ def test_a_preference_loss_is_not_called_a_token_mean():
     assert resolve(settings_of, installed={}).loss_aggregation == "online DPO: mean over pairs"
 
 
+def test_samplers_of_dissensus_in_verl():
+    fragment = _resolved("verl", {"dissensus": "[record,replace]"})
+    named = {"trainer.v1.sampler.custom_sampler.path": "pkg://dissensus.integrations.verl.replay"}
+    for answer in (fragment, _resolved("verl", named)):
+        assert answer.silent == "resample"
+        assert "after 16 training batches" in str(answer.refill)
+        assert "max − min ≤ 1e-06 on reward" in str(answer.extra["silence_test"])
+    kwargs = {"trainer.v1.sampler.sampler_kwargs.allocator": "dapo", "dissensus": "allocate"}
+    answer = _resolved("verl", {**kwargs, "trainer.v1.sampler.sampler_kwargs.most_batches": 3})
+    assert answer.sampling == "dapo of Dissensus draws prompts and group sizes"
+    assert "at most 3 training batches" in str(answer.refill)
+
+
 @pytest.mark.parametrize(
     ("entry", "silent"),
     [

@@ -315,6 +315,20 @@ CASES = [
     Case("verl", "EST108", {**_VERL, "algorithm.adv_estimator": "dissensus_maxrl"}, _VERL),
     Case("verl", "MET403", _VERL, {**_VERL, "dissensus": "record"}),
     Case("verl", "MET403", _VERL, {**_VERL, "trainer.v1.trainer_mode": "dissensus_sync"}),
+    Case("verl", "MET403", _VERL, {**_VERL, "dissensus": "[record,replace]"}),
+    Case("verl", "SIL203", _FILTER, {**_FILTER, "dissensus": "replace"}),
+    Case(
+        "verl",
+        "SAM502",
+        {**_FILTER, "algorithm.filter_groups.metric": "reward", _G: 6},
+        {**_FILTER, "algorithm.filter_groups.metric": "reward", _G: 6, "dissensus": "replace"},
+    ),
+    Case(
+        "verl",
+        "CFG901",
+        {**_FILTER, "dissensus": "[record,replace]"},
+        {**_VERL, "dissensus": "[record,replace]"},
+    ),
     Case(
         "verl",
         "LOG620",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import re
 import time
@@ -234,10 +235,47 @@ def test_a_damaged_run_hides_no_other(tmp_path):
         page = client.get("/")
         assert page.status_code == 200
         assert page.text.count("data-run=") == 2
+        assert page.text.count('data-state="unreadable"') == 1
         bad = next(each.id for each in dashboard.runs.all() if each.name == "bad")
         answer = client.get(f"/run/{bad}")
         assert answer.status_code == 500
         assert "not readable JSON" in answer.text
+
+
+def test_every_figure_says_which_files_are_left_out(tmp_path):
+    record_run(tmp_path / "run", generations=3, n_prompts=8)
+    broken = next((tmp_path / "run").glob("groups/**/*.parquet"))
+    broken.write_bytes(b"PAR1 and nothing else")
+    dashboard = Dashboard(tmp_path, make_policy("127.0.0.1", None))
+    run = dashboard.runs.all()[0].id
+    with TestClient(dashboard.app, base_url="http://127.0.0.1") as client:
+        for view in ("reward", "outcomes", "prompts"):
+            note = client.get(f"/data/run/{run}/{view}").json()["note"]
+            assert note.startswith("Left out, because it cannot be read: ")
+            assert broken.name in note
+
+
+@pytest.mark.parametrize(
+    ("file", "odd"),
+    [
+        ("run.json", {"metadata": [1, 2]}),
+        ("run.json", {"metadata": {"estimator": {"<b>": [None]}}}),
+        ("attempts/1.json", {"metadata": "text", "started_s": 1e300}),
+        ("heartbeat.json", {"dropped": [3], "step": "ten", "state": "<b>", "time_s": "now"}),
+        ("heartbeat.json", {"dropped": {"rows": "many"}, "state": "running", "host": 7}),
+    ],
+)
+def test_what_a_run_says_about_itself_may_be_anything(tmp_path, file, odd):
+    record_run(tmp_path / "run", generations=2, n_prompts=8)
+    path = tmp_path / "run" / file
+    path.write_text(json.dumps({**json.loads(path.read_text()), **odd}))
+    dashboard = Dashboard(tmp_path, make_policy("127.0.0.1", None))
+    run = dashboard.runs.all()[0].id
+    with TestClient(dashboard.app, base_url="http://127.0.0.1") as client:
+        for address in ("/", f"/run/{run}", f"/data/runs/{run}"):
+            answer = client.get(address)
+            assert answer.status_code == 200, answer.text
+            assert "<b>" not in answer.text or address.startswith("/data/")
 
 
 def test_the_csv_is_the_numbers_and_no_formula(client, ids):

@@ -95,7 +95,7 @@ def test_what_is_trained_on_is_what_was_sampled_and_recorded(tmp_path, allocator
         ledger.generated == len(rollouts) == sum(len(made["prompt_ids"]) for made in trainer.made)
     )
     assert ledger.trained == rollouts.trained.sum()
-    assert trainer._dissensus.writer.failures == {}
+    assert trainer._dissensus.writer.guard.failures == {}
 
 
 def recomputed(rows, *, weigh):
@@ -157,7 +157,7 @@ def test_every_strategy_trains_within_its_budget(tmp_path, name):
     trainer, run = train(tmp_path, name, args={"max_steps": 3}, rollout_budget=300)
     rollouts = run.groups()["rollouts"].to_pandas().sum()
     assert 0 < rollouts == trainer._dissensus.allocation.ledger.generated <= 300
-    assert trainer._dissensus.writer.failures == {}
+    assert trainer._dissensus.writer.guard.failures == {}
     assert all(torch.isfinite(p).all() for p in trainer.model.parameters())
 
 

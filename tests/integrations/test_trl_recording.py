@@ -303,7 +303,7 @@ def test_recording_trouble_does_not_stop_training(tmp_path, caplog):
     )
     trainer.train()
     assert trainer.recorder is None
-    assert trainer._dissensus.writer.failures == {"open": 1}
+    assert trainer._dissensus.writer.guard.failures == {"open": 1}
     assert sum("could not open" in record.message for record in caplog.records) == 1
 
 

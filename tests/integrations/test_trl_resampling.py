@@ -260,7 +260,7 @@ def test_a_memory_that_json_cannot_hold_does_not_stop_training(tmp_path):
         estimator=AdvantageEstimator("odd", rule, scope="history", needs=("state",)),
     )
     trainer.train()
-    assert trainer._dissensus.writer.failures == {"save dissensus_state.json": 2}
+    assert trainer._dissensus.writer.guard.failures == {"save dissensus_state.json": 2}
 
 
 def test_refills_have_the_ids_of_the_first_round_without_unused_columns(tmp_path):
@@ -280,7 +280,7 @@ def test_metrics_that_fail_do_not_stop_a_training_with_an_estimator(tmp_path, si
     monkeypatch.setattr(MetricWindow, "add", lambda *_, **__: 1 / 0)
     trainer = tiny.build(DisagreementGRPOTrainer, tmp_path, estimator="dr_grpo", silent=silent)
     trainer.train()
-    assert trainer._dissensus.writer.failures == {"measure": 2}
+    assert trainer._dissensus.writer.guard.failures == {"measure": 2}
     trainer.recorder.close()
     assert set(Run(tmp_path / "dissensus").groups()["step"].to_pylist()) == {0, 1}
 

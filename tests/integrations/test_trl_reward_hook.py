@@ -116,7 +116,7 @@ def test_none_and_infinite_rewards_are_unscored_in_both(tmp_path):
     trainer = tiny.build(DisagreementGRPOTrainer, tmp_path / "a", args=args, reward_funcs=rewards)
     trainer.train()
     trainer.recorder.close()
-    assert trainer._dissensus.writer.failures == {}
+    assert trainer._dissensus.writer.guard.failures == {}
     with Recorder(tmp_path / "b" / "run", strict=True) as recorder:
         plain = tiny.build(
             GRPOTrainer,

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 from importlib.resources import files
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,8 +15,19 @@ import torch
 import yaml
 
 from dissensus import Run
+from dissensus.audit.configs import read_settings
+from dissensus.audit.resolve import resolve
 from dissensus.errors import InputError, UnsupportedError
-from dissensus.integrations.verl.estimators import PREFIX, VerlEstimator, register_all
+from dissensus.integrations.guard import Guard
+from dissensus.integrations.verl.checkpoint import Saving, load
+from dissensus.integrations.verl.estimators import (
+    FACTORS,
+    PREFIX,
+    VerlEstimator,
+    load_memory,
+    memory,
+    register_all,
+)
 from dissensus.integrations.verl.options import Options
 from dissensus.integrations.verl.recording import BatchRecorder
 from dissensus.integrations.verl.rollouts import read_rollouts
@@ -131,6 +146,67 @@ def test_without_uid_the_batch_is_one_group(caplog):
     assert "no uid" in line
 
 
+def test_factors_of_an_allocator_are_in_the_advantages_of_their_group():
+    before = FACTORS.set({"a": 0.5})
+    try:
+        assert estimate([1, 0, 1, 0], list("aabb")) == [0.5, -0.5, 1, -1]
+        assert estimate([1, 0], None) == [1, -1]
+    finally:
+        FACTORS.reset(before)
+    assert estimate([1, 0, 1, 0], list("aabb")) == [1, -1, 1, -1]
+
+
+def test_memory_goes_on_from_what_a_checkpoint_holds():
+    """ha_dw weighs by the accuracy of earlier batches, so the second batch tells what it knows."""
+    load_memory({})
+    first, second = ([1, 1, 1, 0], list("aabb")), ([1, 0, 0, 0], list("aabb"))
+    estimate(*first, name="dissensus_ha_dw")
+    saved = json.loads(json.dumps(memory()))
+    whole = estimate(*second, name="dissensus_ha_dw")
+    load_memory({})
+    assert estimate(*second, name="dissensus_ha_dw") != whole
+    load_memory(saved)
+    assert memory() == saved
+    assert estimate(*second, name="dissensus_ha_dw") == whole
+    load_memory({})
+
+
+@pytest.fixture
+def learnt():
+    """What `ha_dw` remembers of one batch."""
+    load_memory({})
+    estimate([1, 1, 1, 0], list("aabb"), name="dissensus_ha_dw")
+    yield memory()
+    load_memory({})
+
+
+def test_a_checkpoint_that_is_named_by_its_path(tmp_path, learnt):
+    (tmp_path / "global_step_7").mkdir()
+    called = []
+    callback = SimpleNamespace(on_save=lambda **given: called.append(given))
+    guard = Guard(logging.getLogger("dissensus.verl"))
+    folder = str(tmp_path / "global_step_7")
+    Saving(callback, guard).on_save(checkpoint_dir=folder, global_step=7, trainer=None)
+    assert called == [{"checkpoint_dir": folder, "global_step": 7, "trainer": None}]
+    load_memory({})
+    trainer = SimpleNamespace(resume_mode="resume_path", resume_from_path=folder)
+    load(SimpleNamespace(trainer=trainer), 7, guard)
+    assert memory() == learnt
+    assert not guard.failures
+
+
+def test_a_memory_that_cannot_be_written_stops_nothing(tmp_path, learnt, caplog):
+    (tmp_path / "file").write_text("")
+    called = []
+    callback = SimpleNamespace(on_save=lambda **given: called.append(given))
+    saving = Saving(callback, Guard(logging.getLogger("dissensus.verl")))
+    for _ in range(2):
+        saving.on_save(checkpoint_dir=str(tmp_path / "file" / "global_step_7"))
+    assert len(called) == 2
+    (line,) = said(caplog)
+    assert "could not save dissensus_state.json" in line
+
+
 def test_half_precision_is_kept():
     assert estimate([1, 0], ["a", "a"], dtype=torch.bfloat16) == [1, -1]
 
@@ -238,6 +314,44 @@ def test_correctness_by_the_name_of_an_extra(tmp_path):
     assert rollouts["correct"].tolist() == [False, True]
 
 
+@pytest.mark.parametrize(
+    ("text", "how"),
+    [
+        ("1 uids hold different prompts (first 'a')", {"prompts": ["2+2=", "3+1=", "b", "b"]}),
+        ("the batch has no uid; rollouts are grouped by equal prompts", {"lacks": "uid"}),
+        ("2 of 3 groups have one rollout", {"uid": list("abcc")}),
+        ("1 of 4 rewards are not finite", {"rewards": [1, float("inf"), 0, 1]}),
+        ("no number 'acc' (there is: right)", {"extras": [{"right": 1}] * 4, "correct": "acc"}),
+        ("'acc' is a number for 2 of 4 rollouts", {"extras": [{"acc": 1}, {}] * 2}),
+        ("'acc' is a number for 3 of 4 rollouts", {"extras": [{"acc": 1}] * 3 + [None]}),
+    ],
+)
+def test_a_bad_batch_is_one_line_and_is_recorded(tmp_path, caplog, text, how):
+    """Twice, as a fault of the data comes in every batch."""
+    uid = how.get("uid", list("aabb"))
+    given = columns(uid, how.get("prompts"))
+    if how.get("lacks"):
+        del given[how["lacks"]]
+    node = {"correct": how["correct"]} if "correct" in how else {}
+    writer = recorder(tmp_path / "run", **node)
+    for step in (1, 2):
+        batch = read_rollouts(
+            tables(how.get("rewards", [1, 0, 0, 1])),
+            given,
+            extras=how.get("extras"),
+            say=writer.guard.say,
+        )
+        assert writer.observe(batch, step=step)["dissensus/group_std_mean"] > 0
+    writer.close()
+    assert not writer.guard.failures
+    (line,) = said(caplog)
+    assert text in line
+    assert "\n" not in line
+    recorded = Run(tmp_path / "run").rollouts().to_pandas()
+    expected = [1, float("nan"), 0, 1] if "rewards" in how else [1, 0, 0, 1]
+    np.testing.assert_array_equal(recorded["reward"], expected * 2)
+
+
 def test_an_extra_that_is_not_there_leaves_it_to_the_rewards(caplog):
     batch = read([1, 0], ["a", "a"], extras=[{"accuracy": 1}, {"accuracy": 0}], warnings=[])
     metrics = recorder(correct="acc").observe(batch, step=1)
@@ -277,6 +391,23 @@ def test_text_that_cannot_be_decoded_stops_nothing(tmp_path, caplog):
     (line,) = said(caplog)
     assert "no such token" in line
     assert Run(tmp_path / "run").rollouts().to_pandas()["reward"].tolist() == [1, 0]
+
+
+def test_the_audit_reads_the_launch_script_of_the_page(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "verl.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"```bash\n(.*?)```", page, flags=re.DOTALL)
+    for name, fragment in (
+        ("record", "+dissensus=record"),
+        ("both", "'+dissensus=[record,replace]'"),
+    ):
+        launch = tmp_path / f"{name}.sh"
+        launch.write_text(script.replace("+dissensus=record", fragment).replace("…", ""))
+        (settings,) = read_settings(launch)
+        answer = resolve(settings, installed={})
+        found = answer.estimator
+        assert (found.denominator, found.ddof, found.eps) == ("group_std", 1, 1e-6)
+        assert answer.silent == ("keep" if name == "record" else "resample")
+        assert "MET403" not in {finding.code for finding in answer.findings}
 
 
 def test_the_fragment_says_what_the_options_read():

@@ -6,14 +6,13 @@ import logging
 import random
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from dissensus.core import allocation
 from dissensus.core.allocation import Written
 from dissensus.errors import InputError, RunError, UnsupportedError
 from dissensus.integrations.verl.sampling_options import SamplingOptions
-from dissensus.integrations.verl.sampling_plan import Answer, Plan, current, weights_of
+from dissensus.integrations.verl.sampling_plan import Answer, Plan
 from dissensus.integrations.verl.sampling_table import observe, refusal, require_allowed, table
 
 ROWS, BATCH, SIZE = 40, 4, 4
@@ -180,15 +179,6 @@ def test_a_state_of_something_else_is_refused_in_one_line():
         make_plan("dapo").load_state_dict(state)
     with pytest.raises(RunError, match=r"another training set.*40 rows, now 41"):
         make_plan("greso", rows=ROWS + 1).load_state_dict(state)
-
-
-def test_weights_reach_the_rows_of_their_group():
-    plan = make_plan()
-    current(plan)
-    assert weights_of(["a", "b"]) is None
-    plan.weights = {"a": 0.5}
-    assert weights_of(np.array(["a", "b", "a"], dtype=object)).tolist() == [0.5, 1.0, 0.5]
-    plan.weights = {}
 
 
 @pytest.mark.parametrize(

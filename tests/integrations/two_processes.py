@@ -92,7 +92,7 @@ def one_rank_without_a_recorder():
     with mock.patch.object(recording, "Recorder", broken):
         trainer.train()
         trainer.train()
-    failures = gather_object([dict(trainer._dissensus.writer.failures)])
+    failures = gather_object([dict(trainer._dissensus.writer.guard.failures)])
     assert failures == [{}, {"open": 2}], failures
     if trainer.recorder is not None:
         trainer.recorder.close()
@@ -105,7 +105,7 @@ def one_rank_that_cannot_read_its_rows():
     with mock.patch.object(sampling, "_own", broken):
         trainer = tiny.build(DisagreementGRPOTrainer, FOLDER / "unread")
         trainer.train()
-        assert trainer._dissensus.writer.failures == {"measure": 2}
+        assert trainer._dissensus.writer.guard.failures == {"measure": 2}
         trainer = tiny.build(DisagreementGRPOTrainer, FOLDER / "unread", estimator="dr_grpo")
         with pytest.raises(RuntimeError, match="KeyError"):
             trainer.train()

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 # No doctests: one cannot be imported without verl, the other has the name of another folder's.
 collect_ignore = ["conftest.py", "standins.py"]
+
+
+def path():
+    """What workers import from: this folder, and whatever this process was told."""
+    return os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +25,7 @@ def cluster():
         include_dashboard=False,
         object_store_memory=100 * 1024**2,
         log_to_driver=False,
-        runtime_env={"env_vars": {"PYTHONPATH": str(Path(__file__).parent)}},
+        runtime_env={"env_vars": {"PYTHONPATH": path()}},
     )
     yield ray
     ray.shutdown()

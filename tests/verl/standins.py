@@ -165,7 +165,6 @@ def stand_in(base):
             self._init_dump_executor()
             self.global_steps = 0
             self.actor_rollout_wg = Actor()
-            self.reward_loop_manager = RewardLoopManager(config=self.config)
             self.resource_pool_manager = SimpleNamespace(get_n_gpus=lambda: 1)
             self.checkpoint_manager = SimpleNamespace(
                 update_weights=lambda step: None, sleep_replicas=lambda: None
@@ -180,6 +179,7 @@ def train(config):
     try:
         trainer = stand_in(get_trainer_cls(config.trainer.v1.trainer_mode))(config)
         trainer.init()
+        trainer.reward_loop_manager = RewardLoopManager(config=config)
         manager = AgentLoopManagerTQ.create(
             config=config,
             llm_client=Answers(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+import sys
 
 import pytest
 import torch
@@ -17,8 +17,6 @@ RULES = {"dissensus_grpo": {"parameters": {"ddof": 1}}, "dissensus_rloo": {}, "g
 
 def estimate():
     """What a worker does: import verl, and ask its registry."""
-    import sys
-
     import numpy as np
     import torch
     from verl.trainer.ppo.core_algos import get_adv_estimator_fn
@@ -46,7 +44,7 @@ def test_every_worker_loads_the_plug_in_and_gets_the_same(cluster):
     env = {"VERL_USE_EXTERNAL_PLUGINS": "none"}
     module = {**env, "VERL_USE_EXTERNAL_MODULES": "dissensus.integrations.verl.plugin"}
     remote = cluster.remote(estimate)
-    path = {"PYTHONPATH": str(Path(__file__).parent)}
+    path = {"PYTHONPATH": os.pathsep.join(each for each in sys.path if each)}
     jobs = [
         remote.options(runtime_env={"env_vars": path | more}).remote()
         for more in ({"WORKER": "1"}, {"WORKER": "2"}, module, env)

@@ -13,6 +13,8 @@ pytest.importorskip("verl.trainer.ppo.v1", reason="verl has its own environment:
 import staged
 from staged import BATCH, SIZE
 
+pytestmark = pytest.mark.timeout(600)
+
 NAN = float("nan")
 
 
@@ -21,7 +23,7 @@ def play(cluster):
     """Run a scenario in a Ray actor, with an empty TransferQueue."""
     path = os.pathsep.join(each for each in sys.path if each)
     driver = staged.Driver.options(runtime_env={"env_vars": {"PYTHONPATH": path}}).remote()
-    yield lambda scenario: cluster.get(driver.play.remote(scenario), timeout=120)
+    yield lambda scenario: cluster.get(driver.play.remote(scenario), timeout=300)
     cluster.get(driver.close.remote(), timeout=60)
     cluster.kill(driver)
 

@@ -23,7 +23,10 @@ from verl.trainer.ppo.v1 import get_trainer_cls
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 from verl.utils.dataset.rl_dataset import get_dataset_class
 
+from dissensus import Run
 from dissensus.integrations.verl.sampling_plan import Plan
+
+pytestmark = pytest.mark.timeout(600)
 
 STEPS, ROWS, BATCH, SIZE = 2, 12, 4, 4
 
@@ -124,6 +127,53 @@ def test_the_lines_of_the_page_configure_what_they_say(tmp_path, cluster):
     options = buffers[1]._plan.options
     assert (str(options.allocator), options.group_size) == ("contrast(least=4)", SIZE)
     assert get_dataset_class(allocating.data).__name__ == "AllocatedRows"
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory, cluster):
+    """`dars_hw` draws hard prompts again within a step; configured by the fragments."""
+    folder = tmp_path_factory.mktemp("recorded")
+    config = make_config(
+        folder,
+        "hydra.searchpath=[pkg://dissensus.integrations.verl.conf]",
+        "+dissensus=[record,allocate]",
+        "trainer.v1.sampler.sampler_kwargs.allocator=dars_hw",
+        "algorithm.adv_estimator=dissensus_grpo",
+        "algorithm.dissensus.correct=acc",
+        "trainer.total_epochs=100",
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VERL_FILE_LOGGER_PATH", str(folder / "log.jsonl"))
+        trainer = train(config)
+    run = Run(folder / "checkpoints" / "dissensus")
+    return trainer, run, [line["data"] for line in logged(folder / "log.jsonl")]
+
+
+def test_a_prompt_that_was_drawn_twice_is_one_group_of_the_run(recorded):
+    trainer, run, lines = recorded
+    assert not trainer._dissensus.guard.failures
+    rollouts = run.rollouts().to_pandas()
+    joined = 0
+    for step, (seen, line) in enumerate(zip(trainer.actor_rollout_wg.seen, lines, strict=True), 1):
+        mine = rollouts[rollouts["step"] == step]
+        assert len(mine) == line["training/dissensus/rollouts_trained"]
+        assert mine["group_id"].nunique() == line["training/dissensus/groups_trained"]
+        assert (mine.groupby("group_id")["prompt_id"].nunique() == 1).all()
+        uids = {key.split("_")[0] for key in seen if not key.startswith("pad")}
+        joined += len(uids) - mine["group_id"].nunique()
+    assert joined > 0
+
+
+def test_what_the_sampler_generated_counts_in_the_recorders_metrics(recorded):
+    trainer, run, lines = recorded
+    groups = run.groups().to_pandas()
+    for step, line in enumerate(lines, 1):
+        generated = line["training/dissensus/rollouts_generated"]
+        assert line["dissensus/rollouts_generated"] == generated
+        live = groups[(groups["step"] == step) & ~groups["silent"]]
+        assert line["dissensus/effective_rollout_frac"] == live["rollouts"].sum() / generated
+    total = sum(line["training/dissensus/rollouts_generated"] for line in lines)
+    assert total == trainer.replay_buffer._plan.ledger.generated
 
 
 def test_rows_fetched_in_other_processes_are_refused(trained, tmp_path):

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ import pyarrow as pa
 import dissensus
 from dissensus.dashboard.heads import describe_run, sparks
 from dissensus.runs import Run
+from dissensus.views.format import one_line
 from dissensus.views.live_views import View
 from dissensus.views.style import Theme
 
@@ -34,6 +36,7 @@ def make_json(
     if shown.table is not None:
         document["table"] = shown.table._asdict()
     document["more"] = dict(shown.more)
+    document["note"] = f"{_left_out(source)}{shown.note}"
     return _encode({**document, "title": view.title, "version": version})
 
 
@@ -66,6 +69,17 @@ def warm_up() -> None:
     with contextlib.suppress(ImportError):
         import pandas  # noqa: F401, ICN001
     _encode(new_figure("light", "").to_plotly_json())
+
+
+def _left_out(source: Any) -> str:
+    """What every figure of a damaged run lacks, in words; nothing for the catalogue."""
+    sources = [each for _, each in source] if isinstance(source, list) else [source]
+    files = [Path(f) for each in sources if each is not None for f in each.run.unreadable]
+    if not files:
+        return ""
+    first = one_line(f"{files[0].parent.name}/{files[0].name}", 80)
+    others = f" and {len(files) - 1} more" if len(files) > 1 else ""
+    return f"Left out, because it cannot be read: {first}{others}. "
 
 
 def _encode(document: dict[str, Any]) -> bytes:

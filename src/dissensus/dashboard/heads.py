@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from dissensus.runs import Run
@@ -50,20 +52,19 @@ def describe_run(run: Run) -> Head:
         RunError: Its files cannot be read.
     """
     info, attempts = run.info, run.attempts
-    metadata = dict(info.get("metadata") or {})
+    metadata = _settings(info)
     if attempts:
-        metadata |= dict(attempts[-1].details.get("metadata") or {})
+        metadata |= _settings(attempts[-1].details)
     said = [
         f"{words}{_text(metadata[name])}" for name, words in _WORDS.items() if metadata.get(name)
     ]
-    started_s = attempts[-1].started_s if attempts else 0.0
     step = info.get("step")
     return Head(
         state=one_line(info["state"], 40),
         method=", ".join(said) or UNKNOWN,
         settings=[(one_line(str(k), 60), _text(v)) for k, v in sorted(metadata.items())],
         step=step if isinstance(step, int) else None,
-        started=time.strftime("%Y-%m-%d %H:%M", time.localtime(started_s)) if started_s else "",
+        started=_local_time(attempts[-1].started_s) if attempts else "",
         dropped={one_line(str(k), 60): n for k, n in info["dropped"].items() if n},
     )
 
@@ -82,6 +83,19 @@ def sparks(run: Run) -> Sparks:
         split=_thin(split),
         reward=_thin(steps["reward_mean"]),
     )
+
+
+def _settings(details: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = details.get("metadata")
+    return dict(metadata) if isinstance(metadata, Mapping) else {}
+
+
+def _local_time(moment_s: float) -> str:
+    """Empty for what is no moment: a file of a run may say anything."""
+    with contextlib.suppress(ValueError, OverflowError, OSError):
+        if moment_s > 0:
+            return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment_s))
+    return ""
 
 
 def _thin(values: list[float | None]) -> list[float | None]:

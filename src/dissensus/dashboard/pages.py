@@ -21,7 +21,7 @@ from dissensus.dashboard.opened import Opened
 from dissensus.dashboard.whatif import CATALOGUE, PLAN
 from dissensus.errors import InputError
 from dissensus.runs import Run
-from dissensus.runs.attempts import run_state
+from dissensus.runs.attempts import read_info, run_state
 from dissensus.views import format as formats
 from dissensus.views.live_views import VIEWS, Parameter, View
 from dissensus.views.style import DARK, LIGHT
@@ -231,7 +231,8 @@ def _modules() -> list[str]:
 
 def _state(found: Found) -> str:
     try:
-        return formats.one_line(run_state(found.path), 40)
+        read_info(found.path)
+        return run_state(found.path)
     except Exception:  # noqa: BLE001 — whatever is wrong with one run, the others are listed
         return "unreadable"
 

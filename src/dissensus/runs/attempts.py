@@ -268,13 +268,16 @@ def run_state(run_dir: Path, *, now_s: float | None = None) -> str:
     two minutes means died.
     """
     beat = read_heartbeats(run_dir).get(0)
-    if beat is None:
+    if beat is None or beat.get("state") not in ("running", "finished"):
         return "died"
-    if beat.get("state") != "running":
-        return str(beat.get("state"))
+    if beat["state"] == "finished":
+        return "finished"
     if beat.get("host") == socket.gethostname() and os.name == "posix":
         return "running" if _is_alive(beat) else "died"
-    age_s = (time.time() if now_s is None else now_s) - float(beat.get("time_s", 0.0))
+    beaten_s = beat.get("time_s")
+    if not isinstance(beaten_s, int | float):
+        return "died"
+    age_s = (time.time() if now_s is None else now_s) - beaten_s
     return "running" if age_s <= STALE_S else "died"
 
 

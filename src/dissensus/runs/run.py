@@ -93,8 +93,10 @@ class Run:
         beats = attempts.read_heartbeats(self.path)
         dropped: dict[str, int] = {}
         for beat in beats.values():
-            for name, number in beat.get("dropped", {}).items():
-                dropped[name] = dropped.get(name, 0) + int(number)
+            counts = beat.get("dropped")
+            for name, number in counts.items() if isinstance(counts, dict) else ():
+                if isinstance(number, int):
+                    dropped[name] = dropped.get(name, 0) + number
         step = beats.get(0, {}).get("step")
         return {
             **attempts.read_info(self.path),

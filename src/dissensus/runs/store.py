@@ -236,7 +236,7 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise RunError("there is no such file", where=str(path)) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError("the file is not readable JSON", where=str(path), got=str(error)) from error
     if not isinstance(value, dict):
         raise RunError(

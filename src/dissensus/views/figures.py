@@ -164,6 +164,7 @@ def heat_map_figure(heat: HeatMap, y_title: str, *, theme: Theme = "light") -> F
             "nticks": 4,
             "outlinewidth": 0,
             "tickfont": {"color": colour["muted"]},
+            "title": {"text": "share", "side": "top", "font": {"color": colour["muted"]}},
         },
     )
     figure.update_layout(hovermode="closest")

@@ -219,7 +219,9 @@ class DisagreementMixin:
         )
         if filled.shortfall is not None:
             kind, text = filled.shortfall
-            session.say_once(f"shortfall: {kind}", f"silent groups stay in the batch: {text}")
+            session.writer.guard.say(
+                f"shortfall: {kind}", f"silent groups stay in the batch: {text}"
+            )
         final = session.estimate(filled.sampling, step=self.state.global_step, is_final=True)
         self._use_estimator(filled.output, filled.sampling, final)
         with session.writer.guard("measure"):
@@ -240,12 +242,12 @@ class DisagreementMixin:
         if made is None:
             if not allocation.leave_to_trl(len(inputs) * self.accelerator.num_processes):
                 return self._idle()
-            session.say_once(
+            session.writer.guard.say(
                 "nothing drawn", "the allocator draws no prompt; training goes on as TRL samples"
             )
             return self._observe(self._sample(inputs, is_final=True))
         if made.n_missing:
-            session.say_once(
+            session.writer.guard.say(
                 "missing",
                 f"{made.n_missing} selected rollouts do not fit a generation batch, or were lost "
                 "with another checkpoint; give the allocator a smaller batch=",

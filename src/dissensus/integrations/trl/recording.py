@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dissensus.core.groups import BoolArray
+from dissensus.integrations.guard import Guard
 from dissensus.integrations.trl.estimating import Estimate
 from dissensus.integrations.trl.processes import from_main
 from dissensus.integrations.trl.sampling import Sampling
@@ -31,12 +30,12 @@ class RunWriter:
     """Opens the run when the first step is known, and writes samplings into it.
 
     Every public method is called on all processes in the same order. Rank 0 opens the attempt and
-    tells the others its number. A failure is said once through `logging`, counted in `failures`,
-    and recording goes on, or stays off where the run could not be opened.
+    tells the others its number. A failure is said once through `logging`, counted in
+    `guard.failures`, and recording goes on, or stays off where the run could not be opened.
     """
 
     def __init__(self, settings: Settings, accelerator: Any, run_dir: Path | None) -> None:
-        self.failures: Counter[str] = Counter()
+        self.guard = Guard(log)
         self.recorder = settings.recorder
         self._settings = settings
         self._accelerator = accelerator
@@ -123,16 +122,6 @@ class RunWriter:
         if self.recorder is not None:
             with self.guard("flush"):
                 self.recorder.flush(_FLUSH_S)
-
-    @contextmanager
-    def guard(self, what: str) -> Iterator[None]:
-        """Count what goes wrong inside, say it once, and go on: nothing here may stop training."""
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001
-            self.failures[what] += 1
-            if self.failures[what] == 1:
-                log.warning("dissensus: could not %s (%r); training goes on without", what, error)
 
     # ---- private -----------------------------------------------------------------------------
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,7 +28,6 @@ from dissensus.runs import store
 
 __all__ = ["STATE_FILE", "Session"]
 
-log = logging.getLogger("dissensus.trl")
 
 STATE_FILE = "dissensus_state.json"
 """In every checkpoint: the estimator's memory and where the refills or the allocator stand."""
@@ -63,7 +61,6 @@ class Session:
         self._per_function = (
             getattr(trainer, "multi_objective_aggregation", "") == "normalize_then_sum"
         )
-        self._said: set[str] = set()
 
     @contextmanager
     def evaluating(self, metric_key_prefix: str) -> Iterator[None]:
@@ -148,18 +145,12 @@ class Session:
             return False
         return self.allocation.ends_now() and self._is_between_generations()
 
-    def say_once(self, about: str, text: str) -> None:
-        """Log a warning the first time something happens."""
-        if about not in self._said:
-            self._said.add(about)
-            log.warning("dissensus: %s", text)
-
     def _load(self, path: Path) -> None:
         # All go on from what the first process reads: the others may not see its folder, and
         # processes with different streams would wait for each other for ever.
         content = from_main(_content(path))
         if content is None:
-            self.say_once("load", f"the checkpoint has no {STATE_FILE}; starting afresh")
+            self.writer.guard.say("load", f"the checkpoint has no {STATE_FILE}; starting afresh")
             return
         try:
             state = json.loads(content)

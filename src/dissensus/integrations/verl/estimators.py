@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +16,22 @@ from dissensus.core.advantages import AdvantageEstimator, Context, EstimatorStat
 from dissensus.core.correctness import InferredCorrectness
 from dissensus.core.groups import BoolArray, FloatArray, RewardGroups
 from dissensus.errors import InputError, UnsupportedError
+from dissensus.integrations.guard import Guard
 from dissensus.integrations.verl.options import Options
 
-__all__ = ["CURRENT_STEP", "PREFIX", "WRITTEN", "VerlEstimator", "is_padding", "register_all"]
+__all__ = [
+    "CURRENT_STEP",
+    "FACTORS",
+    "PREFIX",
+    "WRITTEN",
+    "VerlEstimator",
+    "configured_rule",
+    "is_padding",
+    "load_memory",
+    "memory",
+    "register_all",
+    "rule_of",
+]
 
 log = logging.getLogger("dissensus.verl")
 
@@ -28,6 +41,9 @@ WRITTEN = "dissensus"
 
 CURRENT_STEP: ContextVar[int | None] = ContextVar("dissensus_verl_step", default=None)
 """Set by the recording trainers; verl itself does not tell an estimator the step."""
+
+FACTORS: ContextVar[Mapping[str, float] | None] = ContextVar("dissensus_factors", default=None)
+"""Factors of an allocator on the advantages of a step, by uid; what is not there has 1."""
 
 _GIVEN = {"lengths", "token_offsets", "state", "step"}
 _PADDING = re.compile(r"pad[0-9a-f]{32}")
@@ -55,7 +71,8 @@ class VerlEstimator:
 
         A rollout's reward is the sum over its tokens, and its advantage stands on every token of
         its mask. Unanimous and one-rollout groups get what the rule gives them; rows that verl
-        added to fill a batch belong to no group and get 0.
+        added to fill a batch belong to no group and get 0. Where an allocator weighs prompts, its
+        factors are in the result.
 
         Args:
             token_level_rewards: (B, T) rewards.
@@ -72,24 +89,27 @@ class VerlEstimator:
         """
         import torch
 
-        memory = _memory(self.name, Options.of(config))
+        rule = _configured(self.name, Options.of(config))
         rewards = token_level_rewards.detach().to("cpu", torch.float64).sum(-1).numpy()
         mask = response_mask.detach().to("cpu", torch.bool).numpy()
-        values = memory.advantages(rewards, mask, index)
+        values = rule.advantages(rewards, mask, index)
+        factors = FACTORS.get()
+        if factors and index is not None:
+            values = values * np.array([[factors.get(str(uid), 1.0)] for uid in index])
         table = torch.from_numpy(np.where(mask, values, 0.0))
         table = table.to(device=token_level_rewards.device, dtype=token_level_rewards.dtype)
         return table, table
 
 
-class _Memory:
-    """What one configured rule carries along on the driver."""
+class _Configured:
+    """One configured rule, and what it carries along on the driver."""
 
     def __init__(self, rule: AdvantageEstimator, options: Options) -> None:
         self.rule, self.state = rule, EstimatorState()
         self._threshold = None if isinstance(options.correct, tuple) else options.correct
         self._tol = options.tol
-        self._inferred = InferredCorrectness(options.tol)
-        self._said: set[str] = set()
+        self.inferred = InferredCorrectness(options.tol)
+        self._say = Guard(log).say
 
     def advantages(self, rewards: FloatArray, mask: BoolArray, index: Any) -> FloatArray:
         """(B, 1) advantages, or (B, T) for a rule per token."""
@@ -100,7 +120,7 @@ class _Memory:
         if not real.any():
             return found
         kept = rewards[real]
-        correct = self._inferred.declare(kept) if self._threshold is None else self._threshold
+        correct = self.inferred.declare(kept) if self._threshold is None else self._threshold
         groups = RewardGroups.from_flat(
             kept, [i for i, is_real in zip(ids, real, strict=True) if is_real],
             correct=correct, tol=self._tol,
@@ -141,13 +161,31 @@ class _Memory:
             rewards = np.where(bad, np.nan, rewards)
         return rewards
 
-    def _say(self, about: str, text: str) -> None:
-        if about not in self._said:
-            self._said.add(about)
-            log.warning("dissensus: %s", text)
+
+_rules: dict[str, _Configured] = {}
+_loaded: dict[str, Any] = {}  # of a checkpoint, for rules that no batch has called yet
 
 
-_memories: dict[str, _Memory] = {}
+def memory() -> dict[str, Any]:
+    """What the rules of this process remember, for JSON: empty before the first batch."""
+    return _loaded | {
+        key: {"state": rule.state.state_dict(), "values": rule.inferred.values}
+        for key, rule in _rules.items()
+    }
+
+
+def load_memory(saved: Mapping[str, Any]) -> None:
+    """Go on from what `memory` gave; a rule with other parameters begins anew.
+
+    Raises:
+        ValueError: That is not what `memory` gave; so for AttributeError, KeyError and TypeError.
+    """
+    for each in saved.values():
+        EstimatorState.from_state_dict(each["state"])
+        list(map(float, each["values"]))
+    _rules.clear()
+    _loaded.clear()
+    _loaded.update(saved)
 
 
 def register_all(register: Callable[[str], Callable[[VerlEstimator], Any]]) -> tuple[str, ...]:
@@ -156,6 +194,18 @@ def register_all(register: Callable[[str], Callable[[VerlEstimator], Any]]) -> t
     for name in names:
         register(name)(VerlEstimator(name))
     return names
+
+
+def configured_rule(algorithm: Any) -> AdvantageEstimator | None:
+    """The rule that verl's `algorithm` configuration names; None: one of verl's own.
+
+    Raises:
+        InputError: `algorithm.dissensus` has a key or a value that cannot be used.
+        UnsupportedError: The rule needs what verl does not hand to an estimator.
+    """
+    name = str(algorithm.adv_estimator)
+    is_ours = name == WRITTEN or name.startswith(PREFIX)
+    return rule_of(name, Options.of(algorithm)) if is_ours else None
 
 
 def rule_of(name: str, options: Options) -> AdvantageEstimator:
@@ -189,9 +239,13 @@ def is_padding(ids: list[str]) -> BoolArray:
     return np.array([_PADDING.fullmatch(i) is not None for i in ids], dtype=np.bool_)
 
 
-def _memory(name: str, options: Options) -> _Memory:
+def _configured(name: str, options: Options) -> _Configured:
     rule = rule_of(name, options)
     key = f"{name} {rule!r} {options.correct!r} {options.tol!r}"
-    if key not in _memories:
-        _memories[key] = _Memory(rule, options)
-    return _memories[key]
+    if key not in _rules:
+        made = _rules[key] = _Configured(rule, options)
+        if key in _loaded:
+            saved = _loaded.pop(key)
+            made.state = EstimatorState.from_state_dict(saved["state"])
+            made.inferred = InferredCorrectness(options.tol, saved["values"])
+    return _rules[key]

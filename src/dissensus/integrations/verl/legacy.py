@@ -14,8 +14,8 @@ __all__ = ["VERSIONS", "install"]
 
 log = logging.getLogger("dissensus.verl")
 
-VERSIONS = ("0.8", "0.9")
-"""Minor versions of verl whose legacy trainer was read; another one is left as it is."""
+VERSIONS = ("0.9.1",)
+"""Versions of verl whose legacy trainer the tests run; another one is left as it is."""
 
 _LAUNCHER = "verl.trainer.main_ppo_v0"
 
@@ -30,9 +30,11 @@ def _replace() -> None:
     from importlib.metadata import version
 
     found = version("verl")
-    if ".".join(found.split(".")[:2]) not in VERSIONS:
+    if found not in VERSIONS:
         log.warning(
-            "dissensus: verl %s has a legacy trainer we do not know; nothing is recorded", found
+            "dissensus: the legacy trainer of verl %s is not known (%s is); nothing is recorded",
+            found,
+            ", ".join(VERSIONS),
         )
         return
     try:

@@ -58,7 +58,7 @@ class LegacyMixin:
                 batch,
                 max_length=int(self.config.data.max_response_length),
                 end=getattr(self.tokenizer, "eos_token_id", None),
-                say=recorder.say,
+                say=recorder.guard.say,
             )
             found = recorder.observe(
                 rollouts,

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,7 @@ import numpy as np
 from dissensus.core.correctness import InferredCorrectness
 from dissensus.core.disagreement import disagreement_metrics, summarise_groups
 from dissensus.core.groups import FloatArray, RewardGroups
+from dissensus.integrations.guard import Guard
 from dissensus.integrations.verl.options import Options
 from dissensus.integrations.verl.rollouts import Rollouts
 from dissensus.runs import Recorder
@@ -37,7 +36,7 @@ class BatchRecorder:
     """Measures every training batch, and records it when there is a folder to record in.
 
     Every public method returns whatever happens: a failure is said once through `logging`, counted
-    in `failures`, and training goes on. Texts are made of tokens in a thread of its own.
+    in `guard.failures`, and training goes on. Texts are made of tokens in a thread of its own.
 
     Args:
         options: What the configuration says.
@@ -46,14 +45,18 @@ class BatchRecorder:
     """
 
     def __init__(self, options: Options, estimator: str, metadata: Mapping[str, Any]) -> None:
-        self.failures: Counter[str] = Counter()
+        self.guard = Guard(log)
         self.recorder: Recorder | None = None
         self._options, self._estimator, self._metadata = options, estimator, dict(metadata)
         self._inferred = InferredCorrectness(options.tol)
         self._is_open = False
-        self._said: set[str] = set()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="dissensus-text")
         self._pending: list[Future[None]] = []
+
+    @property
+    def has_folder(self) -> bool:
+        """Whether the configuration names a folder to record in."""
+        return self._options.run_dir is not None
 
     def observe(
         self,
@@ -77,8 +80,20 @@ class BatchRecorder:
         with self.guard("measure the batch"):
             metrics = self._measure(rollouts, generated)
         with self.guard("record the batch"):
-            self._record(rollouts, step, policy_version, decode)
+            self._record(rollouts, step, "train", policy_version, decode)
         return metrics
+
+    def validation(
+        self,
+        rollouts: Rollouts,
+        *,
+        step: int,
+        policy_version: int | None = None,
+        decode: Callable[[Any], str] | None = None,
+    ) -> None:
+        """Record a validation of the weights that `step` trains on, as split `eval`."""
+        with self.guard("record a validation"):
+            self._record(rollouts, step, "eval", policy_version, decode)
 
     def scalars(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Record what verl measured itself."""
@@ -96,22 +111,6 @@ class BatchRecorder:
             if self.recorder is not None:
                 self.recorder.close(_CLOSE_S)
 
-    def say(self, about: str, text: str) -> None:
-        """Log a warning the first time something happens."""
-        if about not in self._said:
-            self._said.add(about)
-            log.warning("dissensus: %s", text)
-
-    @contextmanager
-    def guard(self, what: str) -> Iterator[None]:
-        """Count what goes wrong inside, say it once, and go on."""
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001 - nothing may stop training
-            self.failures[what] += 1
-            if self.failures[what] == 1:
-                log.warning("dissensus: could not %s (%r); training goes on", what, error)
-
     # ---- private -----------------------------------------------------------------------------
 
     def _measure(self, rollouts: Rollouts, generated: int | None) -> dict[str, float]:
@@ -126,8 +125,8 @@ class BatchRecorder:
         found["rollouts_generated"] = float(total)
         return {PREFIX + name: value for name, value in found.items()}
 
-    def _used(self, rollouts: Rollouts, groups: RewardGroups) -> FloatArray:
-        if self._estimator not in _CENTRED:
+    def _used(self, rollouts: Rollouts, groups: RewardGroups) -> FloatArray | None:
+        if self._estimator not in _CENTRED or rollouts.advantages is None:
             return rollouts.advantages
         agree = groups.is_unanimous() & (groups.rollouts > 1)
         return np.where(groups.expand(agree), 0.0, rollouts.advantages)
@@ -140,7 +139,7 @@ class BatchRecorder:
         name, threshold = correct
         if name not in rollouts.extras:
             there = ", ".join(sorted(rollouts.extras)) or "none"
-            self.say(
+            self.guard.say(
                 "correct",
                 f"the reward function returns no number {name!r} (there is: {there}); correctness "
                 "is read from the rewards",
@@ -152,10 +151,11 @@ class BatchRecorder:
         self,
         rollouts: Rollouts,
         step: int,
+        split: str,
         policy_version: int | None,
         decode: Callable[[Any], str] | None,
     ) -> None:
-        if self._options.run_dir is None:
+        if not self.has_folder:
             return
         if not self._is_open:
             self._is_open = True
@@ -164,9 +164,11 @@ class BatchRecorder:
             return
         self._pending = [each for each in self._pending if not each.done()]
         if len(self._pending) >= _WAITING:
-            self.say("text", "the tokenizer cannot keep up; some batches are recorded without text")
+            self.guard.say(
+                "text", "the tokenizer cannot keep up; some batches are recorded without text"
+            )
             decode = None
-        job = self._thread.submit(self._write, rollouts, step, policy_version, decode)
+        job = self._thread.submit(self._write, rollouts, step, split, policy_version, decode)
         self._pending.append(job)
 
     def _open(self, step: int) -> None:
@@ -184,6 +186,7 @@ class BatchRecorder:
         self,
         rollouts: Rollouts,
         step: int,
+        split: str,
         policy_version: int | None,
         decode: Callable[[Any], str] | None,
     ) -> None:
@@ -196,6 +199,7 @@ class BatchRecorder:
             declared = self._declared(rollouts)
             self.recorder.record(
                 step=step,
+                split=split,
                 group_ids=rollouts.group_ids,
                 prompt_ids=rollouts.prompt_ids,
                 rewards=rollouts.rewards,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dissensus.errors import UnsupportedError
-from dissensus.integrations.verl.replay import ROW_FIELD
+from dissensus.integrations.verl.replay_reading import ROW_FIELD
 from dissensus.integrations.verl.sampling_plan import Plan, current
 
 __all__ = ["RowsMixin"]

@@ -27,7 +27,7 @@ class Rollouts:
         group_ids: uid of each rollout's prompt: new for every sampling.
         prompt_ids: Hash of the prompt and its reference answer.
         rewards: (N,) total scores, before any KL penalty; NaN where one is not finite.
-        advantages: (N,) mean over the tokens of the policy.
+        advantages: (N,) mean over the tokens of the policy; None: of a validation.
         lengths: (N,) tokens of the policy.
         truncated: (N,) whether the response was cut at the longest length; None: not known.
         extras: Numbers that the reward function returned besides, by name; NaN where it gave none.
@@ -40,7 +40,7 @@ class Rollouts:
     group_ids: list[str]
     prompt_ids: list[str]
     rewards: FloatArray
-    advantages: FloatArray
+    advantages: FloatArray | None
     lengths: IntArray
     truncated: BoolArray | None
     extras: Mapping[str, FloatArray]
@@ -63,7 +63,7 @@ def read_rollouts(
     """Read what both trainers call by the same names.
 
     Args:
-        tables: (B, T) arrays `scores`, `advantages`, `response_mask`.
+        tables: (B, T) arrays `scores`, `response_mask` and, in training, `advantages`.
         columns: B entries each: `prompt_tokens` and `response_tokens`, without padding; where there
             are, `uid`, `raw_prompt`, `reward_model`.
         extras: What the reward function returned besides, for each row.
@@ -76,39 +76,54 @@ def read_rollouts(
         KeyError: A table is missing.
     """
     mask = np.asarray(tables["response_mask"]).astype(np.bool_)
-    tokens = columns.get("prompt_tokens")
+    tokens, prompts = columns.get("prompt_tokens"), columns.get("raw_prompt")
     ids = _group_ids(columns.get("uid"), tokens, len(mask), say)
     kept = np.flatnonzero(~is_padding(ids)) if rows is None else rows
     mask, pick = mask[kept], kept.tolist()
-    prompts, models = columns.get("raw_prompt"), columns.get("reward_model")
-    references = None
-    if models is not None:
-        references = [reference_text(m) if isinstance(m, Mapping) else None for m in models]
-    asked = prompts if prompts is not None else tokens
-    answers = references or [None] * len(ids)
-    named = ["" if asked is None else _prompt_id(asked[i], answers[i]) for i in pick]
-    groups = [ids[i] for i in pick]
+    references = _taken(_references(columns.get("reward_model")), pick)
+    groups, lengths = [ids[i] for i in pick], mask.sum(axis=1)
+    named = _prompt_ids(_taken(tokens if prompts is None else prompts, pick), references, pick)
     _check_groups(groups, named, say)
-    lengths = mask.sum(axis=1)
-    sums = np.where(mask, np.asarray(tables["advantages"], dtype=np.float64)[kept], 0.0).sum(axis=1)
-    responses = columns.get("response_tokens")
-    truncated = None
-    if responses is not None and max_length is not None:
-        cut = [_is_cut(responses[i], max_length, end) for i in pick]
-        truncated = np.array(cut, dtype=np.bool_)
+    responses, advantages = _taken(columns.get("response_tokens"), pick), tables.get("advantages")
     return Rollouts(
         group_ids=groups,
         prompt_ids=named,
         rewards=_rewards(np.asarray(tables["scores"], dtype=np.float64)[kept].sum(axis=1), say),
-        advantages=sums / np.maximum(lengths, 1),
+        advantages=None if advantages is None else _means(advantages[kept], mask),
         lengths=lengths,
-        truncated=truncated,
+        truncated=_truncated(responses, max_length, end),
         extras=_numbers([extras[i] for i in pick], say) if extras else {},
-        prompts=None if prompts is None else [prompts[i] for i in pick],
-        references=None if references is None else [references[i] for i in pick],
-        prompt_tokens=None if tokens is None else [tokens[i] for i in pick],
-        response_tokens=None if responses is None else [responses[i] for i in pick],
+        prompts=_taken(prompts, pick),
+        references=references,
+        prompt_tokens=_taken(tokens, pick),
+        response_tokens=responses,
     )
+
+
+def _taken(column: Sequence[Any] | None, rows: list[int]) -> list[Any] | None:
+    return None if column is None else [column[row] for row in rows]
+
+
+def _means(tokens: Any, mask: BoolArray) -> FloatArray:
+    """(N,) mean over the tokens of the policy; 0 where there are none."""
+    sums = np.where(mask, np.asarray(tokens, dtype=np.float64), 0.0).sum(axis=1)
+    means: FloatArray = sums / np.maximum(mask.sum(axis=1), 1)
+    return means
+
+
+def _references(models: Sequence[Any] | None) -> list[str | None] | None:
+    if models is None:
+        return None
+    return [reference_text(model) if isinstance(model, Mapping) else None for model in models]
+
+
+def _truncated(
+    responses: list[Any] | None, max_length: int | None, end: int | None
+) -> BoolArray | None:
+    if responses is None or max_length is None:
+        return None
+    cut = [len(each) >= max_length and int(each[-1]) != end for each in responses]
+    return np.array(cut, dtype=np.bool_)
 
 
 def _group_ids(uid: Any, tokens: Any, count: int, say: Say) -> list[str]:
@@ -123,13 +138,17 @@ def _group_ids(uid: Any, tokens: Any, count: int, say: Say) -> list[str]:
     return [str(number.setdefault(key, len(number))) for key in keys]
 
 
-def _is_cut(tokens: Any, max_length: int, end: int | None) -> bool:
-    return len(tokens) >= max_length and int(tokens[-1]) != end
-
-
-def _prompt_id(prompt: Any, reference: str | None) -> str:
-    content = prompt.tolist() if hasattr(prompt, "tolist") else prompt
-    return prompt_id({"prompt": as_text(content), "answer": reference})
+def _prompt_ids(
+    prompts: list[Any] | None, references: list[str | None] | None, rows: list[int]
+) -> list[str]:
+    if prompts is None:
+        return [""] * len(rows)
+    answers = references or [None] * len(rows)
+    texts = [as_text(each.tolist() if hasattr(each, "tolist") else each) for each in prompts]
+    return [
+        prompt_id({"prompt": text, "answer": answer})
+        for text, answer in zip(texts, answers, strict=True)
+    ]
 
 
 def _check_groups(groups: list[str], named: list[str], say: Say) -> None:

@@ -11,9 +11,14 @@ from dissensus.core.allocation import Written, read
 from dissensus.core.groups import DEFAULT_TOL
 from dissensus.errors import InputError
 
-__all__ = ["REWARD", "SamplingOptions"]
+__all__ = ["GENERATED", "METRICS", "REWARD", "SamplingOptions"]
 
 _WHERE = "trainer.v1.sampler.sampler_kwargs"
+
+METRICS = "training/dissensus"
+"""Before the names of what our samplers count, in verl's metrics."""
+
+GENERATED = f"{METRICS}/rollouts_generated"
 
 REWARD = "reward"
 """verl's name for a rollout's own reward; any other metric is a reward extra."""

@@ -15,11 +15,12 @@ import numpy as np
 
 from dissensus.core.allocation import Allocator, BudgetLedger, Draw, Selection, Written
 from dissensus.core.correctness import InferredCorrectness
-from dissensus.core.groups import FloatArray, RewardGroups
+from dissensus.core.groups import RewardGroups
 from dissensus.errors import RunError
+from dissensus.integrations.guard import Guard
 from dissensus.integrations.verl.sampling_options import SamplingOptions
 
-__all__ = ["Answer", "Chosen", "Order", "Plan", "WarnOnce", "current", "weights_of"]
+__all__ = ["Answer", "Chosen", "Order", "Plan", "current"]
 
 log = logging.getLogger("dissensus.verl")
 
@@ -46,18 +47,10 @@ class Chosen(NamedTuple):
     names: tuple[str, ...]
     weight: float
 
-
-class WarnOnce:
-    """One warning line about each thing."""
-
-    def __init__(self) -> None:
-        self._said: set[str] = set()
-
-    def __call__(self, about: str, text: str) -> None:
-        """Warn, unless something was said about this before."""
-        if about not in self._said:
-            self._said.add(about)
-            log.warning("dissensus: %s", text)
+    @property
+    def uid(self) -> str:
+        """That of its first rollout, whose name begins with it."""
+        return self.names[0].partition("_")[0]
 
 
 class Plan:
@@ -68,12 +61,10 @@ class Plan:
 
     Attributes:
         ledger: Rollouts generated and trained on since the beginning, across restarts.
-        weights: Of the groups of this step, by uid; those that are not there have 1.
     """
 
     def __init__(self, options: SamplingOptions) -> None:
         self.options, self.ledger = options, BudgetLedger()
-        self.weights: dict[str, float] = {}
         self._allocator: Allocator | None = None
         self._rng = np.random.default_rng([options.seed, 0xA110C])
         self._inferred = InferredCorrectness(options.tol)
@@ -83,7 +74,7 @@ class Plan:
         self._chunk: Callable[[], int] = lambda: 1
         self._is_own = False
         self._names: dict[int, str] = {}
-        self.say = WarnOnce()
+        self.say = Guard(log).say
 
     # ---- rows ------------------------------------------------------------------------------------
 
@@ -148,7 +139,7 @@ class Plan:
         Returns:
             How many answers nobody asked for: of other rows, or more than were drawn.
         """
-        assert self._draw is not None and self._allocator is not None  # noqa: S101, PT018
+        assert self._draw is not None  # noqa: S101
         by_row: dict[int, list[Answer]] = {int(row): [] for row in self._draw.prompts}
         strays = 0
         counts = dict(zip(by_row, self._draw.counts.tolist(), strict=True))
@@ -164,8 +155,7 @@ class Plan:
     def ask(self) -> bool:
         """Whether the allocator draws again; otherwise `choose` says what is trained on."""
         self._draw, self._served, self._selection = None, 0, None
-        assert self._allocator is not None  # noqa: S101
-        answer = self._allocator.ask(max(0, self._left), self._rng)
+        answer = self._made.ask(max(0, self._left), self._rng)
         if isinstance(answer, Draw):
             self._draw = answer
             self._left -= answer.total
@@ -219,8 +209,8 @@ class Plan:
 
     def abandon(self) -> None:
         """Leave this step to verl: what is out counts as lost, and nothing is selected."""
-        if self._draw is not None and self._allocator is not None:
-            if self._allocator.outstanding:
+        if self._draw is not None:
+            if self._made.outstanding:
                 self.tell(())
             self._left = 0
             self.ask()
@@ -231,9 +221,8 @@ class Plan:
 
     def state_dict(self) -> dict[str, Any]:
         """All memory between two steps, as plain values and arrays."""
-        assert self._allocator is not None  # noqa: S101
         return {
-            "allocator": self._allocator.state_dict(),
+            "allocator": self._made.state_dict(),
             "rng": self._rng.bit_generator.state,
             "ledger": self.ledger.state_dict(),
             "values": list(self._inferred.values),
@@ -245,10 +234,9 @@ class Plan:
         Raises:
             RunError: Another strategy or another training set wrote it.
         """
-        assert self._allocator is not None  # noqa: S101
         where, hint = "data.pt", "resume with the same allocator and training set"
         try:
-            self._allocator.load_state_dict(state["allocator"])
+            self._made.load_state_dict(state["allocator"])
             self._rng.bit_generator.state = state["rng"]
             self.ledger = BudgetLedger.from_state_dict(state["ledger"])
             self._inferred = InferredCorrectness(self.options.tol, state["values"])
@@ -256,7 +244,7 @@ class Plan:
             raise RunError(
                 f"the allocator's state cannot be used: {error}", where=where, hint=hint
             ) from error
-        ids = self._allocator.pool.ids
+        ids = self._made.pool.ids
         if len(ids) != self._rows:
             raise RunError(
                 "the allocator knew another training set",
@@ -266,6 +254,11 @@ class Plan:
             )
 
     # ---- private ---------------------------------------------------------------------------------
+
+    @property
+    def _made(self) -> Allocator:
+        assert self._allocator is not None, "the data set opens the plan first"  # noqa: S101
+        return self._allocator
 
     def _begin(self) -> None:
         try:
@@ -279,7 +272,6 @@ class Plan:
         self._is_own = not is_drawn
 
     def _tell(self, by_row: dict[int, list[Answer]], counts: dict[int, int]) -> None:
-        assert self._allocator is not None  # noqa: S101
         lost = Answer(-1, np.nan, np.nan, "")
         told = [
             (row, answer)
@@ -295,8 +287,8 @@ class Plan:
             correct=self._inferred.declare(rewards) if correct is None else correct,
             tol=self.options.tol,
         )
-        first = self._allocator.told
-        self._allocator.tell(groups, lengths=np.array([answer.length for _, answer in told]))
+        first = self._made.told
+        self._made.tell(groups, lengths=np.array([answer.length for _, answer in told]))
         self._names |= {first + i: answer.name for i, (_, answer) in enumerate(told) if answer.name}
 
 
@@ -306,17 +298,9 @@ _current: Plan | None = None
 def current(plan: Plan | None = None) -> Plan | None:
     """The plan of this process's trainer; with an argument, make that the one.
 
-    verl constructs the replay buffer, the data set and the estimator apart from each other, in one
-    process, and hands none of them to the others.
+    verl constructs the replay buffer and the data set apart from each other, in one process, and
+    hands neither to the other.
     """
     global _current  # noqa: PLW0603 - there is one trainer in a process
     _current = plan if plan is not None else _current
     return _current
-
-
-def weights_of(index: Any) -> FloatArray | None:
-    """(B,) factor of each row's advantages, by its uid; None where all are 1."""
-    plan = current()
-    if plan is None or not plan.weights or index is None:
-        return None
-    return np.array([plan.weights.get(str(uid), 1.0) for uid in index])

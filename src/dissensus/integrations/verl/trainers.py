@@ -1,7 +1,8 @@
 """verl's trainers, with every batch measured and recorded.
 
 V1 trainers are found by name in verl's registry, so `trainer.v1.trainer_mode` chooses one. Of
-verl's trainers only the public `step` and `fit` are wrapped; both run on the driver.
+verl's trainers only what is public is wrapped: `step`, `fit`, the replay buffer's `sample` and the
+checkpoint callback. All of it runs on the driver.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dissensus.integrations.verl.estimators import CURRENT_STEP, PREFIX, WRITTEN, rule_of
+from dissensus.integrations.verl.checkpoint import Saving, load
+from dissensus.integrations.verl.estimators import CURRENT_STEP, PREFIX, configured_rule
 from dissensus.integrations.verl.options import Options
+from dissensus.integrations.verl.sampling_options import GENERATED
 
 if TYPE_CHECKING:
     from dissensus.integrations.verl.recording import BatchRecorder
+    from dissensus.integrations.verl.rollouts import Rollouts
 
 __all__ = ["MODES", "RecordingMixin", "batch_recorder", "decoder", "register_trainers"]
 
@@ -40,6 +44,7 @@ class RecordingMixin:
     config: Any
     global_steps: int
     tokenizer: Any
+    replay_buffer: Any
     _dissensus: BatchRecorder
 
     def __init__(self, config: Any) -> None:
@@ -48,9 +53,18 @@ class RecordingMixin:
         config.trainer.v1.trainer_mode = mode.removeprefix(PREFIX)
         self._dissensus = batch_recorder(config)
         super().__init__(config)  # type: ignore[call-arg]  # the trainer's, not object's
+        if self._dissensus.has_folder:
+            self._watch_validations()
+        if callable(getattr(getattr(self, "checkpoint_callback", None), "on_save", None)):
+            self.checkpoint_callback: Any = Saving(self.checkpoint_callback, self._dissensus.guard)
 
     def fit(self, agent_loop_manager: Any) -> None:
-        """Train, and end the run whether that succeeds or not."""
+        """Train, and end the run whether that succeeds or not.
+
+        Raises:
+            RunError: The checkpoint's memory of the rule cannot be read.
+        """
+        load(self.config, self.global_steps, self._dissensus.guard)
         try:
             super().fit(agent_loop_manager)  # type: ignore[misc]
         finally:
@@ -68,28 +82,59 @@ class RecordingMixin:
         return batch
 
     def _observe(self, batch: Any, metrics: Mapping[str, Any]) -> dict[str, float]:
+        rollouts = self._read(batch)
+        found = self._dissensus.observe(
+            rollouts,
+            step=self.global_steps,
+            generated=self._generated(len(rollouts.rewards), metrics),
+            policy_version=_version(batch),
+            decode=decoder(self.tokenizer),
+        )
+        self._dissensus.scalars(self.global_steps, {**metrics, **found})
+        return found
+
+    def _generated(self, trained: int, metrics: Mapping[str, Any]) -> int:
+        """Rollouts generated for a step: what our samplers counted, else what verl says it lost."""
+        if GENERATED in metrics:
+            # verl averages over the updates of a step what is not in its own list of counts.
+            return round(float(metrics[GENERATED]) * getattr(self, "parameter_sync_step", 1))
+        dropped = sum(float(metrics.get(name, 0)) for name in _DROPPED)
+        return trained + int(dropped * self.config.actor_rollout_ref.rollout.n)
+
+    def _read(self, batch: Any) -> Rollouts:
         from dissensus.integrations.verl.transfer import read_batch
 
-        recorder = self._dissensus
-        rollouts = read_batch(
+        return read_batch(
             batch,
             max_length=int(self.config.data.max_response_length),
             end=getattr(self.tokenizer, "eos_token_id", None),
-            say=recorder.say,
+            say=self._dissensus.guard.say,
         )
-        dropped = sum(float(metrics.get(name, 0)) for name in _DROPPED)
-        versions = [tag.get("max_global_steps") for tag in batch.tags]
-        known = [int(version) for version in versions if version is not None]
-        generated = len(rollouts.rewards) + dropped * self.config.actor_rollout_ref.rollout.n
-        found = recorder.observe(
-            rollouts,
-            step=self.global_steps,
-            generated=int(generated),
-            policy_version=min(known, default=None),
-            decode=decoder(self.tokenizer),
-        )
-        recorder.scalars(self.global_steps, {**metrics, **found})
-        return found
+
+    def _watch_validations(self) -> None:
+        """Look at what the replay buffer hands to a validation, which verl deletes afterwards."""
+        buffer, recorder = self.replay_buffer, self._dissensus
+        sample = buffer.sample
+
+        def sample_and_record(*args: Any, **given: Any) -> Any:
+            batch, metrics = sample(*args, **given)
+            if batch.partition_id == "val":
+                with recorder.guard("read a validation"):
+                    recorder.validation(
+                        self._read(batch),
+                        step=self.global_steps + 1,
+                        policy_version=_version(batch),
+                        decode=decoder(self.tokenizer),
+                    )
+            return batch, metrics
+
+        buffer.sample = sample_and_record
+
+
+def _version(batch: Any) -> int | None:
+    """Oldest version of the weights among those that ended the rollouts of a batch."""
+    versions = [tag.get("max_global_steps") for tag in batch.tags]
+    return min((int(version) for version in versions if version is not None), default=None)
 
 
 def batch_recorder(config: Any) -> BatchRecorder:
@@ -103,9 +148,7 @@ def batch_recorder(config: Any) -> BatchRecorder:
 
     algorithm = config.algorithm
     options, estimator = Options.of(algorithm), str(algorithm.adv_estimator)
-    rule = None
-    if estimator == WRITTEN or estimator.startswith(PREFIX):
-        rule = rule_of(estimator, options)  # what cannot work says so before anything is generated
+    rule = configured_rule(algorithm)  # what cannot work says so before anything is generated
     return BatchRecorder(options, estimator, _metadata(config, repr(rule) if rule else estimator))
 
 

@@ -11,31 +11,31 @@ from dissensus.integrations.verl.rollouts import Rollouts, Say, read_rollouts
 
 __all__ = ["read_batch"]
 
-_NEEDED = ("response_mask", "rm_scores", "advantages", "prompts", "responses")
+_TOKENS = ("prompts", "responses")
+_NEEDED = ("uid", "response_mask", "rm_scores", *_TOKENS)
 _WANTED = ("raw_prompt", "reward_model", "extra_fields")
 
 
 def read_batch(batch: Any, *, max_length: int, end: int | None, say: Say) -> Rollouts:
-    """Read the rollouts of one step.
+    """Read the rollouts of one step, or those of a validation, which have no advantages.
 
     Of an agent loop with several outputs the last one is the rollout, as for verl's own grpo.
 
     Args:
-        batch: The keys and tags that `PPOTrainer.step` returns.
+        batch: The keys and tags that `PPOTrainer.step` returns, or a replay buffer.
         max_length: Longest response that verl lets through.
         end: Token that ends a response.
         say: Where to say what is odd.
     """
-    data = _fetch(batch, say)
+    needed = (*_NEEDED, "advantages") if batch.partition_id == "train" else _NEEDED
+    data = _fetch(batch, needed, say)
     extra_fields = _objects(data, "extra_fields")
+    tables = {name: _table(data[name]) for name in needed if name not in ("uid", *_TOKENS)}
     return read_rollouts(
+        {"scores": tables.pop("rm_scores"), **tables},
         {
-            "response_mask": _table(data["response_mask"]),
-            "scores": _table(data["rm_scores"]),
-            "advantages": _table(data["advantages"]),
-        },
-        {
-            "uid": [key.rsplit("_", 2)[0] for key in batch.keys],
+            # Not the uid in the keys: a prompt that was drawn twice is one group with two of them.
+            "uid": _objects(data, "uid") or [],
             "prompt_tokens": _rows(data["prompts"]),
             "response_tokens": _rows(data["responses"]),
             **{
@@ -52,7 +52,7 @@ def read_batch(batch: Any, *, max_length: int, end: int | None, say: Say) -> Rol
     )
 
 
-def _fetch(batch: Any, say: Say) -> Any:
+def _fetch(batch: Any, needed: tuple[str, ...], say: Say) -> Any:
     import transfer_queue as tq
 
     def get(keys: Any, fields: tuple[str, ...]) -> Any:
@@ -61,7 +61,7 @@ def _fetch(batch: Any, say: Say) -> Any:
         )
 
     try:
-        return get(batch.keys, (*_NEEDED, *_WANTED))
+        return get(batch.keys, (*needed, *_WANTED))
     except (ValueError, KeyError, RuntimeError):  # a field that this data set does not have
         there = []
         for name in _WANTED:
@@ -70,7 +70,7 @@ def _fetch(batch: Any, say: Say) -> Any:
                 there.append(name)
             except (ValueError, KeyError, RuntimeError):
                 say(f"field {name}", f"the batch has no {name}; it is recorded without")
-        return get(batch.keys, (*_NEEDED, *there))
+        return get(batch.keys, (*needed, *there))
 
 
 def _final_rows(batch: Any) -> IntArray:

@@ -58,7 +58,7 @@ def make_step(source: LiveSource, theme: Theme, **given: Any) -> Shown:
         table.num_rows,
     )  # fmt: skip
     note = f"Step {count(step)}: {plural(table.num_rows, 'group')}"
-    note += f" in {plural(len(generations), 'generation')}."
+    note += f" in {plural(len(generations), 'generation')}; a larger point stands for more of them."
     if step != given["step"]:
         note += f" Step {count(given['step'])} has no groups; this is the nearest that has."
     if len(generations) == _MOST_GENERATIONS:

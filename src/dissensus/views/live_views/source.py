@@ -7,6 +7,7 @@ hundred generations at most while the Recorder compacts. What is new since the l
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import shutil
 import tempfile
@@ -34,6 +35,9 @@ _KINDS = ("generations", "outcomes", "prompt_outcomes", "heldout", "tops")
 """Tables there are; `visits` is read from the files, a prompt at a time."""
 
 _REMEMBERED = 64
+_THREADS = 8
+"""Of each open run: a server of many cores has other work, and other runs are open."""
+
 _PARTS_AT_A_TIME = 4
 """Parts whose prompts are added up at a time: more would take more memory, not less time."""
 
@@ -71,7 +75,9 @@ class LiveSource:
         # What does not fit is put here for a while; DuckDB itself would take the working folder.
         spilled = tempfile.mkdtemp(prefix="dissensus-")
         weakref.finalize(self, shutil.rmtree, spilled, ignore_errors=True)
-        self._connection = connect(memory_limit="640MB", temp_directory=spilled)
+        self._connection = connect(
+            memory_limit="640MB", temp_directory=spilled, threads=min(_THREADS, os.cpu_count() or 1)
+        )
         # A view of one prompt looks at the footers of all parts, again and again.
         self._connection.execute("SET parquet_metadata_cache = true")
         self._lock = threading.RLock()
