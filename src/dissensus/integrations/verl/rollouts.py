@@ -83,7 +83,7 @@ def read_rollouts(
     references = _taken(_references(columns.get("reward_model")), pick)
     groups, lengths = [ids[i] for i in pick], mask.sum(axis=1)
     named = _prompt_ids(_taken(tokens if prompts is None else prompts, pick), references, pick)
-    _check_groups(groups, named, say)
+    _check_groups(groups, named, say, trained="advantages" in tables)
     responses, advantages = _taken(columns.get("response_tokens"), pick), tables.get("advantages")
     return Rollouts(
         group_ids=groups,
@@ -151,7 +151,7 @@ def _prompt_ids(
     ]
 
 
-def _check_groups(groups: list[str], named: list[str], say: Say) -> None:
+def _check_groups(groups: list[str], named: list[str], say: Say, *, trained: bool) -> None:
     prompts: dict[str, set[str]] = {}
     for group, name in zip(groups, named, strict=True):
         prompts.setdefault(group, set()).add(name)
@@ -163,7 +163,7 @@ def _check_groups(groups: list[str], named: list[str], say: Say) -> None:
             "the groups verl takes them for, so their standard deviation mixes prompts",
         )
     alone = sum(size == 1 for size in Counter(groups).values())
-    if alone:
+    if alone and trained:  # a validation of one answer per prompt is the usual one
         say(
             "alone",
             f"{alone} of {len(prompts)} groups have one rollout, so nothing to disagree with: "
