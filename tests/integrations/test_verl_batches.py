@@ -245,6 +245,18 @@ def test_a_batch_as_it_should_be():
     assert cut.truncated.all()
 
 
+def test_a_validation_of_one_answer_per_prompt_is_nothing_to_warn_of():
+    warnings = []
+    validation = tables([1, 0])
+    del validation["advantages"]
+    found = read_rollouts(
+        validation, columns(["a", "b"]), say=lambda _, text: warnings.append(text)
+    )
+    assert found.advantages is None
+    assert found.group_ids == ["a", "b"]
+    assert not warnings
+
+
 def test_one_uid_with_several_prompts():
     warnings = []
     found = read([1, 0], ["a", "a"], prompts=["2+2=", "3+1="], warnings=warnings)
