@@ -216,7 +216,7 @@ def test_what_the_heartbeat_says_cannot_steer_a_terminal(tmp_path):
     hostile = {"state": "\x1b[2Jgone\x07", "dropped": {"\x1b]0;title\x07te\u202exts": 3}}
     path.write_text(json.dumps(beat | hostile))
     found = summarise_run(run)
-    assert found.state == "gone␇"
+    assert found.state == "died"
     assert found.dropped == {"te⟨202E⟩xts": 3}
 
 
