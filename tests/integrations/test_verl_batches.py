@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import re
+import sys
+from importlib import import_module
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -29,6 +32,7 @@ from dissensus.integrations.verl.estimators import (
     register_all,
 )
 from dissensus.integrations.verl.options import Options
+from dissensus.integrations.verl.plugin import after_import
 from dissensus.integrations.verl.recording import BatchRecorder
 from dissensus.integrations.verl.rollouts import read_rollouts
 from dissensus.integrations.verl.trainers import MODES
@@ -96,6 +100,18 @@ def test_verl_is_offered_every_rule_twice_without_a_quarrel():
     names = register_all(register)
     assert register_all(register) == names
     assert {"dissensus", "dissensus_grpo", "dissensus_rloo"} <= set(registry)
+
+
+def test_trainers_are_registered_at_their_import_and_not_when_somebody_looks(tmp_path, monkeypatch):
+    (tmp_path / "some_trainers.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    called = []
+    after_import("some_trainers", lambda: called.append("some_trainers" in sys.modules))
+    assert find_spec("some_trainers") is not None
+    assert called == []
+    import_module("some_trainers")
+    import_module("some_trainers")
+    assert called == [True]
 
 
 def test_rows_that_verl_made_up_change_nothing():
@@ -195,6 +211,11 @@ def test_a_checkpoint_that_is_named_by_its_path(tmp_path, learnt):
     assert not guard.failures
 
 
+def test_a_training_from_scratch_remembers_nothing_of_an_earlier_one(learnt):
+    load(SimpleNamespace(), 0, Guard(logging.getLogger("dissensus.verl")))
+    assert memory() == {}
+
+
 def test_a_memory_that_cannot_be_written_stops_nothing(tmp_path, learnt, caplog):
     (tmp_path / "file").write_text("")
     called = []
@@ -273,6 +294,14 @@ def test_a_number_that_only_some_rollouts_have():
     assert "pred" not in found.extras
     (line,) = warnings
     assert "'bonus' is a number for 1 of 2 rollouts" in line
+
+
+def test_a_number_of_any_number_of_digits():
+    extras = [{"acc": 10**400, "guess": 10**30}, {"acc": 1, "guess": 0}]
+    found = read([1, 0], ["a", "a"], extras=extras, warnings=[])
+    assert np.isnan(found.extras["acc"][0])
+    assert found.extras["acc"][1] == 1
+    assert found.extras["guess"].tolist() == [1e30, 0]
 
 
 # ---- recording -------------------------------------------------------------------------------
