@@ -7,6 +7,7 @@ put together in any order, for floating sums are one a generation and all else i
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -137,11 +138,14 @@ def add_up_here(
         threads: So many of DuckDB; as many as there are cores where it is not said.
     """
     options = {} if threads is None else {"threads": threads}
-    with tempfile.TemporaryDirectory(prefix="dissensus-") as spill:
-        connection = connect(memory_limit=_MEMORY, temp_directory=spill, **options)
+    with (
+        tempfile.TemporaryDirectory(prefix="dissensus-") as spill,
+        contextlib.closing(
+            connect(memory_limit=_MEMORY, temp_directory=spill, **options)
+        ) as connection,
+    ):
         for share in shares:
             yield add_up(share, connection)
-        connection.close()
 
 
 def merged(name: str, source: str) -> str:
