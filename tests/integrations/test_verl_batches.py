@@ -149,6 +149,23 @@ def test_what_cannot_work_says_so_at_the_first_call(name, node, kind, words):
         estimate([1, 0], ["a", "a"], name, **node)
 
 
+@pytest.mark.parametrize("correct", [None, "acc"])
+def test_a_third_reward_does_not_end_a_training_by_a_rule_of_right_and_wrong(caplog, correct):
+    load_memory({})
+    rule = {"name": "dissensus_sign", "correct": correct}
+    two = estimate([1, 0, 1, 1], list("aabb"), **rule)
+    assert estimate([1, 0.5, 1, 1], list("aabb"), **rule) == two  # a half is as wrong as nothing
+    (line,) = said(caplog)
+    assert "third value" in line
+    assert "from 1 on" in line
+    load_memory(json.loads(json.dumps(memory())))
+    assert estimate([1, 0.5, 1, 1], list("aabb"), **rule) == two
+    load_memory({})
+    with pytest.raises(InputError, match=r"algorithm\.dissensus\.correct"):
+        estimate([1, 0.5, 0, 1], list("aabb"), **rule)
+    load_memory({})
+
+
 def test_rewards_that_are_no_numbers_leave_their_group(caplog):
     rewards, index = [1, 0, float("nan"), float("inf")], ["a", "a", "a", "b"]
     assert estimate(rewards, index) == [1, -1, 0, 0]  # the others: mean ½, std ½
