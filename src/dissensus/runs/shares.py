@@ -103,12 +103,16 @@ def add_up(share: Share, connection: Any) -> dict[str, pa.Table]:
             return rollups.KINDS[kind].format(source=source)
         return _of_parts(share, kind)
 
+    totals = totals_of(share.run, share.parts, share.ends)
     queries = shared_sql(rows)
     tables: dict[str, pa.Table] = {}
     for name in share.tables:
         if name == "unscored_prompts" and not _has_unscored(tables["generations"]):
             continue  # sums of all prompts are read only where there is something to find
         tables[name] = connection.sql(queries[name]).to_arrow_table()
+    if totals_of(share.run, share.parts, share.ends) != totals:
+        # Compaction has replaced a total meanwhile: which parts were read is not known.
+        return add_up(share, connection)
     return tables
 
 
