@@ -36,6 +36,7 @@ from dissensus.integrations.verl.plugin import after_import
 from dissensus.integrations.verl.recording import BatchRecorder
 from dissensus.integrations.verl.rollouts import read_rollouts
 from dissensus.integrations.verl.trainers import MODES
+from dissensus.integrations.verl.transfer import read_batch
 
 PAD = "pad0123456789abcdef0123456789abcdef"
 
@@ -319,6 +320,22 @@ def test_a_number_of_any_number_of_digits():
     assert np.isnan(found.extras["acc"][0])
     assert found.extras["acc"][1] == 1
     assert found.extras["guess"].tolist() == [1e30, 0]
+
+
+def test_prompts_that_a_data_set_keeps_as_arrays(monkeypatch):
+    ones = torch.ones(2, 3)
+    prompt = np.array([{"role": "user", "content": "1 + 1"}], dtype=object)
+    data = {
+        "uid": ["a", "a"],
+        "raw_prompt": [prompt, prompt],
+        **dict.fromkeys(("response_mask", "rm_scores", "prompts", "responses"), ones),
+    }
+    queue = SimpleNamespace(kv_batch_get=lambda **_: data)
+    monkeypatch.setitem(sys.modules, "transfer_queue", queue)
+    batch = SimpleNamespace(partition_id="val", keys=["a_0_0", "a_1_0"], tags=[{}, {}])
+    found = read_batch(batch, max_length=9, end=None, say=lambda *_: None)
+    assert len(set(found.prompt_ids)) == 1
+    assert found.prompts[0].tolist() == prompt.tolist()
 
 
 # ---- recording -------------------------------------------------------------------------------
