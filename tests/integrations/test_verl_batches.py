@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import re
+import sys
+from importlib import import_module
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -29,9 +32,11 @@ from dissensus.integrations.verl.estimators import (
     register_all,
 )
 from dissensus.integrations.verl.options import Options
+from dissensus.integrations.verl.plugin import after_import
 from dissensus.integrations.verl.recording import BatchRecorder
 from dissensus.integrations.verl.rollouts import read_rollouts
 from dissensus.integrations.verl.trainers import MODES
+from dissensus.integrations.verl.transfer import read_batch
 
 PAD = "pad0123456789abcdef0123456789abcdef"
 
@@ -98,6 +103,18 @@ def test_verl_is_offered_every_rule_twice_without_a_quarrel():
     assert {"dissensus", "dissensus_grpo", "dissensus_rloo"} <= set(registry)
 
 
+def test_trainers_are_registered_at_their_import_and_not_when_somebody_looks(tmp_path, monkeypatch):
+    (tmp_path / "some_trainers.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    called = []
+    after_import("some_trainers", lambda: called.append("some_trainers" in sys.modules))
+    assert find_spec("some_trainers") is not None
+    assert called == []
+    import_module("some_trainers")
+    import_module("some_trainers")
+    assert called == [True]
+
+
 def test_rows_that_verl_made_up_change_nothing():
     """lite_ppo divides by the std of the batch: made-up rows with reward 0 would lower it."""
     real = estimate([1, 0, 0, 0, 1, 1], ["a", "a", "b", "b", "c", "c"], "dissensus_lite_ppo")
@@ -131,6 +148,23 @@ def test_a_written_estimator_and_parameters():
 def test_what_cannot_work_says_so_at_the_first_call(name, node, kind, words):
     with pytest.raises(kind, match=words):
         estimate([1, 0], ["a", "a"], name, **node)
+
+
+@pytest.mark.parametrize("correct", [None, "acc"])
+def test_a_third_reward_does_not_end_a_training_by_a_rule_of_right_and_wrong(caplog, correct):
+    load_memory({})
+    rule = {"name": "dissensus_sign", "correct": correct}
+    two = estimate([1, 0, 1, 1], list("aabb"), **rule)
+    assert estimate([1, 0.5, 1, 1], list("aabb"), **rule) == two  # a half is as wrong as nothing
+    (line,) = said(caplog)
+    assert "third value" in line
+    assert "from 1 on" in line
+    load_memory(json.loads(json.dumps(memory())))
+    assert estimate([1, 0.5, 1, 1], list("aabb"), **rule) == two
+    load_memory({})
+    with pytest.raises(InputError, match=r"algorithm\.dissensus\.correct"):
+        estimate([1, 0.5, 0, 1], list("aabb"), **rule)
+    load_memory({})
 
 
 def test_rewards_that_are_no_numbers_leave_their_group(caplog):
@@ -193,6 +227,11 @@ def test_a_checkpoint_that_is_named_by_its_path(tmp_path, learnt):
     load(SimpleNamespace(trainer=trainer), 7, guard)
     assert memory() == learnt
     assert not guard.failures
+
+
+def test_a_training_from_scratch_remembers_nothing_of_an_earlier_one(learnt):
+    load(SimpleNamespace(), 0, Guard(logging.getLogger("dissensus.verl")))
+    assert memory() == {}
 
 
 def test_a_memory_that_cannot_be_written_stops_nothing(tmp_path, learnt, caplog):
@@ -285,6 +324,30 @@ def test_a_number_that_only_some_rollouts_have():
     assert "pred" not in found.extras
     (line,) = warnings
     assert "'bonus' is a number for 1 of 2 rollouts" in line
+
+
+def test_a_number_of_any_number_of_digits():
+    extras = [{"acc": 10**400, "guess": 10**30}, {"acc": 1, "guess": 0}]
+    found = read([1, 0], ["a", "a"], extras=extras, warnings=[])
+    assert np.isnan(found.extras["acc"][0])
+    assert found.extras["acc"][1] == 1
+    assert found.extras["guess"].tolist() == [1e30, 0]
+
+
+def test_prompts_that_a_data_set_keeps_as_arrays(monkeypatch):
+    ones = torch.ones(2, 3)
+    prompt = np.array([{"role": "user", "content": "1 + 1"}], dtype=object)
+    data = {
+        "uid": ["a", "a"],
+        "raw_prompt": [prompt, prompt],
+        **dict.fromkeys(("response_mask", "rm_scores", "prompts", "responses"), ones),
+    }
+    queue = SimpleNamespace(kv_batch_get=lambda **_: data)
+    monkeypatch.setitem(sys.modules, "transfer_queue", queue)
+    batch = SimpleNamespace(partition_id="val", keys=["a_0_0", "a_1_0"], tags=[{}, {}])
+    found = read_batch(batch, max_length=9, end=None, say=lambda *_: None)
+    assert len(set(found.prompt_ids)) == 1
+    assert found.prompts[0].tolist() == prompt.tolist()
 
 
 # ---- recording -------------------------------------------------------------------------------

@@ -151,6 +151,23 @@ def test_an_allocator_that_fails_leaves_the_rows_to_verl(caplog, monkeypatch):
     assert "broken" in caplog.text
 
 
+@pytest.mark.parametrize("broken", ["tell", "ask"])
+def test_an_allocator_that_cannot_end_its_step_leaves_it_to_verl(caplog, monkeypatch, broken):
+    plan = make_plan()
+    fetch(plan, BATCH)
+
+    def fail(*_, **__):
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(plan._allocator, broken, fail)
+    with caplog.at_level(logging.WARNING):
+        plan.abandon()
+        assert plan.next_row(11) == (11, SIZE)
+        plan.end_step()
+        assert plan.next_row(12) == (12, SIZE)  # and so on, until the training ends
+    assert "broken" in caplog.text
+
+
 @pytest.mark.parametrize("strategy", ["uniform", "contrast(least=2)", "greso", "dars_et"])
 def test_a_restart_goes_on_as_if_there_had_been_none(strategy):
     plan, whole = make_plan(strategy), make_plan(strategy)

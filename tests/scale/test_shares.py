@@ -9,7 +9,10 @@ import pytest
 
 from dissensus import Recorder, Run
 from dissensus.errors import RunError
+from dissensus.runs import compact
+from dissensus.runs.compaction import compact_range
 from dissensus.runs.database import connect
+from dissensus.runs.follow import totals_of
 from dissensus.runs.shares import add_up, add_up_here, plan_shares
 from dissensus.views.snapshot import Snapshot
 from dissensus.views.summary import summarise_run
@@ -99,6 +102,29 @@ def test_every_generation_is_in_one_share_and_no_share_depends_on_who_adds_up(fo
     assert shares == plan_shares(run)
     found = [t["generations"]["generation"] for t in add_up_here(shares) if "generations" in t]
     assert sorted(n for each in found for n in each.to_pylist()) == list(range(GENERATIONS))
+
+
+def test_compaction_at_the_very_moment_counts_nothing_twice(folder, tmp_path, monkeypatch):
+    run = copied(folder, tmp_path / "run", "segments")
+    newest = sorted(run.path.glob("groups/*/*/*.parquet"))[-4:]
+    files = [(path, path.rename(tmp_path / path.name)) for path in newest]
+    compact(run.path, generations_per_part=4, grace_s=0)
+    for path, aside in files:  # so that these are not compacted yet
+        aside.rename(path)
+    before = len(plan_shares(run))
+
+    def and_then_compact(*given):
+        found = totals_of(*given)
+        compact_range(run.path, 1, 0, 8, 11)  # the files stay where they are for a while
+        return found
+
+    def add_up(shares):
+        monkeypatch.setattr("dissensus.runs.shares.totals_of", and_then_compact)
+        return add_up_here(sorted(shares, key=lambda share: len(share.tables)))  # totals first
+
+    found = numbers(run, add_up)
+    assert found == numbers(Run(folder))
+    assert len(plan_shares(run)) < before
 
 
 def test_an_empty_run_has_no_shares_and_says_so(tmp_path):

@@ -7,6 +7,7 @@ put together in any order, for floating sums are one a generation and all else i
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -102,12 +103,16 @@ def add_up(share: Share, connection: Any) -> dict[str, pa.Table]:
             return rollups.KINDS[kind].format(source=source)
         return _of_parts(share, kind)
 
+    totals = totals_of(share.run, share.parts, share.ends)
     queries = shared_sql(rows)
     tables: dict[str, pa.Table] = {}
     for name in share.tables:
         if name == "unscored_prompts" and not _has_unscored(tables["generations"]):
             continue  # sums of all prompts are read only where there is something to find
         tables[name] = connection.sql(queries[name]).to_arrow_table()
+    if totals_of(share.run, share.parts, share.ends) != totals:
+        # Compaction has replaced a total meanwhile: which parts were read is not known.
+        return add_up(share, connection)
     return tables
 
 
@@ -137,11 +142,14 @@ def add_up_here(
         threads: So many of DuckDB; as many as there are cores where it is not said.
     """
     options = {} if threads is None else {"threads": threads}
-    with tempfile.TemporaryDirectory(prefix="dissensus-") as spill:
-        connection = connect(memory_limit=_MEMORY, temp_directory=spill, **options)
+    with (
+        tempfile.TemporaryDirectory(prefix="dissensus-") as spill,
+        contextlib.closing(
+            connect(memory_limit=_MEMORY, temp_directory=spill, **options)
+        ) as connection,
+    ):
         for share in shares:
             yield add_up(share, connection)
-        connection.close()
 
 
 def merged(name: str, source: str) -> str:

@@ -47,6 +47,7 @@ def load(config: Any, step: int, guard: Guard) -> None:
     Raises:
         RunError: The file cannot be read.
     """
+    load_memory({})  # an earlier training of this process may have left some
     if not step:
         return
     path = _folder(config.trainer, step) / STATE_FILE

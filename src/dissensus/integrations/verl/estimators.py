@@ -109,6 +109,7 @@ class _Configured:
         self._threshold = None if isinstance(options.correct, tuple) else options.correct
         self._tol = options.tol
         self.inferred = InferredCorrectness(options.tol)
+        self.upper: float | None = None  # of two values, while there were two
         self._say = Guard(log).say
 
     def advantages(self, rewards: FloatArray, mask: BoolArray, index: Any) -> FloatArray:
@@ -120,7 +121,7 @@ class _Configured:
         if not real.any():
             return found
         kept = rewards[real]
-        correct = self.inferred.declare(kept) if self._threshold is None else self._threshold
+        correct = self._correct(kept)
         groups = RewardGroups.from_flat(
             kept, [i for i, is_real in zip(ids, real, strict=True) if is_real],
             correct=correct, tol=self._tol,
@@ -132,13 +133,43 @@ class _Configured:
             step=CURRENT_STEP.get(),
             state=self.state,
         )
-        values = self.rule(groups, context)
+        values = self._of_rule(groups, context)
         if not self.rule.is_per_token:
             found[real, 0] = values
             return found
         table = np.zeros(mask.shape)
         table[mask & real[:, None]] = values
         return table
+
+    def _correct(self, rewards: FloatArray) -> Any:
+        if self._threshold is not None:
+            return self._threshold
+        found = self.inferred.declare(rewards)
+        if isinstance(found, float):
+            self.upper = found
+        return found
+
+    def _of_rule(self, groups: RewardGroups, context: Context) -> FloatArray:
+        """A rule of right and wrong must not end a training at the first third value."""
+        try:
+            return self.rule(groups, context)
+        except InputError as error:
+            if groups.is_correct is not None:
+                raise
+            hint = "set algorithm.dissensus.correct to a reward; verl hands on no reward extra"
+            if self.upper is None:
+                raise InputError(
+                    f"{self.rule!r} needs to know which rollouts are correct, and the rewards do "
+                    "not say it",
+                    where="algorithm.dissensus.correct",
+                    hint=hint,
+                ) from error
+        self._say(
+            "correct",
+            f"rewards take a third value; {self.rule!r} goes on with those from {self.upper:g} on "
+            f"as correct; {hint}",
+        )
+        return self.rule(groups.with_correct(self.upper), context)
 
     def _ids(self, index: Any, count: int) -> list[str]:
         if index is None:
@@ -169,7 +200,11 @@ _loaded: dict[str, Any] = {}  # of a checkpoint, for rules that no batch has cal
 def memory() -> dict[str, Any]:
     """What the rules of this process remember, for JSON: empty before the first batch."""
     return _loaded | {
-        key: {"state": rule.state.state_dict(), "values": rule.inferred.values}
+        key: {
+            "state": rule.state.state_dict(),
+            "values": rule.inferred.values,
+            "upper": rule.upper,
+        }
         for key, rule in _rules.items()
     }
 
@@ -182,7 +217,7 @@ def load_memory(saved: Mapping[str, Any]) -> None:
     """
     for each in saved.values():
         EstimatorState.from_state_dict(each["state"])
-        list(map(float, each["values"]))
+        list(map(float, [*each["values"], each["upper"] or 0]))
     _rules.clear()
     _loaded.clear()
     _loaded.update(saved)
@@ -248,4 +283,5 @@ def _configured(name: str, options: Options) -> _Configured:
             saved = _loaded.pop(key)
             made.state = EstimatorState.from_state_dict(saved["state"])
             made.inferred = InferredCorrectness(options.tol, saved["values"])
+            made.upper = saved["upper"]
     return _rules[key]

@@ -28,7 +28,8 @@ class Options:
         parameters: Parameters of the rule that `adv_estimator=dissensus_<name>` names.
         run_dir: Folder of the recorded run. None: nothing is recorded.
         correct: Reward from which a rollout is correct, or the name of a reward extra (from 0.5
-            on), or both. None: rewards that take two values are wrong and correct.
+            on), or both. None: rewards that take two values are wrong and correct. For advantage
+            rules a name is as None, because verl hands rewards only to them.
         tol: Rewards closer than this are equal.
         text_budget_bytes: Bytes of text the run may keep. None: no limit.
     """

@@ -55,7 +55,6 @@ class _Watch(MetaPathFinder):
         """None for every other module."""
         if name != self.name:
             return None
-        sys.meta_path.remove(self)
         spec = PathFinder.find_spec(name, path)
         if spec is None or spec.loader is None:
             return spec
@@ -64,7 +63,9 @@ class _Watch(MetaPathFinder):
 
         def then_act(module: ModuleType) -> None:
             execute(module)
-            self._action()
+            if self in sys.meta_path:  # only now: who asks for a spec need not import
+                sys.meta_path.remove(self)
+                self._action()
 
         loader.exec_module = then_act
         return spec

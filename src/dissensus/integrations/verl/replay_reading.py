@@ -86,7 +86,7 @@ class Reads(_VerlBuffer):  # type: ignore[misc]  # its type is not known
             if self._metric == REWARD:
                 return float(value.sum().item())
             return float(value["reward_extra_info"][self._metric])
-        except (AttributeError, KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
             self._say(
                 "metric",
                 f"some rollouts have no {self._metric}; they count as unscored",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -204,5 +205,10 @@ def _numbers(extras: Sequence[Mapping[str, Any] | None], say: Say) -> dict[str, 
 def _number(value: Any) -> float:
     if isinstance(value, np.generic):
         value = value.item()
-    is_number = isinstance(value, (int, float)) and np.isfinite(value)
-    return float(value) if is_number else float("nan")
+    if not isinstance(value, (int, float)):
+        return math.nan
+    try:
+        number = float(value)
+    except OverflowError:  # an integer may have any number of digits
+        return math.nan
+    return number if math.isfinite(number) else math.nan

@@ -209,11 +209,14 @@ class Plan:
 
     def abandon(self) -> None:
         """Leave this step to verl: what is out counts as lost, and nothing is selected."""
-        if self._draw is not None:
-            if self._made.outstanding:
-                self.tell(())
-            self._left = 0
-            self.ask()
+        try:
+            if self._draw is not None:
+                if self._made.outstanding:
+                    self.tell(())
+                self._left = 0
+                self.ask()
+        except Exception as error:  # noqa: BLE001 - training goes on
+            self.say("abandon", f"the allocator cannot end a step ({error}); verl samples on")
         self.end_step()
         self._is_own = True
 

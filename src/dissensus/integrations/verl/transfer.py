@@ -100,7 +100,8 @@ def _objects(data: Any, name: str) -> list[Any] | None:
         return None
     column = data[name]  # a list, an array or a stack, as TensorDict saw fit
     values = column.tolist() if hasattr(column, "tolist") else list(column)
-    return [getattr(value, "data", value) for value in values]
+    # An array has a `data` too, which is its memory.
+    return [v if isinstance(v, np.ndarray) else getattr(v, "data", v) for v in values]
 
 
 def _extras(fields: Any) -> Any:
