@@ -51,7 +51,9 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("correct", _INT, "rollouts", "correct rollouts k; null where it is unknown"),
         Column("unanimous", _BOOL, "", "max − min ≤ the recorder's tolerance"),
         Column("all_wrong", _BOOL, "", "unanimous, and k = 0; null where correctness is unknown"),
-        Column("all_correct", _BOOL, "", "unanimous, and k = size; null where correctness is unknown"),
+        Column(
+            "all_correct", _BOOL, "", "unanimous, and k = size; null where correctness is unknown"
+        ),
         Column("silent", _BOOL, "", "every advantage used is 0; null without advantages"),
         Column("trained", _INT, "rollouts", "rollouts that the optimiser was given"),
         Column("contrast", _FLOAT, "advantage", "W = Cov(A, correct), or Cov(A, R) where unknown"),
