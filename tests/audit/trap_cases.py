@@ -172,6 +172,12 @@ CASES = [
     Case(
         "verl",
         "CFG901",
+        {**_VERL, "dissensus": "record", "trainer.v1.trainer_mode": "colocate_async"},
+        {**_VERL, "dissensus": "record"},
+    ),
+    Case(
+        "verl",
+        "CFG901",
         {
             "algorithm.adv_estimator": "grpo_vectorized",
             "algorithm.norm_adv_by_std_in_grpo": False,

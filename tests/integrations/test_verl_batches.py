@@ -35,7 +35,7 @@ from dissensus.integrations.verl.options import Options
 from dissensus.integrations.verl.plugin import after_import
 from dissensus.integrations.verl.recording import BatchRecorder
 from dissensus.integrations.verl.rollouts import read_rollouts
-from dissensus.integrations.verl.trainers import MODES
+from dissensus.integrations.verl.trainers import MODES, batch_recorder
 from dissensus.integrations.verl.transfer import read_batch
 
 PAD = "pad0123456789abcdef0123456789abcdef"
@@ -141,6 +141,7 @@ def test_a_written_estimator_and_parameters():
         ("dissensus_grpo", {"correct": True}, InputError, "correct"),
         ("dissensus_grpo", {"tol": -1}, InputError, "tol"),
         ("dissensus", {}, InputError, "algorithm.dissensus.estimator"),
+        ("dissensus_grpo", {"estimator": "rloo"}, InputError, "adv_estimator=dissensus alone"),
         ("dissensus_gdpo", {}, UnsupportedError, "rewards_by_function"),
         ("dissensus_rl_zvp", {}, UnsupportedError, "token_entropies"),
     ],
@@ -165,6 +166,13 @@ def test_a_third_reward_does_not_end_a_training_by_a_rule_of_right_and_wrong(cap
     with pytest.raises(InputError, match=r"algorithm\.dissensus\.correct"):
         estimate([1, 0.5, 0, 1], list("aabb"), **rule)
     load_memory({})
+
+
+@pytest.mark.parametrize("node", [{"parameters": {"ddof": 1}}, {"estimator": "rloo"}])
+def test_a_rule_that_nothing_asks_for_is_refused(node):
+    algorithm = SimpleNamespace(adv_estimator="grpo", dissensus=node)
+    with pytest.raises(InputError, match=r"the estimator is verl's own.*Hydra takes the last"):
+        batch_recorder(SimpleNamespace(algorithm=algorithm))
 
 
 def test_rewards_that_are_no_numbers_leave_their_group(caplog):
@@ -353,7 +361,7 @@ def test_prompts_that_a_data_set_keeps_as_arrays(monkeypatch):
 # ---- recording -------------------------------------------------------------------------------
 
 
-def test_metrics_and_run(tmp_path, caplog):
+def test_metrics_and_run(tmp_path, caplog, capsys):
     """Four groups of two: split, all right, all wrong, split; 4 more rollouts were filtered."""
     rewards, advantages = [1, 0, 1, 1, 0, 0, 0, 1], [1, -1, 0, 0, 0, 0, -1, 1]
     batch = read(rewards, list("aabbccdd"), advantages=advantages, warnings=[])
@@ -361,6 +369,7 @@ def test_metrics_and_run(tmp_path, caplog):
     metrics = writer.observe(batch, step=3, generated=12, policy_version=2, decode=str)
     writer.close()
     assert not said(caplog)
+    assert capsys.readouterr().out == f"Dissensus records into {tmp_path / 'run'}\n"
     assert metrics == {
         "dissensus/unanimous_frac": 0.5,
         "dissensus/all_wrong_frac": 0.25,
@@ -377,6 +386,18 @@ def test_metrics_and_run(tmp_path, caplog):
     rollouts = Run(tmp_path / "run").rollouts().to_pandas()
     assert rollouts["advantage_used"].tolist() == advantages
     assert rollouts["completion"].tolist() == ["[0 1 2]"] * 8
+
+
+@pytest.mark.parametrize(("step", "words"), [(1, "up to step 3; from step 1 on"), (4, None)])
+def test_a_launch_that_takes_the_place_of_an_earlier_one_says_so(tmp_path, caplog, step, words):
+    batch = read([1, 0], ["a", "a"], warnings=[])
+    for start in (3, step):
+        writer = recorder(tmp_path / "run")
+        writer.observe(batch, step=start)
+        writer.close()
+    assert [words in line for line in said(caplog)] == ([] if words is None else [True])
+    steps = Run(tmp_path / "run").groups()["step"].to_pylist()
+    assert steps == ([step] if words else [3, step])
 
 
 def test_correctness_by_the_name_of_an_extra(tmp_path):
@@ -482,7 +503,11 @@ def test_the_audit_reads_the_launch_script_of_the_page(tmp_path):
         found = answer.estimator
         assert (found.denominator, found.ddof, found.eps) == ("group_std", 1, 1e-6)
         assert answer.silent == ("keep" if name == "record" else "resample")
-        assert "MET403" not in {finding.code for finding in answer.findings}
+        assert not {"MET403", "CFG901"} & {finding.code for finding in answer.findings}
+        launch.write_text(launch.read_text().rstrip() + " trainer.v1.trainer_mode=colocate_async")
+        (settings,) = read_settings(launch)
+        found = [f for f in resolve(settings, installed={}).findings if f.code == "CFG901"]
+        assert "nothing is recorded" in found[0].evidence
 
 
 def test_the_fragment_says_what_the_options_read():

@@ -25,7 +25,6 @@ from dissensus.integrations.verl.options import Options
 from dissensus.integrations.verl.sampling_options import SamplingOptions
 
 CONFIG = str(Path(verl.trainer.__file__).parent / "config")
-SEARCH = "hydra.searchpath=[pkg://dissensus.integrations.verl.conf]"
 
 
 def composed(*overrides):
@@ -35,7 +34,6 @@ def composed(*overrides):
 
 def test_the_fragment_in_verls_configuration():
     config = composed(
-        SEARCH,
         "+dissensus=record",
         "trainer.default_local_dir=/checkpoints",
         "algorithm.adv_estimator=dissensus_grpo",
@@ -52,14 +50,13 @@ def test_the_fragment_in_verls_configuration():
 
 
 def test_the_fragments_compose_with_each_other():
-    config = composed(SEARCH, "+dissensus=[record,replace]", "data.dataloader_num_workers=3")
+    config = composed("+dissensus=[record,replace]", "data.dataloader_num_workers=3")
     assert config.trainer.v1.trainer_mode == "dissensus_sync"
     assert config.trainer.v1.sampler.custom_sampler.name == "replay_buffer"
     assert (config.data.gen_batch_size, config.data.dataloader_num_workers) == (1, 3)
     assert SamplingOptions.of(config.trainer.v1.sampler.sampler_kwargs) == SamplingOptions()
 
     allocated = composed(
-        SEARCH,
         "+dissensus=allocate",
         "actor_rollout_ref.rollout.n=8",
         "algorithm.adv_estimator=dissensus_grpo",
@@ -74,15 +71,15 @@ def test_the_fragments_compose_with_each_other():
 
 
 def test_an_allocator_that_is_not_named_is_asked_for():
-    config = composed(SEARCH, "+dissensus=allocate")
+    config = composed("+dissensus=allocate")
     with pytest.raises(InputError, match=r"sampler_kwargs.allocator.*contrast\(least=4\)"):
         SamplingOptions.of(config.trainer.v1.sampler.sampler_kwargs)
 
 
 def test_the_launch_script_of_the_page_configures_what_it_says():
     page = (Path(__file__).parents[2] / "docs" / "verl.md").read_text(encoding="utf-8")
-    (script,) = re.findall(r"```bash\n(.*?)…", page, flags=re.DOTALL)
-    config = composed(*shlex.split(script.replace("\\\n", " "))[3:])
+    (script,) = re.findall(r"```bash\n(.*?)```", page, flags=re.DOTALL)
+    config = composed(*shlex.split(script.replace("\\\n", " ").replace("…", ""))[3:])
     options = Options.of(config.algorithm)
     assert options.correct == ("acc", 0.5)
     assert str(options.run_dir).endswith("/dissensus")

@@ -135,7 +135,6 @@ def recorded(tmp_path_factory, cluster):
     folder = tmp_path_factory.mktemp("recorded")
     config = make_config(
         folder,
-        "hydra.searchpath=[pkg://dissensus.integrations.verl.conf]",
         "+dissensus=[record,allocate]",
         "trainer.v1.sampler.sampler_kwargs.allocator=pilot_commit",
         "algorithm.adv_estimator=dissensus_grpo",

@@ -36,7 +36,7 @@ def score(data_source, solution_str, ground_truth, extra_info=None, **_):
 '''
 # The parts of docs/verl.md's launch script that train as verl's own grpo does.
 OURS = """
-hydra.searchpath=[pkg://dissensus.integrations.verl.conf] +dissensus=record
++dissensus=record
 algorithm.dissensus.correct=acc algorithm.adv_estimator=dissensus_grpo
 +algorithm.dissensus.parameters.ddof=1 +algorithm.dissensus.parameters.eps=1e-6
 """

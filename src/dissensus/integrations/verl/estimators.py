@@ -257,6 +257,12 @@ def rule_of(name: str, options: Options) -> AdvantageEstimator:
                 hint="set it, for example to 'weighted(grpo(ddof=1), focal(2))'",
             )
         rule = advantages.get(options.estimator, **options.parameters)
+    elif options.estimator is not None:
+        raise InputError(
+            "algorithm.dissensus.estimator is read with adv_estimator=dissensus alone",
+            where=f"algorithm.adv_estimator={name}",
+            got=options.estimator,
+        )
     else:
         rule = advantages.get(name.removeprefix(PREFIX), **options.parameters)
     missing = sorted(set(rule.needs) - _GIVEN)

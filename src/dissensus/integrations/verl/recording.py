@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from dissensus.core.groups import FloatArray, RewardGroups
 from dissensus.integrations.guard import Guard
 from dissensus.integrations.verl.options import Options
 from dissensus.integrations.verl.rollouts import Rollouts
-from dissensus.runs import Recorder
+from dissensus.runs import Recorder, Run
 from dissensus.runs.rows import as_text
 
 __all__ = ["PREFIX", "BatchRecorder"]
@@ -172,15 +174,31 @@ class BatchRecorder:
         self._pending.append(job)
 
     def _open(self, step: int) -> None:
-        correct = self._options.correct
+        correct, folder = self._options.correct, Path(self._options.run_dir or "")
+        with self.guard("look for an earlier training"):
+            self._say_what_is_replaced(folder, step)
         self.recorder = Recorder(
-            self._options.run_dir or "",
+            folder,
             step,
             metadata=self._metadata,
             correct=None if isinstance(correct, tuple) else correct,
             tol=self._options.tol,
             text_budget_bytes=self._options.text_budget_bytes,
         )
+
+        # Hydra drops a group of options that it cannot find: this line says that it was found.
+        sys.stdout.write(f"Dissensus records into {folder}\n")
+
+    def _say_what_is_replaced(self, folder: Path, step: int) -> None:
+        if not (folder / "run.json").exists():
+            return
+        last = Run(folder).info["step"]
+        if isinstance(last, int) and last >= step:
+            self.guard.say(
+                "replaced",
+                f"{folder} holds an earlier training up to step {last}; from step {step} on this "
+                "one takes its place there (another algorithm.dissensus.run_dir keeps both)",
+            )
 
     def _write(
         self,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dissensus.errors import InputError
 from dissensus.integrations.verl.checkpoint import Saving, load
 from dissensus.integrations.verl.estimators import CURRENT_STEP, PREFIX, configured_rule
 from dissensus.integrations.verl.options import Options
@@ -141,7 +142,8 @@ def batch_recorder(config: Any) -> BatchRecorder:
     """The recorder that a whole configuration of verl asks for.
 
     Raises:
-        InputError: `algorithm.dissensus` has a key or a value that cannot be used.
+        InputError: `algorithm.dissensus` has a key or a value that cannot be used, or describes a
+            rule that nothing asks for.
         UnsupportedError: The rule needs what verl does not hand to an estimator.
     """
     from dissensus.integrations.verl.recording import BatchRecorder
@@ -149,6 +151,12 @@ def batch_recorder(config: Any) -> BatchRecorder:
     algorithm = config.algorithm
     options, estimator = Options.of(algorithm), str(algorithm.adv_estimator)
     rule = configured_rule(algorithm)  # what cannot work says so before anything is generated
+    if rule is None and (options.parameters or options.estimator):
+        raise InputError(
+            "algorithm.dissensus describes a rule, and the estimator is verl's own",
+            where=f"algorithm.adv_estimator={estimator}",
+            hint="adv_estimator=dissensus_<name>; of a key that stands twice Hydra takes the last",
+        )
     return BatchRecorder(options, estimator, _metadata(config, repr(rule) if rule else estimator))
 
 

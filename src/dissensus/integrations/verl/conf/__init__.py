@@ -1,1 +1,1 @@
-"""Hydra configuration for verl: hydra.searchpath=[pkg://dissensus.integrations.verl.conf]."""
+"""Hydra configuration for verl, found by `hydra_plugins.dissensus_fragments`."""
